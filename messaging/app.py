@@ -1,0 +1,71 @@
+"""The Celery app of each program: one broker, three queues, JSON only.
+
+The settings follow from how the Redis transport behaves; each surprise is named beside it.
+"""
+
+import os
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu import Exchange, Queue  # type: ignore[attr-defined]
+
+from messaging.messages import PredictBatch, Sweep, TrainModel
+from messaging.settings import (
+    PREDICT_QUEUE,
+    SWEEP_QUEUE,
+    TRAIN_QUEUE,
+    BrokerSettings,
+    broker_settings,
+)
+
+# SIGTERM, as containers send it, begins a soft shutdown: finish the batch, give back the rest.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+
+def make_app(
+    name: str,
+    *,
+    queues: Sequence[str] = (),
+    include: Sequence[str] = (),
+    settings: BrokerSettings | None = None,
+) -> Celery:
+    """The Celery app of a program that consumes `queues` and whose tasks lie in `include`."""
+    settings = settings or broker_settings()
+    app = Celery(name, broker=settings.url, include=list(include))
+    consumed = queues or (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        event_serializer="json",
+        task_ignore_result=True,
+        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in consumed],
+        task_default_queue=consumed[0],
+        task_create_missing_queues=bool(not queues),
+        task_routes={m.task: {"queue": m.queue} for m in (PredictBatch, Sweep, TrainModel)},
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,
+            # Messages of a killed worker come back within seconds of the timeout, not minutes.
+            "unacked_restore_interval": 5,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=settings.shutdown_seconds,
+        worker_enable_soft_shutdown_on_idle=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # TensorFlow takes longer to import than the 4 s after which a child counts as dead.
+        worker_proc_alive_timeout=120,
+        worker_hijack_root_logger=True,
+        worker_redirect_stdouts_level="INFO",
+        # What Flower shows.
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        task_track_started=True,
+        resultrepr_maxsize=400,
+    )
+    return app

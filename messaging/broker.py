@@ -1,0 +1,66 @@
+"""Redis itself: a connection with clear errors, and a look at what waits in a queue."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from kombu.exceptions import OperationalError
+
+from messaging.errors import BrokerUnavailable
+from messaging.settings import BrokerSettings
+
+
+def connect(settings: BrokerSettings) -> "redis.Redis":
+    """A client for the broker. Connects on first use."""
+    return redis.Redis.from_url(
+        settings.url,
+        decode_responses=True,
+        socket_connect_timeout=5,
+        socket_timeout=30,
+        socket_keepalive=True,
+        health_check_interval=10,
+    )
+
+
+@contextmanager
+def broker_errors(settings: BrokerSettings) -> Iterator[None]:
+    """Turn what Redis clients raise into `BrokerUnavailable` with the way out."""
+    where = settings.public_url
+    try:
+        yield
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise BrokerUnavailable(
+            f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
+            "or BATCHSIGHT_REDIS_PASSWORD."
+        ) from error
+    except redis.exceptions.OutOfMemoryError as error:
+        raise BrokerUnavailable(
+            f"Redis at {where} is at its memory limit and takes no more messages: "
+            "let the workers catch up or raise maxmemory."
+        ) from error
+    except (redis.RedisError, OperationalError, OSError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, redis.AuthenticationError) or "uthenticat" in str(error):
+            raise BrokerUnavailable(
+                f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
+                "or BATCHSIGHT_REDIS_PASSWORD."
+            ) from error
+        raise BrokerUnavailable(
+            f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
+        ) from error
+
+
+def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
+    """Ids of the tasks that wait in a queue, not yet taken by any worker."""
+    ids = set()
+    for item in client.lrange(queue, 0, -1):
+        try:
+            ids.add(str(json.loads(item)["headers"]["id"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # not a message of ours; a worker will drop it
+    return ids
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else repr(error)

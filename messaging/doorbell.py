@@ -1,0 +1,42 @@
+"""A Redis stream that wakes those who wait for a job or a training.
+
+Rings may be lost: whoever listens takes them as a hint to look at the files, which are the truth.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+KEPT_RINGS = 10_000
+KEPT_SECONDS = 24 * 3600
+
+
+class Doorbell:
+    """The bell of one job or training."""
+
+    def __init__(self, client: "redis.Redis", name: str) -> None:
+        self._client = client
+        self._key = f"batchsight:bell:{name}"
+
+    def ring(self, **fields: str | float) -> None:
+        """Tell all listeners; the fields are small facts for people to read."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.xadd(self._key, {**fields}, maxlen=KEPT_RINGS, approximate=True)
+            pipeline.expire(self._key, KEPT_SECONDS)
+            pipeline.execute()
+
+    def listen(self, *, since: str = "0", wait_seconds: float = 1.0) -> Iterator[list[dict[str, Any]]]:
+        """Yield what was rung since `since`: a list after every ring, an empty one when it is quiet.
+
+        `since` is "0" for everything kept, "$" for what comes from now on.
+        """
+        last = since
+        while True:
+            answer: Any = self._client.xread(
+                {self._key: last}, count=1000, block=max(1, int(wait_seconds * 1000))
+            )
+            rings = [fields for _, entries in answer or () for _, fields in entries]
+            if answer:
+                last = answer[0][1][-1][0]
+            yield rings

@@ -1,0 +1,108 @@
+"""The messages that go over the queue. Each type owns its own wire form.
+
+A message names things on shared storage; it never carries them. All are below one kilobyte.
+"""
+
+from typing import Annotated, Any, ClassVar, Self
+from uuid import uuid4
+
+from celery import Celery
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from messaging.errors import BadMessage
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Message(BaseModel):
+    """What all messages share: strict fields, keyword arguments of a Celery task on the wire."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    task: ClassVar[str]
+    queue: ClassVar[str]
+
+    @classmethod
+    def from_wire(cls, fields: dict[str, Any]) -> Self:
+        """Validate what came over the queue; raises `BadMessage`."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors()
+            )
+            raise BadMessage(f"A {cls.task} message was dropped: {problems}.") from None
+
+    def task_id(self) -> str:
+        """A new id for the Celery task."""
+        return uuid4().hex
+
+    def readable(self) -> str:
+        """The message as people read it in Flower."""
+        return ", ".join(f"{name}={value}" for name, value in self if value is not None)
+
+    def send(self, app: Celery, **options: Any) -> str:
+        """Put the message on its queue and return the task id."""
+        task_id = self.task_id()
+        app.send_task(
+            self.task,
+            kwargs=self.model_dump(mode="json"),
+            queue=self.queue,
+            task_id=task_id,
+            argsrepr="",
+            kwargsrepr=self.readable(),
+            **options,
+        )
+        return task_id
+
+
+class PredictBatch(Message):
+    """Classify one batch of a job."""
+
+    task = "worker.predict"
+    queue = PREDICT_QUEUE
+
+    job: Name
+    batch: int = Field(ge=0, le=1_000_000_000)
+
+    def task_id(self) -> str:
+        """Begins with `key`, so that a waiting message can be recognised in the queue."""
+        return f"{self.key}.{uuid4().hex[:8]}"
+
+    @property
+    def key(self) -> str:
+        """Names the batch."""
+        return f"{self.job}.{self.batch}"
+
+    def readable(self) -> str:
+        """Job and batch, as people count."""
+        return f"job {self.job}, batch {self.batch}"
+
+
+class Sweep(Message):
+    """Look for jobs that stand still and send their missing batches again."""
+
+    task = "worker.sweep"
+    queue = SWEEP_QUEUE
+
+
+class TrainModel(Message):
+    """Train a network on a data set and publish it."""
+
+    task = "trainer.train"
+    queue = TRAIN_QUEUE
+
+    dataset: Name
+    network: Name
+    name: Name
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=100_000)
+    seed: int = Field(ge=0, le=2**32 - 1)
+    scheduled: bool = False
+    run: Name
+    """Names this training: progress is rung on the doorbell of this name."""
+
+    def task_id(self) -> str:
+        """The run's name: one training, one task."""
+        return self.run

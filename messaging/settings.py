@@ -1,0 +1,89 @@
+"""How to reach the broker and how long a task may take, from `BATCHSIGHT_*` in the environment."""
+
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREDICT_QUEUE = "predict"
+SWEEP_QUEUE = "sweep"
+TRAIN_QUEUE = "train"
+
+
+class BrokerSettings(BaseSettings):
+    """The broker as one process sees it. Unset variables take the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="The broker: `redis://[user:password@]host:port/db`, `rediss://` for TLS.",
+    )
+    redis_password: SecretStr | None = Field(
+        default=None, description="Password of the broker, when it is not part of the URL."
+    )
+    redis_ca: Path | None = Field(
+        default=None, description="File with the CA that signed the broker's TLS certificate."
+    )
+    soft_time_limit_seconds: int = Field(
+        default=240, ge=1, description="A batch that takes longer is stopped and logged."
+    )
+    time_limit_seconds: int = Field(
+        default=300, ge=2, description="A batch that takes longer loses its worker process."
+    )
+    sweep_seconds: float = Field(
+        default=10.0, ge=1.0, description="How often beat looks for jobs that stand still."
+    )
+    shutdown_seconds: int = Field(
+        default=25, ge=1, description="How long a stopping worker may finish its batch."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        if urlsplit(url).scheme not in ("redis", "rediss") or not urlsplit(url).hostname:
+            raise ValueError("write it as redis://host:6379/0, or rediss:// for TLS")
+        return url
+
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> "BrokerSettings":
+        if self.soft_time_limit_seconds >= self.time_limit_seconds:
+            raise ValueError(
+                "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS must be below BATCHSIGHT_TIME_LIMIT_SECONDS"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """The broker's URL with password and TLS options, as Celery and redis-py take it. Secret."""
+        parts = urlsplit(self.redis_url)
+        if self.redis_password and not parts.password:
+            user = parts.username or ""
+            host = parts.netloc.rpartition("@")[2]
+            secret = quote(self.redis_password.get_secret_value(), safe="")
+            parts = parts._replace(netloc=f"{user}:{secret}@{host}")
+        if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
+            options = {"ssl_cert_reqs": "required"}
+            if self.redis_ca:
+                options["ssl_ca_certs"] = str(self.redis_ca)
+            parts = parts._replace(query="&".join(filter(None, [parts.query, urlencode(options)])))
+        return urlunsplit(parts)
+
+    @property
+    def public_url(self) -> str:
+        """The broker's URL without secrets, for people to read."""
+        parts = urlsplit(self.redis_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+    @property
+    def visibility_timeout_seconds(self) -> int:
+        """After how long Redis may hand out an unacknowledged message again."""
+        return int(2.5 * self.time_limit_seconds)
+
+
+@cache
+def broker_settings() -> BrokerSettings:
+    """Read the environment once per process."""
+    return BrokerSettings()

@@ -1,0 +1,55 @@
+"""What can go wrong on shared storage.
+
+    StorageError
+    ├── StorageUnwritable    the root cannot be created or written
+    ├── UnsafePath           a path that would leave its root
+    ├── BadName              a name or job id with forbidden characters
+    ├── NotFound             no such data set, model, version or job
+    ├── AlreadyExists        the name is taken by something else
+    ├── Corrupt              bytes that do not match their recorded digest
+    ├── StalePublication     an older training tries to replace a newer champion
+    ├── ConflictingResult    one batch, two different results
+    └── ImageError           one image that cannot be classified; becomes a record
+
+Every error takes one sentence that names the thing and the way out.
+"""
+
+
+class StorageError(Exception):
+    """Base of all errors of shared storage."""
+
+
+class StorageUnwritable(StorageError):
+    """The storage root cannot be created or written."""
+
+
+class UnsafePath(StorageError):
+    """A path that is absolute, climbs out of its root or leads through a symlink out of it."""
+
+
+class BadName(StorageError):
+    """A name that cannot be a folder on shared storage."""
+
+
+class NotFound(StorageError):
+    """No data set, model, version or job of that name."""
+
+
+class AlreadyExists(StorageError):
+    """The name is taken, and by something else."""
+
+
+class Corrupt(StorageError):
+    """Bytes on storage that do not match their recorded digest or form."""
+
+
+class StalePublication(StorageError):
+    """A training that started earlier tries to replace the champion of a later one."""
+
+
+class ConflictingResult(StorageError):
+    """A batch was computed twice with different outcomes."""
+
+
+class ImageError(StorageError):
+    """One image cannot be classified; the message is the reason kept in its record."""

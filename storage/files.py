@@ -1,0 +1,130 @@
+"""Whole files on shared storage: atomic writes, digests, and paths that stay inside their root.
+
+The interface is deliberately small (put, get, list of whole files), so that an object store
+could stand in for the folder.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from storage.errors import BadName, StorageUnwritable, UnsafePath
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+TEMPORARY_PREFIX = ".new-"
+
+
+def check_name(name: str, kind: str) -> str:
+    """Return `name` if it can be a folder name, else raise `BadName`."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadName(
+            f"{name!r} is no valid {kind}: use up to 100 letters, digits, dots, dashes and "
+            "underscores, beginning with a letter or digit."
+        )
+    return name
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Put `content` at `path` so that a reader sees the old file or the new one, never a part.
+
+    `durable=False` skips the fsync: after a power cut the file may be missing or torn, so it
+    is only for files that carry their own checksum and can be computed again.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file below `folder` survive a power cut."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with Path(parent, name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def resolve_inside(root: Path, relative: str) -> Path:
+    """The regular file or folder `relative` names below `root`; raises `UnsafePath` otherwise.
+
+    `relative` may come from a stranger: absolute paths, `..`, NUL bytes and symlinks that lead
+    out of the root are refused.
+    """
+    pure = PurePosixPath(relative)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in relative or not pure.parts:
+        raise UnsafePath(f"The path {relative!r} is not a plain path inside {root}.")
+    resolved = (root / pure).resolve()
+    if not resolved.is_relative_to(root.resolve()):
+        raise UnsafePath(f"The path {relative!r} leads out of {root} through a symbolic link.")
+    return resolved
+
+
+def make_folder(folder: Path) -> Path:
+    """Create `folder` and its parents, or raise `StorageUnwritable` with the way out."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def unwritable(folder: Path, error: OSError) -> StorageUnwritable:
+    """The sentence for a folder that refuses a write."""
+    return StorageUnwritable(
+        f"Cannot write to shared storage at {folder} ({error.strerror}): make it writable or "
+        "point BATCHSIGHT_STORAGE to a folder that is."
+    )
+
+
+@contextmanager
+def draft_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder beside its future siblings, to be renamed into place or thrown away."""
+    draft = make_folder(parent) / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        try:
+            draft.mkdir()
+        except OSError as error:
+            raise unwritable(parent, error) from error
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def list_folders(parent: Path) -> list[str]:
+    """Names of the finished folders in `parent`, sorted; none when it does not exist."""
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,126 @@
+"""What a job's images are: a slice of arrays that lie on storage, or image files packed by batch.
+
+Image files are packed into one Arrow file per batch, so that a million of them make a few
+hundred files. Those that already lie on storage are referenced instead, with their digest.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from storage.errors import Corrupt, ImageError, UnsafePath
+from storage.files import resolve_inside, write_atomically
+
+UNLABELLED = -1
+
+
+class ArrayInputs(BaseModel, frozen=True, extra="forbid"):
+    """Images as one `.npy` array on storage; paths are relative to the storage root."""
+
+    kind: Literal["arrays"] = "arrays"
+    images: str
+    """uint8 (N, H, W, C) or (N, H, W)."""
+    labels: str | None = None
+    """int32 (N,), indices into the model's labels."""
+    size: int
+    """Bytes of the images file when the job was submitted."""
+    mtime_ns: int
+    """Its time of change then: a file replaced later must not be mixed into the job."""
+
+
+class FileInputs(BaseModel, frozen=True, extra="forbid"):
+    """Encoded images, packed as `inputs/<batch>.arrow` in the job's folder."""
+
+    kind: Literal["files"] = "files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFile:
+    """One encoded image of a job. Either `content` is packed, or `stored` says where it lies."""
+
+    id: str
+    path: str
+    """The path the user gave."""
+    label: int = UNLABELLED
+    sha256: bytes
+    """Digest of the encoded bytes (32 bytes)."""
+    content: bytes | None = None
+    stored: str | None = None
+    """Path relative to the storage root."""
+
+    def read(self, root: Path, *, max_bytes: int) -> bytes:
+        """The encoded bytes; raises `ImageError` when the file has gone, changed or is too large."""
+        if self.content is not None:
+            return self.content
+        try:
+            path = resolve_inside(root, self.stored or "")
+            if path.stat().st_size > max_bytes:
+                raise ImageError(f"file too large: the limit is {max_bytes} bytes")
+            content = path.read_bytes()
+        except UnsafePath as error:
+            raise ImageError(str(error)) from None
+        except OSError as error:
+            raise ImageError(f"file cannot be read: {error.strerror}") from None
+        if hashlib.sha256(content).digest() != self.sha256:
+            raise ImageError("file has changed since the job was submitted")
+        return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedColumns:
+    """Who the images of a packed batch are, without their bytes."""
+
+    ids: list[str]
+    paths: list[str]
+    labels: NDArray[np.int32]
+
+
+def write_pack(path: Path, images: Sequence[ImageFile]) -> None:
+    """Pack one batch of image files into one Arrow file."""
+    import pyarrow as pa
+
+    columns = {
+        "id": pa.array([image.id for image in images], pa.string()),
+        "path": pa.array([image.path for image in images], pa.string()),
+        "label": pa.array([image.label for image in images], pa.int32()),
+        "sha256": pa.array([image.sha256 for image in images], pa.binary(32)),
+        "stored": pa.array([image.stored for image in images], pa.string()),
+        "content": pa.array([image.content for image in images], pa.large_binary()),
+    }
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    write_atomically(path, sink.getvalue(), durable=False)
+
+
+def read_pack(path: Path) -> list[ImageFile]:
+    """The images of one packed batch, in order; raises `Corrupt` for a damaged pack."""
+    rows = _read_table(path).to_pylist()
+    return [ImageFile(**row) for row in rows]
+
+
+def read_columns(path: Path) -> PackedColumns:
+    """Ids, paths and labels of one packed batch; the image bytes are not read."""
+    table = _read_table(path)
+    return PackedColumns(
+        ids=table["id"].to_pylist(),
+        paths=table["path"].to_pylist(),
+        labels=table["label"].to_numpy().astype(np.int32),
+    )
+
+
+def _read_table(path: Path):  # type: ignore[no-untyped-def]
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as source:
+            return pa.ipc.open_file(source).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise Corrupt(f"The inputs {path} are damaged or missing ({error}).") from None

@@ -1,0 +1,277 @@
+"""Model versions on shared storage: immutable folders, one of which is the champion.
+
+    models/<name>/<number>/model.keras, manifest.json, pictures
+    models/<name>/champion.json             the version that `name` resolves to, and its forerunners
+"""
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from storage.errors import Corrupt, NotFound, StalePublication
+from storage.evaluation import Evaluation
+from storage.files import (
+    check_name,
+    draft_folder,
+    list_folders,
+    make_folder,
+    sha256_of,
+    sync_folder,
+    sync_tree,
+    write_atomically,
+)
+from storage.images import Shape
+
+MODEL_FILE = "model.keras"
+
+
+class ModelPin(BaseModel, frozen=True, extra="forbid"):
+    """Exactly one model version: what a job is bound to. Written `mnist@3`."""
+
+    name: str
+    number: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.number}"
+
+
+class Manifest(BaseModel, frozen=True):
+    """What is known of a model version, kept beside it as `manifest.json`."""
+
+    network: str
+    dataset: str
+    dataset_sha256: str
+    seed: int
+    epochs: int
+    batch_size: int
+    labels: tuple[str, ...]
+    input_shape: Shape
+    evaluation: Evaluation
+    """Confusion matrix on the test split."""
+    metrics: dict[str, float]
+    """`accuracy` and `loss` on the test split, `seconds` of training, and what else was measured."""
+    versions: dict[str, str]
+    """Library versions by name."""
+    sha256: str
+    """Digest of `model.keras`."""
+    created_at: AwareDatetime
+    fence: int = 0
+    """Order of scheduled trainings: a lower fence never replaces a higher one as champion."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions on the test split."""
+        return self.metrics["accuracy"]
+
+
+class Champion(BaseModel, frozen=True):
+    """What `champion.json` says."""
+
+    number: int
+    former: tuple[int, ...] = ()
+    """Earlier champions, the latest last: `rollback` returns to them."""
+    fence: int = 0
+    promoted_at: AwareDatetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One published version."""
+
+    name: str
+    number: int
+    folder: Path
+    manifest: Manifest
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.number}"
+
+    @property
+    def model_path(self) -> Path:
+        """The Keras file."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def pin(self) -> ModelPin:
+        """What a job needs to be bound to this version."""
+        return ModelPin(name=self.name, number=self.number, sha256=self.manifest.sha256)
+
+    def verify(self) -> None:
+        """Raise `Corrupt` unless the model file matches its digest."""
+        if not self.model_path.is_file() or sha256_of(self.model_path) != self.manifest.sha256:
+            raise Corrupt(
+                f"Model {self} is damaged: {MODEL_FILE} does not match its digest. "
+                f"Train again, or return to an earlier one with `trainer promote {self.name}@N`."
+            )
+
+
+class ModelStore:
+    """All models below one storage root."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "models"
+
+    def names(self) -> list[str]:
+        """Names that have at least one version, sorted."""
+        return [name for name in list_folders(self.folder) if self.numbers(name)]
+
+    def numbers(self, name: str) -> list[int]:
+        """Version numbers of a model, ascending."""
+        folder = self.folder / check_name(name, "model name")
+        return sorted(int(entry) for entry in list_folders(folder) if entry.isdecimal())
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a model, oldest first."""
+        return [self.version(name, number) for number in self.numbers(name)]
+
+    def version(self, name: str, number: int) -> ModelVersion:
+        """One version; raises `NotFound` or `Corrupt`. The model file itself is not read."""
+        folder = self.folder / check_name(name, "model name") / str(number)
+        try:
+            manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            raise self._not_found(name, number) from None
+        except ValidationError:
+            raise Corrupt(f"Model {name}@{number} is damaged: manifest.json is unreadable.") from None
+        return ModelVersion(name=name, number=number, folder=folder, manifest=manifest)
+
+    def resolve(self, reference: str) -> ModelVersion:
+        """The version that `mnist@3`, `mnist@champion` or `mnist` means."""
+        name, _, which = reference.partition("@")
+        if which in ("", "champion"):
+            champion = self.champion(name)
+            if champion is None:
+                raise self._no_champion(name)
+            return self.version(name, champion.number)
+        if not re.fullmatch(r"[0-9]{1,9}", which):
+            raise NotFound(f"{reference!r} names no model version: write {name}@3, say.")
+        return self.version(name, int(which))
+
+    def pinned(self, pin: ModelPin) -> ModelVersion:
+        """The version a job is bound to; raises `Corrupt` when it is not the same any more."""
+        version = self.version(pin.name, pin.number)
+        if version.manifest.sha256 != pin.sha256:
+            raise Corrupt(f"Model {pin} is not the one the job was submitted with: submit it again.")
+        version.verify()
+        return version
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[Path]:
+        """A folder to write `model.keras` and its pictures into; `publish` makes it a version."""
+        with draft_folder(self.folder / check_name(name, "model name")) as folder:
+            yield folder
+
+    def publish(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:
+        """Turn a draft into the next version, whole or not at all.
+
+        Renaming onto a number that another trainer took meanwhile fails, and the next one is
+        tried: two trainers get two numbers.
+        """
+        write_atomically(draft / "manifest.json", manifest.model_dump_json(indent=2).encode())
+        sync_tree(draft)
+        number = max(self.numbers(name), default=0) + 1
+        while True:
+            target = self.folder / name / str(number)
+            try:
+                draft.rename(target)
+                break
+            except OSError:
+                if not target.exists():
+                    raise
+                number += 1
+        sync_folder(self.folder / name)
+        return ModelVersion(name=name, number=number, folder=target, manifest=manifest)
+
+    def champion(self, name: str) -> Champion | None:
+        """Which version is champion, if any."""
+        path = self.folder / check_name(name, "model name") / "champion.json"
+        try:
+            return Champion.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            raise Corrupt(
+                f"champion.json of model {name} is unreadable: "
+                f"choose a champion with `trainer promote {name}@N`."
+            ) from None
+
+    def promote(self, version: ModelVersion, *, fence: int | None = None) -> Champion:
+        """Make a version the champion.
+
+        A `fence` lower than that of the present champion raises `StalePublication`; without one
+        (a person decided) the present fence stays.
+        """
+        with self._locked(version.name):
+            present = self.champion(version.name)
+            if present and fence is not None and fence < present.fence:
+                raise StalePublication(
+                    f"{version} was trained by an overtaken run (fence {fence}, the champion has "
+                    f"{present.fence}): it stays published but does not become champion."
+                )
+            former = present.former if present else ()
+            if present and present.number != version.number:
+                former = (*former, present.number)
+            return self._write_champion(
+                version.name,
+                Champion(
+                    number=version.number,
+                    former=former,
+                    fence=max(fence or 0, present.fence if present else 0),
+                    promoted_at=datetime.now(UTC),
+                ),
+            )
+
+    def rollback(self, name: str) -> Champion:
+        """Return to the former champion; raises `NotFound` when there is none."""
+        with self._locked(name):
+            present = self.champion(name)
+            if present is None:
+                raise self._no_champion(name)
+            if not present.former:
+                raise NotFound(f"{name}@{present.number} is the first champion: nothing came before.")
+            *former, number = present.former
+            return self._write_champion(
+                name,
+                Champion(
+                    number=number,
+                    former=tuple(former),
+                    fence=present.fence,
+                    promoted_at=datetime.now(UTC),
+                ),
+            )
+
+    def _write_champion(self, name: str, champion: Champion) -> Champion:
+        write_atomically(
+            self.folder / name / "champion.json", champion.model_dump_json(indent=2).encode()
+        )
+        return champion
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Let one process at a time decide on a champion; the lock dies with its process."""
+        with (make_folder(self.folder / name) / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _no_champion(self, name: str) -> NotFound:
+        if self.numbers(name):
+            return NotFound(f"Model {name} has no champion: `trainer promote {name}@N` makes one.")
+        known = ", ".join(self.names()) or "none so far"
+        return NotFound(
+            f"There is no model {name!r} ({known}): train one with `trainer train --name {name}`."
+        )
+
+    def _not_found(self, name: str, number: int) -> NotFound:
+        numbers = self.numbers(name)
+        if not numbers:
+            return self._no_champion(name)
+        return NotFound(
+            f"Model {name} has no version {number}, only {', '.join(map(str, numbers))}."
+        )

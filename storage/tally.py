@@ -1,0 +1,67 @@
+"""What a job's results come to so far."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.evaluation import Evaluation, confusion_matrix
+from storage.inputs import ArrayInputs, read_columns
+from storage.jobs import Job, JobStore
+from storage.results import BatchResult
+
+
+class Tally:
+    """Counts over a job's results. Each result is read once, however often it is refreshed."""
+
+    def __init__(self, store: JobStore, job: Job) -> None:
+        self._store = store
+        self._job = job
+        self._counted: set[int] = set()
+        self._matrix = np.zeros((len(job.labels), len(job.labels)), dtype=np.int64)
+        self.predicted = 0
+        self.failed = 0
+
+    @property
+    def batches(self) -> int:
+        """Batches counted."""
+        return len(self._counted)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every batch is counted."""
+        return len(self._counted) == self._job.batches
+
+    @property
+    def failure_rate(self) -> float:
+        """Failed images as a share of all images of the job, counted so far or not."""
+        return self.failed / self._job.total
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Predictions against labels, over the images that have both."""
+        return Evaluation.from_matrix(self._job.labels, self._matrix)
+
+    def refresh(self) -> None:
+        """Count the results that have appeared since the last call."""
+        for batch in sorted(self._store.done(self._job) - self._counted):
+            result = self._store.read_result(self._job, batch)
+            self.add(batch, result, read_labels(self._store, self._job, batch))
+
+    def add(self, batch: int, result: BatchResult, labels: NDArray[np.int32] | None) -> None:
+        """Count one result."""
+        self._counted.add(batch)
+        self.failed += len(result.errors)
+        self.predicted += len(result.predictions) - len(result.errors)
+        if labels is not None:
+            self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))
+
+
+def read_labels(store: JobStore, job: Job, batch: int) -> NDArray[np.int32] | None:
+    """Class indices of a batch's images, -1 where unlabelled; none when the job has no labels."""
+    if job.labelled == 0:
+        return None
+    if isinstance(job.inputs, ArrayInputs):
+        labels = store.open_labels(job)
+        assert labels is not None
+        span = job.span(batch)
+        return np.asarray(labels[span.start : span.stop])
+    return read_columns(store.pack_path(job, batch)).labels
