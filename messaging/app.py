@@ -18,6 +18,8 @@ from messaging.settings import (
     broker_settings,
 )
 
+QUEUES = (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
+
 # SIGTERM, as containers send it, begins a soft shutdown: finish the batch, give back the rest.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
@@ -32,16 +34,15 @@ def make_app(
     """The Celery app of a program that consumes `queues` and whose tasks lie in `include`."""
     settings = settings or broker_settings()
     app = Celery(name, broker=settings.url, include=list(include))
-    consumed = queues or (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
         event_serializer="json",
         task_ignore_result=True,
-        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in consumed],
-        task_default_queue=consumed[0],
-        task_create_missing_queues=bool(not queues),
+        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in QUEUES],
+        task_default_queue=PREDICT_QUEUE,
+        task_create_missing_queues=False,
         task_routes={m.task: {"queue": m.queue} for m in (PredictBatch, Sweep, TrainModel)},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -68,4 +69,5 @@ def make_app(
         task_track_started=True,
         resultrepr_maxsize=400,
     )
+    app.amqp.queues.select(queues)  # every program may send to all queues, but consumes its own
     return app

@@ -30,6 +30,8 @@ class History:
     """Attempts over the whole batch that ended with the death of the worker."""
     timeouts: int
     """Attempts over the whole batch that the soft time limit ended."""
+    errors: int
+    """Attempts that an unexpected error ended."""
     blamed: Mapping[int, int]
     """How often the worker died (or ran into its time limit) at an image announced alone."""
     walked: int
@@ -152,6 +154,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         live=bool(live),
         deaths=len(dead - walkers),
         timeouts=len(timed_out - walkers),
+        errors=sum(outcome.startswith("error") for outcome in ended.values()),
         blamed=blamed,
         walked=max((event["image"] for event in events if event["event"] == "touch"), default=0),
         walk_done=walk_done,
