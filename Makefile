@@ -1,0 +1,85 @@
+PYTHON  ?= python3
+NETWORK ?= mlp
+SEED    ?= 1
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+ROLES := producer worker trainer flower
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test format lint types imports fix unit integration acceptance faults \
+        storm bench test-compose lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY) ## Make .venv from locks/dev.txt
+
+demo: $(READY) ## Train, predict and report on this machine, no Docker (NETWORK=mlp)
+	@$(BIN)/python -m local demo --network $(NETWORK)
+
+test: format lint types imports ## Everything CI checks: format, lint, types, imports, tests
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest --cov --cov-report=term
+
+format: $(READY) ## Check formatting (make fix repairs it)
+	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make fix' to format these files."; exit 1; }
+
+lint: $(READY) ## Check style and docstrings
+	@$(BIN)/ruff check --quiet .
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+imports: $(READY) ## Check which package may import which
+	@$(BIN)/lint-imports
+
+fix: $(READY) ## Format, and repair what lint can repair
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+unit integration acceptance faults: $(READY)
+	@$(BIN)/pytest tests/$@
+
+unit: ## Tests of functions and classes, in seconds
+integration: ## Tests with the real Redis and TensorFlow
+acceptance: ## Tests of the whole system, as a user runs it
+faults: ## Tests that kill, lose and corrupt things
+
+storm: $(READY) ## Random faults until something gives (SEED=1)
+	@$(BIN)/python -m tests.faults.storm --seed $(SEED)
+
+bench: $(READY) ## Measure images per second
+	@$(BIN)/python -m benchmarks
+
+test-compose: $(READY) ## Test the containers; needs Docker
+	@$(BIN)/pytest tests/compose
+
+lock: $(BIN)/python ## Write locks/*.txt anew from pyproject.toml (UPGRADE=1 for newer versions)
+	@$(BIN)/pip install -q uv
+	@echo "locks/dev.txt" && $(COMPILE) --all-extras --output-file locks/dev.txt
+	@for role in $(ROLES); do \
+	    extra="--extra $$role"; [ $$role = producer ] && extra=; \
+	    echo "locks/$$role.txt" && $(COMPILE) $$extra --constraint locks/dev.txt \
+	        --output-file locks/$$role.txt || exit 1; \
+	done
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --group build --quiet --universal --generate-hashes \
+          --no-emit-index-url --no-emit-find-links --no-annotate $(if $(UPGRADE),--upgrade) \
+          --custom-compile-command 'make lock'
+
+clean: ## Remove .venv, caches and coverage data
+	rm -rf $(VENV) build *.egg-info htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	    .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "Batchsight needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(READY): locks/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the locked packages into $(VENV) (TensorFlow included, about a minute) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps -r locks/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
