@@ -1,0 +1,38 @@
+"""The worker's Celery app: `celery -A worker worker`."""
+
+import logging
+import os
+from typing import Any
+
+from celery.signals import celeryd_after_setup, worker_process_init
+
+from messaging.app import make_app
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
+from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+app = make_app("worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks"])
+
+
+@celeryd_after_setup.connect
+def remember_concurrency(instance: Any, conf: Any, **_: Any) -> None:
+    """Let the children know among how many they share the cores."""
+    conf.worker_concurrency = instance.concurrency
+
+
+@worker_process_init.connect
+def prepare_child(**_: Any) -> None:
+    """Import TensorFlow and load the champions before the child takes its first batch."""
+    from worker.errors import WorkerError
+    from worker.predictor import limit_threads
+    from worker.tasks import batch_runner
+
+    cores = len(os.sched_getaffinity(0))
+    limit_threads(max(1, cores // (app.conf.worker_concurrency or cores)))
+    try:
+        loaded = batch_runner().models.warm_champions()
+    except (StorageError, WorkerError) as error:
+        log.warning("No model was loaded ahead of the first job: %s", error)
+    else:
+        log.info("Ready with %s.", ", ".join(loaded) or "no model yet")

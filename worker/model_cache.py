@@ -1,0 +1,60 @@
+"""The model versions a worker process keeps loaded."""
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from storage.models import ModelPin, ModelStore, ModelVersion
+
+if TYPE_CHECKING:
+    from worker.predictor import Predictor
+
+KEPT_VERSIONS = 2
+"""The present champion's and the one before: running jobs and new ones both find theirs."""
+
+
+class ModelCache:
+    """Loads each pinned version once and keeps the latest two."""
+
+    def __init__(
+        self, store: ModelStore, load: "Callable[[ModelVersion], Predictor] | None" = None
+    ) -> None:
+        self._store = store
+        self._load = load or load_predictor
+        self._loaded: OrderedDict[ModelPin, Predictor] = OrderedDict()
+
+    def get(self, pin: ModelPin) -> "Predictor":
+        """The predictor of exactly this version.
+
+        The new version is loaded before an old one is dropped, and only after its digest was
+        checked. Raises `NotFound`, `Corrupt` or `ModelRefused`; other versions stay loaded.
+        """
+        if pin in self._loaded:
+            self._loaded.move_to_end(pin)
+            return self._loaded[pin]
+        predictor = self._load(self._store.pinned(pin))
+        self._loaded[pin] = predictor
+        if len(self._loaded) > KEPT_VERSIONS:
+            self._loaded.popitem(last=False)
+            gc.collect()  # Keras layers and their graph refer to each other
+        return predictor
+
+    def warm_champions(self) -> list[str]:
+        """Load the champions that were promoted last; returns what was loaded."""
+        champions = ((self._store.champion(name), name) for name in self._store.names())
+        latest = sorted(
+            ((c.promoted_at, name) for c, name in champions if c is not None), reverse=True
+        )
+        versions = [self._store.resolve(name) for _, name in latest[:KEPT_VERSIONS]]
+        for version in versions:
+            self.get(version.pin)
+        return [str(version) for version in versions]
+
+
+def load_predictor(version: ModelVersion) -> "Predictor":
+    """Load a verified version from storage. TensorFlow is imported here, in the pool's child."""
+    from worker.predictor import Predictor
+
+    manifest = version.manifest
+    return Predictor(version.model_path, manifest.input_shape, len(manifest.labels))

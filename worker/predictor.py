@@ -1,0 +1,71 @@
+"""A loaded model as one compiled function. The only place where a worker imports TensorFlow."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.images import Pixels, Shape
+from worker.errors import ModelRefused
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+CHUNK_VALUES = 4_000_000
+"""Input values per call of the compiled function: enough to keep it busy, few enough for memory."""
+
+
+def limit_threads(threads: int) -> None:
+    """Give TensorFlow this many threads; call it once, before the first model is loaded."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+class Predictor:
+    """One model version, ready to classify.
+
+    A `tf.function` with one signature neither retraces for a short last batch nor leaks, both of
+    which `model.predict` in a loop does.
+    """
+
+    def __init__(self, model_path: Path, shape: Shape, classes: int) -> None:
+        self.shape = shape
+        self._chunk = max(1, CHUNK_VALUES // int(np.prod(shape)))
+        try:
+            model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises whatever its deserialisation runs into
+            reason = str(error).strip().splitlines()[0]
+            raise ModelRefused(f"The model {model_path} cannot be loaded: {reason}") from error
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
+        def classify(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities = model(images, training=False)
+            best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+            return best, tf.reduce_max(probabilities, axis=-1)
+
+        self._classify = classify
+        self._warm_up(model_path, classes)
+
+    def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Class indices (N,) and their probabilities (N,) for uint8 pixels (N, H, W, C)."""
+        starts = range(0, len(pixels), self._chunk)
+        parts = [self._classify(tf.constant(pixels[i : i + self._chunk])) for i in starts]
+        predictions = np.concatenate([best.numpy() for best, _ in parts])
+        scores = np.concatenate([score.numpy() for _, score in parts])
+        return predictions, scores.astype(np.float32, copy=False)
+
+    def _warm_up(self, model_path: Path, classes: int) -> None:
+        """Compile, and refuse a model that does not turn pixels into class probabilities."""
+        try:
+            predictions, scores = self(np.zeros((2, *self.shape), np.uint8))
+        except Exception as error:  # a wrong input shape surfaces as one of many types
+            reason = str(error).strip().splitlines()[0]
+            raise ModelRefused(f"The model {model_path} fails its warm-up: {reason}") from error
+        if predictions.shape != (2,) or not np.isfinite(scores).all() or predictions.max() >= classes:
+            raise ModelRefused(
+                f"The model {model_path} fails its warm-up: it does not give {classes} "
+                "finite class probabilities per image."
+            )

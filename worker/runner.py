@@ -1,0 +1,189 @@
+"""Runs one message: once, exactly, whatever happened to the batch before.
+
+A batch is done when its result file exists. Everything else here is about not doing it twice at
+the same time, not stopping the job when a worker died over it, and passing the job on.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import redis
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+
+from messaging.errors import BadMessage
+from messaging.messages import PredictBatch
+from storage.attempts import Attempt, Heartbeat, History
+from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound
+from storage.jobs import Job, JobStore, Status
+from storage.results import FAILED, BatchResult
+from storage.settings import StorageSettings
+from storage.tally import Tally, read_labels
+from worker.batch import BatchReader, Phases, classify_batch
+from worker.errors import ModelRefused
+from worker.model_cache import ModelCache
+from worker.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, killers, walk
+
+log = logging.getLogger(__name__)
+
+Summary = dict[str, Any]
+
+
+class BatchRunner:
+    """What a worker process needs to run batches.
+
+    `send` puts a message on the queue and `ring(job_id, fields)` tells listeners; both may fail
+    with the broker, which costs time but no result.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        models: ModelCache,
+        settings: StorageSettings,
+        send: Callable[[PredictBatch], object],
+        ring: Callable[[str, Summary], object],
+    ) -> None:
+        self._jobs = jobs
+        self.models = models
+        self._settings = settings
+        self._send = send
+        self._ring = ring
+        self._heartbeat = Heartbeat(settings.lease_seconds / 5)
+        self._job = lru_cache(maxsize=16)(jobs.get)
+        self._tally = lru_cache(maxsize=16)(lambda job_id: Tally(jobs, self._job(job_id)))
+
+    def run(self, message: PredictBatch) -> Summary:
+        """Run a batch unless that is needless; returns a small summary for people to read."""
+        job = self._job(message.job)
+        batch = message.batch
+        if batch >= job.batches:
+            raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
+        if stop := self._jobs.stopped(job):
+            return {"skipped": f"job {stop.status}"}
+        if self._jobs.has_result(job, batch):
+            summary: Summary = {"skipped": "done before"}
+        else:
+            history = self._jobs.history(job, batch, self._settings.lease_seconds)
+            if history.live:
+                return {"skipped": "another worker runs it"}
+            summary = self._attempt(job, batch, history)
+        self._pass_on(job, batch, summary)
+        return summary
+
+    def _attempt(self, job: Job, batch: int, history: History) -> Summary:
+        """Run a batch under its log, so that whoever comes next knows how it ended."""
+        phases = Phases()
+        attempt = self._jobs.begin_attempt(job, batch)
+        self._heartbeat.follow(attempt)
+        outcome = "error"
+        try:
+            result = self._classify(job, batch, history, attempt, phases)
+            with phases("write"):
+                new = self._jobs.write_result(job, batch, result)
+            outcome = "done" if new else "duplicate"
+            self._check_failure_rate(job, result)
+            return self._summarise(job, batch, result, phases)
+        except (Corrupt, NotFound, ModelRefused, ConflictingResult) as error:
+            outcome = f"refused: {error}"
+            self._jobs.stop(job, Status.FAILED, str(error))
+            return {"failed": str(error)}
+        except SoftTimeLimitExceeded:
+            outcome = "timeout"
+            log.warning("Batch %s of job %s ran into its time limit.", batch, job.id)
+            self._send(PredictBatch(job=job.id, batch=batch))
+            return {"failed": "time limit"}
+        except OSError as error:
+            outcome = f"storage: {error}"  # a full disk, say: the sweep tries again when it can
+            raise
+        except Exception as error:
+            outcome = f"error: {error}"
+            if history.errors + 1 >= HOPELESS_ERRORS:
+                reason = f"Batch {batch} failed {HOPELESS_ERRORS} times, at last with: {error}"
+                self._jobs.stop(job, Status.FAILED, reason)
+            else:
+                self._send(PredictBatch(job=job.id, batch=batch))
+            raise
+        finally:
+            self._heartbeat.follow(None)
+            attempt.end(outcome, phases.seconds)
+
+    def _classify(
+        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+    ) -> BatchResult:
+        if reason := hopeless(history):
+            return all_failed(job, batch, reason)
+        with phases("model"):
+            predictor = self.models.get(job.model)
+        with phases("open"):
+            reader = BatchReader(self._jobs, job, batch, predictor.shape, self._settings)
+        skip = killers(history)
+        if is_suspect(history):
+
+            def try_image(position: int) -> None:
+                try:
+                    predictor(reader.read(position)[np.newaxis])
+                except ImageError:
+                    return  # a bad image is not a dangerous one
+
+            log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
+            with phases("quarantine"):
+                skip = dict(walk(reader.count, history, attempt, try_image))
+        return classify_batch(job, reader, predictor, skip, phases)
+
+    def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
+        if job.max_failure_rate is None or not result.errors:
+            return
+        tally = self._tally(job.id)
+        tally.refresh()
+        if tally.failure_rate > job.max_failure_rate:
+            self._jobs.stop(
+                job,
+                Status.FAILED,
+                f"{tally.failed} of {job.total} images failed, "
+                f"more than --max-failure-rate {job.max_failure_rate:g} allows.",
+            )
+
+    def _summarise(self, job: Job, batch: int, result: BatchResult, phases: Phases) -> Summary:
+        failed = len(result.errors)
+        summary: Summary = {
+            "model": str(job.model),
+            "batch": f"{batch + 1}/{job.batches}",
+            "images": len(result.predictions),
+        }
+        labels = read_labels(self._jobs, job, batch)
+        if labels is not None:
+            summary["correct"] = int((labels == result.predictions).sum())
+        if failed:
+            summary["failed"] = failed
+        summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
+        return summary
+
+    def _pass_on(self, job: Job, batch: int, summary: Summary) -> None:
+        """Send the next batch of the chain and ring. The result is safe by now.
+
+        When the broker is away, the chain stands still until the sweep or a waiting producer
+        sends it again.
+        """
+        try:
+            successor = self._jobs.successor(job, batch)
+            if successor is not None:
+                self._send(PredictBatch(job=job.id, batch=successor))
+            self._ring(job.id, {"event": "batch", "number": batch, **summary})
+        except (redis.RedisError, OperationalError, OSError) as error:
+            log.warning("Job %s could not be passed on after batch %s: %s", job.id, batch, error)
+
+
+def all_failed(job: Job, batch: int, reason: str) -> BatchResult:
+    """The result of a batch that was given up: every image an error with this reason."""
+    count = len(job.span(batch))
+    return BatchResult(
+        model=job.model,
+        predictions=np.full(count, FAILED, np.int32),
+        scores=np.zeros(count, np.float32),
+        errors=dict.fromkeys(range(count), reason),
+    )

@@ -1,0 +1,71 @@
+"""The Celery tasks of a worker: thin, the logic is in `runner` and `sweep`."""
+
+import logging
+from functools import cache
+from typing import Any
+
+from messaging.broker import connect, waiting_task_ids
+from messaging.doorbell import Doorbell
+from messaging.errors import BadMessage
+from messaging.messages import PredictBatch, Sweep
+from messaging.settings import PREDICT_QUEUE, broker_settings
+from storage.errors import NotFound
+from storage.jobs import JobStore
+from storage.models import ModelStore
+from storage.settings import storage_settings
+from worker.celery import app
+from worker.runner import BatchRunner, Summary
+from worker.sweep import Sweeper
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def batch_runner() -> BatchRunner:
+    """The runner of this process, made after the fork."""
+    from worker.model_cache import ModelCache
+
+    settings = storage_settings()
+    client = connect(broker_settings())
+    return BatchRunner(
+        jobs=JobStore(settings.root),
+        models=ModelCache(ModelStore(settings.root)),
+        settings=settings,
+        send=lambda message: message.send(app),
+        ring=lambda job_id, fields: Doorbell(client, job_id).ring(**fields),
+    )
+
+
+@cache
+def sweeper() -> Sweeper:
+    """The sweeper of this process."""
+    settings = storage_settings()
+    return Sweeper(JobStore(settings.root), settings.lease_seconds)
+
+
+@app.task(
+    name=PredictBatch.task,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    soft_time_limit=broker_settings().soft_time_limit_seconds,
+    time_limit=broker_settings().time_limit_seconds,
+)
+def predict(*args: Any, **fields: Any) -> Summary:
+    """Classify one batch of a job."""
+    try:
+        if args:
+            raise BadMessage(f"A {PredictBatch.task} message was dropped: it has no named fields.")
+        return batch_runner().run(PredictBatch.from_wire(fields))
+    except (BadMessage, NotFound) as error:
+        log.warning("%s", error)
+        return {"dropped": str(error)[:200]}
+
+
+@app.task(name=Sweep.task, expires=60)
+def sweep(*args: Any, **fields: Any) -> Summary:
+    """Send lost batches of standing jobs again."""
+    client = connect(broker_settings())
+    sent = sweeper().sweep(
+        lambda message: message.send(app), lambda: waiting_task_ids(client, PREDICT_QUEUE)
+    )
+    return {"sent again": sent} if sent else {"standing still": 0}
