@@ -1,0 +1,84 @@
+"""`python -m local demo`: the main job on real MNIST, from an empty folder to a report."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from local.errors import ProgramFailed
+from local.programs import Programs, trainer_program, worker_program
+from local.redis_server import choose_port
+from local.up import start_redis
+from storage.models import ModelStore
+from storage.settings import storage_settings
+
+DATASET = "mnist"
+
+
+def run_demo(network: str) -> int:
+    """Train (unless done before), classify the test images, report; returns the exit code."""
+    console = Console(stderr=True, highlight=False)
+    began = time.monotonic()
+    root = storage_settings().root
+    logs = root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    port = choose_port()
+    environment = {
+        "BATCHSIGHT_STORAGE": str(root),
+        "BATCHSIGHT_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+    }
+    with Programs(environment, log_files(logs)) as programs:
+        console.print("[bold]1[/] Starting Redis, a trainer and a prediction worker")
+        start_redis(programs, port, root)
+        programs.start(worker_program())
+        programs.start(trainer_program())
+
+        model = find_model(ModelStore(root), network)
+        if model is None:
+            console.print(f"[bold]2[/] Training {network} on {DATASET}, as a queued task")
+            command = ["trainer.cli", "train", "--dataset", DATASET, "--network", network, "--queue"]
+            run(environment, *command, logs=logs)
+            model = find_model(ModelStore(root), network)
+        else:
+            console.print(f"[bold]2[/] Using {model}, trained before")
+
+        console.print(f"[bold]3[/] Classifying the test images of {DATASET} with {model}")
+        job = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+        submit = ["producer.cli", "submit", f"{DATASET}:test", "--model", str(model)]
+        run(environment, *submit, "--job-id", job, logs=logs)
+        run(environment, "producer.cli", "report", job, "--brief", logs=logs)
+        console.print("[bold]4[/] Stopping everything")
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}")
+    return 0
+
+
+def find_model(store: ModelStore, network: str) -> str | None:
+    """The latest version of the demo's model with this network, if there is one."""
+    versions = [v for v in store.versions(DATASET) if v.manifest.network == network]
+    return str(versions[-1]) if versions else None
+
+
+def run(environment: Mapping[str, str], module: str, *arguments: str, logs: Path) -> None:
+    """Run a command line of the system on this terminal; raises `ProgramFailed`."""
+    command = [sys.executable, "-m", module, *arguments]
+    code = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+    if code:
+        raise ProgramFailed(
+            f"`{module.partition('.')[0]} {' '.join(arguments)}` ended with exit code {code}: "
+            f"the logs in {logs} say more."
+        )
+
+
+def log_files(folder: Path) -> Callable[[str, str], None]:
+    """Write each program's output to a file of its name."""
+
+    def write(name: str, line: str) -> None:
+        with (folder / f"{name}.log").open("a") as file:
+            file.write(line + "\n")
+
+    return write
