@@ -26,7 +26,9 @@ class Doorbell:
             pipeline.expire(self._key, KEPT_SECONDS)
             pipeline.execute()
 
-    def listen(self, *, since: str = "0", wait_seconds: float = 1.0) -> Iterator[list[dict[str, Any]]]:
+    def listen(
+        self, *, since: str = "0", wait_seconds: float = 1.0
+    ) -> Iterator[list[dict[str, Any]]]:
         """Yield what was rung since `since`: a list after every ring, an empty one when it is quiet.
 
         `since` is "0" for everything kept, "$" for what comes from now on.

@@ -1,8 +1,8 @@
 """Named, labelled images on shared storage, as arrays that can be memory-mapped.
 
-    datasets/<name>/dataset.json                 shape, classes, counts, digests, origin
-    datasets/<name>/<split>_images.npy           uint8 (N, H, W, C)
-    datasets/<name>/<split>_labels.npy           int32 (N,), indices into the classes
+datasets/<name>/dataset.json                 shape, classes, counts, digests, origin
+datasets/<name>/<split>_images.npy           uint8 (N, H, W, C)
+datasets/<name>/<split>_labels.npy           int32 (N,), indices into the classes
 """
 
 import hashlib

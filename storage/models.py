@@ -1,7 +1,7 @@
 """Model versions on shared storage: immutable folders, one of which is the champion.
 
-    models/<name>/<number>/model.keras, manifest.json, pictures
-    models/<name>/champion.json             the version that `name` resolves to, and its forerunners
+models/<name>/<number>/model.keras, manifest.json, pictures
+models/<name>/champion.json             the version that `name` resolves to, and its forerunners
 """
 
 import fcntl
@@ -139,7 +139,9 @@ class ModelStore:
         except FileNotFoundError:
             raise self._not_found(name, number) from None
         except ValidationError:
-            raise Corrupt(f"Model {name}@{number} is damaged: manifest.json is unreadable.") from None
+            raise Corrupt(
+                f"Model {name}@{number} is damaged: manifest.json is unreadable."
+            ) from None
         return ModelVersion(name=name, number=number, folder=folder, manifest=manifest)
 
     def resolve(self, reference: str) -> ModelVersion:
@@ -158,7 +160,9 @@ class ModelStore:
         """The version a job is bound to; raises `Corrupt` when it is not the same any more."""
         version = self.version(pin.name, pin.number)
         if version.manifest.sha256 != pin.sha256:
-            raise Corrupt(f"Model {pin} is not the one the job was submitted with: submit it again.")
+            raise Corrupt(
+                f"Model {pin} is not the one the job was submitted with: submit it again."
+            )
         version.verify()
         return version
 
@@ -235,7 +239,9 @@ class ModelStore:
             if present is None:
                 raise self._no_champion(name)
             if not present.former:
-                raise NotFound(f"{name}@{present.number} is the first champion: nothing came before.")
+                raise NotFound(
+                    f"{name}@{present.number} is the first champion: nothing came before."
+                )
             *former, number = present.former
             return self._write_champion(
                 name,
