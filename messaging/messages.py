@@ -3,14 +3,16 @@
 A message names things on shared storage; it never carries them. All are below one kilobyte.
 """
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from uuid import uuid4
 
-from celery import Celery
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from messaging.errors import BadMessage
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -42,7 +44,7 @@ class Message(BaseModel):
         """The message as people read it in Flower."""
         return ", ".join(f"{name}={value}" for name, value in self if value is not None)
 
-    def send(self, app: Celery, **options: Any) -> str:
+    def send(self, app: "Celery", **options: Any) -> str:
         """Put the message on its queue and return the task id."""
         task_id = self.task_id()
         app.send_task(

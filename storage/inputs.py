@@ -42,7 +42,10 @@ class FileInputs(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """One encoded image of a job. Either `content` is packed, or `stored` says where it lies."""
+    """One encoded image of a job.
+
+    Either `content` is packed, or `stored` says where it lies, or `refused` why it was not taken.
+    """
 
     id: str
     path: str
@@ -53,9 +56,13 @@ class ImageFile:
     content: bytes | None = None
     stored: str | None = None
     """Path relative to the storage root."""
+    refused: str | None = None
+    """Reason for an error record, known when the job was submitted: unreadable, too large."""
 
     def read(self, root: Path, *, max_bytes: int) -> bytes:
-        """The encoded bytes; raises `ImageError` when the file has gone, changed or is too large."""
+        """The encoded bytes; raises `ImageError` when it has gone, changed or is too large."""
+        if self.refused is not None:
+            raise ImageError(self.refused)
         if self.content is not None:
             return self.content
         try:
@@ -91,6 +98,7 @@ def write_pack(path: Path, images: Sequence[ImageFile]) -> None:
         "label": pa.array([image.label for image in images], pa.int32()),
         "sha256": pa.array([image.sha256 for image in images], pa.binary(32)),
         "stored": pa.array([image.stored for image in images], pa.string()),
+        "refused": pa.array([image.refused for image in images], pa.string()),
         "content": pa.array([image.content for image in images], pa.large_binary()),
     }
     table = pa.table(columns)

@@ -11,7 +11,6 @@ without losing a job.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -169,8 +168,9 @@ class JobStore:
         return True
 
     def remove(self, job_id: str) -> None:
-        """Delete a job with its inputs and results."""
-        shutil.rmtree(self.path(job_id))
+        """Delete a job with all that is its own: gone at once, even when this is cut short."""
+        with draft_folder(self.folder) as discarded:
+            self.path(job_id).rename(discarded / "removed")
 
     # What is done
 
