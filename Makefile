@@ -33,7 +33,7 @@ types: $(READY) ## Check types
 	@$(BIN)/mypy
 
 imports: $(READY) ## Check which package may import which
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 fix: $(READY) ## Format, and repair what lint can repair
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
