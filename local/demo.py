@@ -41,7 +41,15 @@ def run_demo(network: str) -> int:
         model = find_model(ModelStore(root), network)
         if model is None:
             console.print(f"[bold]2[/] Training {network} on {DATASET}, as a queued task")
-            command = ["trainer.cli", "train", "--dataset", DATASET, "--network", network, "--queue"]
+            command = [
+                "trainer.cli",
+                "train",
+                "--dataset",
+                DATASET,
+                "--network",
+                network,
+                "--queue",
+            ]
             run(environment, *command, logs=logs)
             model = find_model(ModelStore(root), network)
         else:

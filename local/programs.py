@@ -92,7 +92,9 @@ class Programs:
             start_new_session=True,
         )
         self._running[program.name] = (program, process)
-        threading.Thread(target=self._copy_output, args=(program.name, process), daemon=True).start()
+        threading.Thread(
+            target=self._copy_output, args=(program.name, process), daemon=True
+        ).start()
 
     def ended(self) -> dict[str, int]:
         """Exit codes of the programs that have ended by themselves."""

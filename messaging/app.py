@@ -35,6 +35,7 @@ def make_app(
     settings = settings or broker_settings()
     app = Celery(name, broker=settings.url, include=list(include))
     app.conf.update(
+        broker_transport="messaging.transport:Transport",
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",

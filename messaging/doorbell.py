@@ -21,15 +21,16 @@ class Doorbell:
 
     def ring(self, **fields: str | float) -> None:
         """Tell all listeners; the fields are small facts for people to read."""
+        entry: dict[Any, Any] = dict(fields)
         with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(self._key, {**fields}, maxlen=KEPT_RINGS, approximate=True)
+            pipeline.xadd(self._key, entry, maxlen=KEPT_RINGS, approximate=True)
             pipeline.expire(self._key, KEPT_SECONDS)
             pipeline.execute()
 
     def listen(
         self, *, since: str = "0", wait_seconds: float = 1.0
     ) -> Iterator[list[dict[str, Any]]]:
-        """Yield what was rung since `since`: a list after every ring, an empty one when it is quiet.
+        """Yield what was rung since `since`: a list after a ring, an empty one when quiet.
 
         `since` is "0" for everything kept, "$" for what comes from now on.
         """

@@ -57,7 +57,7 @@ class BrokerSettings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """The broker's URL with password and TLS options, as Celery and redis-py take it. Secret."""
+        """The broker's URL with password and TLS options, as its clients take it. Secret."""
         parts = urlsplit(self.redis_url)
         if self.redis_password and not parts.password:
             user = parts.username or ""

@@ -32,7 +32,7 @@ class Evaluation(BaseModel, frozen=True):
     def of(
         cls, labels: Sequence[str], actual: NDArray[np.integer], predicted: NDArray[np.integer]
     ) -> "Evaluation":
-        """Count class indices `actual` against `predicted`; pairs with a negative index are left out."""
+        """Count class indices against each other; pairs with a negative index are left out."""
         return cls.from_matrix(labels, confusion_matrix(actual, predicted, len(labels)))
 
     @classmethod

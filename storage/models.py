@@ -56,7 +56,7 @@ class Manifest(BaseModel, frozen=True):
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
-    """`accuracy` and `loss` on the test split, `seconds` of training, and what else was measured."""
+    """`accuracy` and `loss` on the test split, `seconds` of training, and more."""
     versions: dict[str, str]
     """Library versions by name."""
     sha256: str

@@ -27,7 +27,7 @@ class BatchResult:
     """Reason by position in the batch."""
 
     def to_bytes(self) -> bytes:
-        """As an `.npz` archive: every member has a checksum, and no time or machine leaves a trace."""
+        """As an `.npz` archive: every member has a checksum, and no time or host leaves a trace."""
         buffer = io.BytesIO()
         positions = sorted(self.errors)
         np.savez(

@@ -94,7 +94,7 @@ class BatchReader:
 def classify_batch(
     job: Job, reader: BatchReader, classify: Classify, skip: Mapping[int, str], phases: Phases
 ) -> BatchResult:
-    """Predict every image of a batch; images in `skip` become errors with the reason given there."""
+    """Predict every image; those in `skip` become errors with the reason given there."""
     with phases("read"):
         pixels, errors = reader.read_all(skip)
     with phases("predict"):

@@ -11,8 +11,8 @@ from worker.errors import ModelRefused
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import keras
+import tensorflow as tf
 
 CHUNK_VALUES = 4_000_000
 """Input values per call of the compiled function: enough to keep it busy, few enough for memory."""
@@ -64,7 +64,11 @@ class Predictor:
         except Exception as error:  # a wrong input shape surfaces as one of many types
             reason = str(error).strip().splitlines()[0]
             raise ModelRefused(f"The model {model_path} fails its warm-up: {reason}") from error
-        if predictions.shape != (2,) or not np.isfinite(scores).all() or predictions.max() >= classes:
+        if (
+            predictions.shape != (2,)
+            or not np.isfinite(scores).all()
+            or predictions.max() >= classes
+        ):
             raise ModelRefused(
                 f"The model {model_path} fails its warm-up: it does not give {classes} "
                 "finite class probabilities per image."

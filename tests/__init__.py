@@ -1,0 +1,1 @@
+"""Tests: unit (no Redis, no TensorFlow), integration, acceptance, faults."""

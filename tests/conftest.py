@@ -1,0 +1,49 @@
+"""Fixtures of all tests that run real servers and programs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.digits import write_digits
+from tests.processes import Program, RedisServer, run, worker
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for all tests that do not harm it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scikit-learn's 1,797 handwritten digits as PNG files: train/<class>/*.png, test/..."""
+    return write_digits(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def system(
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, digits_folder: Path
+) -> Mapping[str, str]:
+    """The environment of a system with the data set and the model `digits`, and no worker yet."""
+    environment = {
+        "BATCHSIGHT_STORAGE": str(tmp_path_factory.mktemp("storage")),
+        "BATCHSIGHT_REDIS_URL": redis_server.url,
+        "BATCHSIGHT_LEASE_SECONDS": "4",
+    }
+    run(environment, "trainer", "data", "add", "digits", f"folder:{digits_folder}")
+    run(environment, "trainer", "train", "--dataset", "digits", "--network", "mlp", "--seed", "1")
+    return environment
+
+
+@pytest.fixture(scope="session")
+def running_worker(
+    tmp_path_factory: pytest.TempPathFactory, system: Mapping[str, str]
+) -> Iterator[Program]:
+    """A prediction worker with two children, for all tests that do not harm it."""
+    program = worker(tmp_path_factory.mktemp("worker"), system)
+    program.wait_for_log("Ready with", 2)
+    yield program
+    assert program.terminate() == 0

@@ -1,0 +1,179 @@
+"""The line: a source goes in, a worker classifies it, predictions come out."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from storage.jobs import JobStore
+from storage.models import ModelStore
+from tests.digits import TEST_IMAGES, digits
+from tests.processes import Program, RedisServer, run
+
+pytestmark = pytest.mark.usefixtures("running_worker")
+
+
+@pytest.fixture(scope="module")
+def expected(system: Mapping[str, str]) -> np.ndarray:
+    """What Keras' own `model.predict` says of the test images."""
+    import keras
+
+    version = ModelStore(Path(system["BATCHSIGHT_STORAGE"])).resolve("digits")
+    model = keras.saving.load_model(version.model_path)
+    images, _ = digits()
+    return np.asarray(model.predict(images[:TEST_IMAGES, ..., None], verbose=0).argmax(axis=-1))
+
+
+def predictions(
+    system: Mapping[str, str], *source: str
+) -> tuple[dict[str, object], list[dict[str, Any]]]:
+    """Submit, wait, and return the summary and the records."""
+    done = run(system, "producer", "submit", *source, "--json")
+    summary = json.loads(done.stdout)
+    folder = JobStore(Path(system["BATCHSIGHT_STORAGE"])).path(summary["id"])
+    return summary, pq.read_table(folder / "predictions.parquet").to_pylist()
+
+
+def test_a_folder_gives_the_predictions_of_keras(
+    system: Mapping[str, str], digits_folder: Path, expected: np.ndarray
+) -> None:
+    summary, records = predictions(system, str(digits_folder / "test"), "--model", "digits")
+    assert summary["images"] == {"total": TEST_IMAGES, "predicted": TEST_IMAGES, "failed": 0}
+    assert summary["labelled"] == TEST_IMAGES
+    by_number = {int(Path(r["path"]).stem): r["prediction"] for r in records}
+    assert [by_number[i] for i in range(TEST_IMAGES)] == [str(p) for p in expected]
+
+
+def test_an_array_gives_the_predictions_of_keras(
+    system: Mapping[str, str], tmp_path: Path, expected: np.ndarray
+) -> None:
+    np.save(tmp_path / "images.npy", digits()[0][:TEST_IMAGES])
+    summary, records = predictions(system, str(tmp_path / "images.npy"), "--model", "digits")
+    assert summary["labelled"] == 0
+    assert summary["accuracy"] is None
+    assert [r["prediction"] for r in records] == [str(p) for p in expected]
+
+
+def test_a_manifest_gives_the_predictions_of_keras_and_the_accuracy_of_its_labels(
+    system: Mapping[str, str], tmp_path: Path, digits_folder: Path, expected: np.ndarray
+) -> None:
+    labels = digits()[1]
+    with (tmp_path / "images.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "path", "label"])
+        for i in range(TEST_IMAGES):
+            path = digits_folder / "test" / str(labels[i]) / f"{i:04d}.png"
+            rows.writerow([f"digit-{i}", path, labels[i] if i % 2 else ""])
+    summary, records = predictions(system, str(tmp_path / "images.csv"), "--model", "digits")
+    assert [r["id"] for r in records] == [f"digit-{i}" for i in range(TEST_IMAGES)]
+    assert [r["prediction"] for r in records] == [str(p) for p in expected]
+    odd = slice(1, None, 2)
+    assert summary["labelled"] == TEST_IMAGES // 2
+    assert summary["accuracy"] == pytest.approx((expected == labels[:TEST_IMAGES])[odd].mean())
+
+
+def test_a_data_set_split_gives_the_accuracy_of_the_manifest(system: Mapping[str, str]) -> None:
+    summary, _ = predictions(system, "digits:test")
+    version = ModelStore(Path(system["BATCHSIGHT_STORAGE"])).resolve("digits")
+    assert summary["model"] == "digits@1"
+    assert summary["accuracy"] == pytest.approx(version.manifest.accuracy)
+
+
+def test_bad_images_become_records_and_the_others_are_classified(
+    system: Mapping[str, str], tmp_path: Path, digits_folder: Path, expected: np.ndarray
+) -> None:
+    labels = digits()[1]
+    for i in range(20):
+        content = (digits_folder / "test" / str(labels[i]) / f"{i:04d}.png").read_bytes()
+        (tmp_path / f"{i:04d}.png").write_bytes(content)
+    (tmp_path / "0003.png").write_bytes((tmp_path / "0003.png").read_bytes()[:60])
+    (tmp_path / "0007.png").write_text("no image at all")
+
+    done = run(
+        system, "producer", "submit", str(tmp_path), "--model", "digits", "--json", check=False
+    )
+
+    assert done.returncode == 3
+    summary = json.loads(done.stdout)
+    assert summary["status"] == "completed"
+    assert summary["images"] == {"total": 20, "predicted": 18, "failed": 2}
+    folder = JobStore(Path(system["BATCHSIGHT_STORAGE"])).path(summary["id"])
+    records = pq.read_table(folder / "predictions.parquet").to_pylist()
+    wanted = [None if i in (3, 7) else str(expected[i]) for i in range(20)]
+    assert [r["prediction"] for r in records] == wanted
+    errors = [json.loads(line) for line in (folder / "errors.jsonl").read_text().splitlines()]
+    assert "damaged image" in errors[0]["reason"]
+    assert "not an image" in errors[1]["reason"]
+
+
+def test_a_second_submission_under_the_same_id_changes_nothing(
+    system: Mapping[str, str], running_worker: Program
+) -> None:
+    first = run(system, "producer", "submit", "digits:test", "--job-id", "twice", "--json")
+    ran = running_worker.log.count("twice.")
+    second = run(system, "producer", "submit", "digits:test", "--job-id", "twice", "--json")
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert running_worker.log.count("twice.") == ran
+
+    other = run(system, "producer", "submit", "digits:train", "--job-id", "twice", check=False)
+    assert other.returncode == 1
+    assert "choose another --job-id" in other.stderr
+
+
+def test_a_job_is_followed_from_another_shell(system: Mapping[str, str]) -> None:
+    submitted = run(system, "producer", "submit", "digits:test", "--no-wait", "--json")
+    job = json.loads(submitted.stdout)["id"]
+    followed = run(system, "producer", "status", job, "--follow", "--json")
+    assert json.loads(followed.stdout)["status"] == "completed"
+    results = run(system, "producer", "results", job)
+    assert len(results.stdout.splitlines()) == TEST_IMAGES + 1
+
+
+def test_messages_that_make_no_sense_are_dropped_and_the_worker_goes_on(
+    system: Mapping[str, str], running_worker: Program
+) -> None:
+    from messaging.app import make_app
+    from messaging.settings import BrokerSettings
+
+    app = make_app("stranger", settings=BrokerSettings(redis_url=system["BATCHSIGHT_REDIS_URL"]))
+    for fields in (
+        {},
+        {"job": "../../etc", "batch": 0},
+        {"job": "twice", "batch": -1},
+        {"job": "twice", "batch": 10**6},
+        {"job": "no-such-job", "batch": 0},
+        {"job": "twice", "batch": 0, "pickle": "gASV"},
+    ):
+        app.send_task("worker.predict", kwargs=fields, queue="predict", task_id=f"bad-{id(fields)}")
+    app.send_task("worker.predict", args=[1, 2], queue="predict")
+    app.send_task("os.system", args=["true"], queue="predict")
+    summary, _ = predictions(system, "digits:test")
+    assert summary["status"] == "completed"
+    assert running_worker.log.count("dropped") >= 7
+
+
+def test_bytes_that_are_no_message_are_dropped_and_the_worker_goes_on(
+    system: Mapping[str, str], redis_server: RedisServer, running_worker: Program
+) -> None:
+    envelope = {"content-type": "application/json", "content-encoding": "utf-8"}
+    properties = {"delivery_tag": "x", "delivery_info": {}, "body_encoding": "base64"}
+    strange: list[Any] = [
+        7,
+        None,
+        [],
+        {"a": 1},
+        {"body": "x", "headers": {}, "properties": {}},
+        {"body": "!!", "headers": [1], "properties": properties, **envelope},
+        {"body": "/////w==", "headers": {"task": "worker.predict"}, "properties": properties},
+    ]
+    client = redis_server.client()
+    client.lpush("predict", "garbage", *(json.dumps(item) for item in strange))
+    summary, _ = predictions(system, "digits:test")
+    assert summary["status"] == "completed"
+    assert running_worker.log.count("A malformed message was dropped") >= 6
+    assert running_worker.running
