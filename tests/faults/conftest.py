@@ -1,0 +1,142 @@
+"""A system of its own for every fault, and what an undisturbed run of its job gives."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.jobs import Job, JobStore
+from tests.digits import digits
+from tests.processes import REPOSITORY, Program, RedisServer, run, wait_for, worker
+
+IMAGES = 6_000
+BATCH_SIZE = 200
+BATCHES = IMAGES // BATCH_SIZE
+
+
+def write_array(storage: Path) -> Path:
+    """The job's images: real digits, repeated and shifted so that every batch is different."""
+    images, _ = digits()
+    path = storage / "arrays" / "images.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    index = (np.arange(IMAGES) * 7) % len(images)
+    np.save(path, images[index])
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    system: Mapping[str, str],
+    running_worker: Program,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> bytes:
+    """The predictions file of a job to which nothing happens."""
+    images = write_array(Path(system["BATCHSIGHT_STORAGE"]))
+    arguments = ["--model", "digits", "--batch-size", str(BATCH_SIZE), "--job-id", "undisturbed"]
+    run(system, "producer", "submit", str(images), *arguments)
+    storage = Path(system["BATCHSIGHT_STORAGE"])
+    return (storage / "jobs" / "undisturbed" / "predictions.parquet").read_bytes()
+
+
+@dataclass
+class House:
+    """One system that a test may harm."""
+
+    folder: Path
+    redis: RedisServer
+    environment: dict[str, str]
+    programs: list[Program] = field(default_factory=list)
+
+    @property
+    def storage(self) -> Path:
+        return Path(self.environment["BATCHSIGHT_STORAGE"])
+
+    @property
+    def jobs(self) -> JobStore:
+        return JobStore(self.storage)
+
+    def worker(
+        self, name: str = "worker", *, concurrency: int = 2, ready: bool = True, **faults: object
+    ) -> Program:
+        """Start a faulty worker; its faults are told as `seconds_per_call=...` and the like."""
+        environment = {f"FAULTY_{key.upper()}": str(value) for key, value in faults.items()}
+        program = worker(
+            self.folder,
+            {**self.environment, **environment},
+            app="tests.faults.faulty_worker",
+            name=name,
+            concurrency=concurrency,
+        )
+        self.programs.append(program)
+        if ready:
+            program.wait_for_log("Ready with", concurrency)
+        return program
+
+    def submit(self, *options: str, source: str | None = None) -> Job:
+        """Submit the job without waiting for it."""
+        images = source or str(self.storage / "arrays" / "images.npy")
+        arguments = ["--model", "digits", "--batch-size", str(BATCH_SIZE), "--job-id", "job"]
+        done = run(
+            self.environment, "producer", "submit", images, *arguments, "--no-wait", *options
+        )
+        assert done.returncode == 0
+        return self.jobs.get("job")
+
+    def follow(self, seconds: float = 150.0, *, code: int = 0) -> dict[str, object]:
+        """Wait for the job as a user does; returns its summary."""
+        command = ("producer", "status", "job", "--follow", "--json")
+        done = run(self.environment, *command, check=False, seconds=seconds)
+        assert done.returncode == code, f"{done.returncode}: {done.stderr}"
+        summary: dict[str, object] = json.loads(done.stdout)
+        return summary
+
+    def done(self) -> int:
+        return len(self.jobs.done(self.jobs.get("job")))
+
+    def wait_until_done(self, batches: int, seconds: float = 60.0) -> None:
+        wait_for(lambda: self.done() >= batches, f"{batches} batches are done", seconds)
+
+    def predictions(self) -> bytes:
+        return (self.jobs.path("job") / "predictions.parquet").read_bytes()
+
+    def popen(self, *command: str) -> "subprocess.Popen[str]":
+        """Start `producer ...` and go on."""
+        module, *arguments = command
+        import os
+
+        return subprocess.Popen(
+            [sys.executable, "-m", f"{module}.cli", *arguments],
+            env={**os.environ, **self.environment},
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def house(
+    tmp_path: Path, system: Mapping[str, str], request: pytest.FixtureRequest
+) -> Iterator[House]:
+    """A system with the model `digits`, its own Redis with AOF, and no worker yet."""
+    storage = tmp_path / "storage"
+    for name in ("models", "datasets"):
+        shutil.copytree(Path(system["BATCHSIGHT_STORAGE"]) / name, storage / name)
+    write_array(storage)
+    server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--maxmemory", "100mb")
+    environment = {
+        "BATCHSIGHT_STORAGE": str(storage),
+        "BATCHSIGHT_REDIS_URL": server.url,
+        "BATCHSIGHT_LEASE_SECONDS": "4",
+    }
+    one = House(folder=tmp_path, redis=server, environment=environment)
+    yield one
+    for program in one.programs:
+        program.kill()
+    server.kill()

@@ -1,0 +1,94 @@
+"""Redis dies, forgets, fills up or goes out of reach; the job still ends, exactly."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.conftest import House
+from tests.faults.proxy import Proxy
+from tests.faults.test_workers import SLOW, assert_exact
+from tests.processes import wait_for
+
+BLACK_HOLE_SECONDS = 60
+
+
+def test_redis_killed_and_started_again_with_its_log(house: House, undisturbed: bytes) -> None:
+    house.worker(seconds_per_call=SLOW)
+    house.submit()
+    house.wait_until_done(4)
+    house.redis.kill()
+    time.sleep(2)
+    house.redis.start()
+    assert_exact(house, undisturbed)
+
+
+def test_redis_started_again_empty(house: House, undisturbed: bytes) -> None:
+    house.worker(seconds_per_call=SLOW)
+    house.submit()
+    house.wait_until_done(4)
+    house.redis.kill()
+    for path in house.redis.folder.rglob("*.aof*"):
+        path.unlink()
+    house.redis.start()
+    assert_exact(house, undisturbed)
+
+
+def test_redis_at_its_memory_limit_makes_everyone_wait(house: House, undisturbed: bytes) -> None:
+    worker = house.worker(seconds_per_call=SLOW / 3)
+    house.submit()
+    house.wait_until_done(4)
+    client = house.redis.client()
+    client.config_set("maxmemory", "1mb")
+    waiting = house.popen("producer", "status", "job", "--follow", "--json")
+    time.sleep(8)
+    client.config_set("maxmemory", "100mb")
+    if not worker.running:
+        worker.start()  # as the restart policy of a container does
+    assert waiting.wait(120) == 0
+    assert_exact(house, undisturbed)
+
+
+def test_a_submission_waits_while_redis_is_at_its_memory_limit(
+    house: House, undisturbed: bytes
+) -> None:
+    house.worker()
+    client = house.redis.client()
+    client.config_set("maxmemory", "1mb")
+    images = str(house.storage / "arrays" / "images.npy")
+    options = ["--model", "digits", "--batch-size", "200", "--job-id", "job"]
+    submission = house.popen("producer", "submit", images, *options)
+    time.sleep(5)
+    assert submission.poll() is None
+    client.config_set("maxmemory", "100mb")
+    for program in house.programs:
+        if not program.running:
+            program.start()
+    _, errors = submission.communicate(timeout=120)
+    assert submission.returncode == 0
+    assert "memory limit" in errors
+    assert house.predictions() == undisturbed
+
+
+@pytest.fixture
+def proxy(house: House) -> Iterator[Proxy]:
+    """A proxy before the house's Redis."""
+    one = Proxy(house.redis.port)
+    yield one
+    one.close()
+
+
+def test_a_connection_that_swallows_everything_for_a_minute(
+    house: House, undisturbed: bytes, proxy: Proxy
+) -> None:
+    direct = house.environment["BATCHSIGHT_REDIS_URL"]
+    house.environment["BATCHSIGHT_REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+    worker = house.worker(seconds_per_call=SLOW)
+    house.environment["BATCHSIGHT_REDIS_URL"] = direct
+    house.submit()
+    house.wait_until_done(4)
+    proxy.black_hole()
+    time.sleep(BLACK_HOLE_SECONDS)
+    proxy.heal()
+    assert_exact(house, undisturbed)
+    wait_for(lambda: worker.running, "the worker runs", 1)

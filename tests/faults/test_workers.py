@@ -1,0 +1,177 @@
+"""Workers die, stall and lose their connection; the predictions file stays the same to the byte."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.faults.conftest import BATCH_SIZE, BATCHES, IMAGES, House
+from tests.processes import wait_for
+
+SLOW = 0.3
+
+
+def assert_exact(house: House, undisturbed: bytes) -> None:
+    """Every image has exactly one record, and all are as in an undisturbed run."""
+    summary = house.follow()
+    assert summary["status"] == "completed"
+    assert summary["images"] == {"total": IMAGES, "predicted": IMAGES, "failed": 0}
+    assert house.predictions() == undisturbed
+
+
+def test_a_child_killed_in_the_middle_of_a_batch(house: House, undisturbed: bytes) -> None:
+    worker = house.worker(seconds_per_call=SLOW)
+    house.submit()
+    house.wait_until_done(4)
+    os.kill(worker.children()[0], signal.SIGKILL)
+    assert_exact(house, undisturbed)
+    assert worker.running
+
+
+def test_the_whole_worker_killed_is_replaced_in_well_under_90_seconds(
+    house: House, undisturbed: bytes
+) -> None:
+    victim = house.worker("victim", seconds_per_call=SLOW)
+    heir = house.worker("heir", seconds_per_call=0)
+    os.kill(heir.pid, signal.SIGSTOP)
+    house.submit()
+    house.wait_until_done(4)
+    victim.kill()
+    os.kill(heir.pid, signal.SIGCONT)
+    began = time.monotonic()
+    assert_exact(house, undisturbed)
+    assert time.monotonic() - began < 60
+
+
+def test_a_message_lost_between_taking_and_recording_it(house: House, undisturbed: bytes) -> None:
+    victim = house.worker("victim")
+    os.kill(victim.pid, signal.SIGSTOP)
+    house.submit("--max-in-flight", "1")
+    client = house.redis.client()
+    wait_for(lambda: client.llen("predict") == 0, "the stopped worker's BRPOP takes the message")
+    assert client.hlen("unacked") == 0
+    victim.kill()
+    house.worker("heir")
+    assert client.llen("predict") == 0
+    assert_exact(house, undisturbed)
+
+
+def test_connections_reset_while_batches_run(house: House, undisturbed: bytes) -> None:
+    worker = house.worker(seconds_per_call=SLOW)
+    house.submit()
+    client = house.redis.client()
+    for batches in (2, 8, 14):
+        house.wait_until_done(batches)
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert_exact(house, undisturbed)
+    assert worker.running
+
+
+def test_a_worker_paused_beyond_its_lease_writes_the_same_bytes_late(
+    house: House, undisturbed: bytes
+) -> None:
+    paused = house.worker("paused", seconds_per_call=SLOW)
+    house.submit()
+    house.wait_until_done(2)
+    stopped = [paused.pid, *paused.children()]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    house.worker("other")
+    assert_exact(house, undisturbed)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(3)
+    assert house.predictions() == undisturbed
+    assert not (house.jobs.path("job") / "conflicts").exists()
+
+
+def test_a_death_between_result_and_acknowledgement(house: House, undisturbed: bytes) -> None:
+    trigger = house.folder / "die"
+    house.worker(seconds_per_call=SLOW / 3, die_before_ring=trigger)
+    house.submit()
+    house.wait_until_done(5)
+    trigger.touch()
+    assert_exact(house, undisturbed)
+    assert not trigger.exists()
+
+
+def test_a_batch_that_outlasts_the_visibility_timeout_runs_once(
+    house: House, undisturbed: bytes
+) -> None:
+    faults = {"seconds_per_call": 9, "visibility_seconds": 2, "concurrency": 1}
+    workers = [house.worker(name, **faults) for name in ("one", "two")]  # type: ignore[arg-type]
+    house.submit("--batch-size", str(IMAGES // 2))
+    summary = house.follow()
+    assert summary["status"] == "completed"
+    events = [
+        line
+        for log in sorted((house.jobs.path("job") / "attempts").glob("*.jsonl"))
+        for line in log.read_text().splitlines()
+    ]
+    assert sum('"start"' in line for line in events) == 2
+    assert sum(w.log.count("another worker runs it") for w in workers) > 0
+
+
+def test_a_stopping_worker_finishes_its_batch_and_gives_back_the_rest(
+    house: House, undisturbed: bytes
+) -> None:
+    first = house.worker("first", seconds_per_call=1)
+    job = house.submit()
+    house.wait_until_done(2)
+    began = time.monotonic()
+    assert first.terminate() == 0
+    assert time.monotonic() - began < 20
+    attempts = house.jobs.path("job") / "attempts"
+    for log in attempts.glob("*.jsonl"):
+        assert '"outcome": "done"' in log.read_text()
+    assert len(list(attempts.glob("*.jsonl"))) == len(house.jobs.done(job))
+    client = house.redis.client()
+    assert client.llen("predict") == min(BATCHES, job.window) - 0 or client.llen("predict") > 0
+    assert client.hlen("unacked") == 0
+    house.worker("second")
+    assert_exact(house, undisturbed)
+
+
+def test_one_killer_among_many_images_becomes_the_only_error(
+    house: House, undisturbed: bytes
+) -> None:
+    import numpy as np
+
+    from tests.faults.faulty_worker import KILLER
+
+    path = house.storage / "arrays" / "images.npy"
+    images = np.load(path)
+    images[1234] = KILLER
+    np.save(path, images)
+    worker = house.worker()
+    house.submit()
+    summary = house.follow(240, code=3)
+    assert summary["images"] == {"total": IMAGES, "predicted": IMAGES - 1, "failed": 1}
+    errors = (Path(house.jobs.path("job")) / "errors.jsonl").read_text().splitlines()
+    assert len(errors) == 1
+    assert '"1234"' in errors[0]
+    assert "kills the worker" in errors[0]
+    assert worker.running
+    assert 1234 // BATCH_SIZE < BATCHES
+
+
+def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
+    house: House,
+) -> None:
+    import numpy as np
+
+    from tests.faults.faulty_worker import HANGER
+
+    path = house.storage / "arrays" / "images.npy"
+    images = np.load(path)[:1000]
+    images[777] = HANGER
+    np.save(path, images)
+    house.environment |= {
+        "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "5",
+        "BATCHSIGHT_TIME_LIMIT_SECONDS": "6",
+    }
+    worker = house.worker()
+    house.submit()
+    summary = house.follow(240, code=3)
+    assert summary["images"] == {"total": 1000, "predicted": 999, "failed": 1}
+    assert worker.running
