@@ -12,13 +12,21 @@ from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
-app = make_app("worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks"])
+app = make_app(
+    "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.presence"]
+)
 
 
 @celeryd_after_setup.connect
 def remember_concurrency(instance: Any, conf: Any, **_: Any) -> None:
     """Let the children know among how many they share the cores."""
     conf.worker_concurrency = instance.concurrency
+
+
+def threads_per_child() -> int:
+    """TensorFlow threads of each child: they share the cores, but none goes without."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (app.conf.worker_concurrency or cores))
 
 
 @worker_process_init.connect
@@ -28,8 +36,7 @@ def prepare_child(**_: Any) -> None:
     from worker.predictor import limit_threads
     from worker.tasks import batch_runner
 
-    cores = len(os.sched_getaffinity(0))
-    limit_threads(max(1, cores // (app.conf.worker_concurrency or cores)))
+    limit_threads(threads_per_child())
     try:
         loaded = batch_runner().models.warm_champions()
     except (StorageError, WorkerError) as error:

@@ -1,0 +1,60 @@
+"""Who works where: a small JSON sign of life that each worker keeps in Redis.
+
+It expires when the worker is gone. Only `producer doctor` reads it.
+"""
+
+import time
+
+import redis
+from pydantic import BaseModel, Field, ValidationError
+
+KEPT_SECONDS = 10
+PREFIX = "batchsight:worker:"
+
+
+class Presence(BaseModel, frozen=True):
+    """What a worker tells of itself."""
+
+    worker: str
+    """The Celery node name, `worker@host`."""
+    host: str
+    machine: str
+    """Names the kernel: containers on one machine have different hosts, but share its cores."""
+    cpus: tuple[int, ...]
+    """Numbers of the cores it may use."""
+    children: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    """TensorFlow threads of each child."""
+    storage: str
+    """The storage root as the worker sees it."""
+    storage_id: str | None
+    """None when the worker cannot read or write its storage."""
+    keras: str | None
+    """Version of Keras, None when it is not installed."""
+    seconds_ahead: float = 0.0
+    """Its clock minus that of Redis, measured at each sign of life."""
+
+
+def announce(client: "redis.Redis", presence: Presence) -> None:
+    """Give a sign of life; raises `redis.RedisError`."""
+    present = presence.model_copy(update={"seconds_ahead": seconds_ahead(client)})
+    client.set(PREFIX + presence.worker, present.model_dump_json(), ex=KEPT_SECONDS)
+
+
+def present_workers(client: "redis.Redis") -> dict[str, Presence]:
+    """The latest signs of life by node name; raises `redis.RedisError`."""
+    found = {}
+    for key in client.scan_iter(match=PREFIX + "*", count=1000):
+        try:
+            presence = Presence.model_validate_json(client.get(key) or "")
+        except ValidationError:
+            continue  # expired meanwhile, or written by another version
+        found[presence.worker] = presence
+    return found
+
+
+def seconds_ahead(client: "redis.Redis") -> float:
+    """This machine's clock minus that of Redis, exact to half a round trip."""
+    before = time.time()
+    seconds, microseconds = client.time()
+    return (before + time.time()) / 2 - (seconds + microseconds / 1e6)

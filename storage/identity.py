@@ -1,0 +1,31 @@
+"""Which storage this is: a random id in its root, the same for all who share it."""
+
+from pathlib import Path
+from uuid import uuid4
+
+from storage.errors import Corrupt
+from storage.files import make_folder, unwritable
+
+ID_FILE = ".storage-id"
+
+
+def storage_id(root: Path) -> str:
+    """The id in `root`, created on first use.
+
+    Two programs with different ids see different folders. Raises `StorageUnwritable`, or
+    `Corrupt` when the file was left empty.
+    """
+    path = make_folder(root) / ID_FILE
+    try:
+        if not path.exists():
+            try:
+                with path.open("x", encoding="ascii") as file:
+                    file.write(uuid4().hex)
+            except FileExistsError:
+                pass  # another program came first; its id counts
+        known = path.read_text("ascii").strip()
+    except OSError as error:
+        raise unwritable(root, error) from error
+    if not known:
+        raise Corrupt(f"The file {path} is empty: remove it, and it is created anew.")
+    return known
