@@ -1,0 +1,227 @@
+"""The `producer` command. Each command is thin; what it does lies in the modules it imports.
+
+Imports are inside the commands: `producer --help` must not wait for NumPy or Celery.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from messaging.errors import MessagingError
+from producer.errors import ProducerError
+from producer.terminal import say
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from producer.client import JobHandle
+    from producer.summary import Summary
+    from storage.tally import Tally
+
+FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    all good
+  1    failed or cancelled
+  2    wrong usage
+  3    finished, but some images have an error record instead of a prediction
+  4    stopped by --max-failure-rate
+  5    verify found faults
+  130  interrupted; a submitted job goes on
+"""
+
+
+class OneSentence(click.Group):
+    """A command whose foreseeable errors are one sentence on stderr, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        exit_code = FAILED
+        try:
+            return super().invoke(ctx)
+        except (MessagingError, ProducerError, StorageError) as error:
+            say(f"error: {error}")
+        except BrokenPipeError:
+            raise  # `producer results JOB | head`: click knows what to do
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            say(f"error: {error.strerror or error}{where}.")
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            exit_code = INTERRUPTED
+        raise click.exceptions.Exit(exit_code)
+
+
+@click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.version_option(package_name="batchsight", message="batchsight %(version)s")
+def main() -> None:
+    """Send images to be classified, follow the jobs and gather their predictions.
+
+    Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
+    BATCHSIGHT_REDIS_URL the broker.
+    """
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json` to a command."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
+
+
+@main.command()
+@click.argument("source", nargs=-1, required=True)
+@click.option(
+    "--model", metavar="NAME[@N]", help="Default: named like the data set, or the only one."
+)
+@click.option("--batch-size", type=click.IntRange(1, 1_000_000), help="Images per batch.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
+@click.option("--job-id", help="Submitting the same again under the same id does nothing new.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(1, 100_000), help="Batches in the queue at once."
+)
+@click.option(
+    "--max-failure-rate",
+    type=click.FloatRange(0.0, 1.0),
+    metavar="X",
+    help="Stop when more than this share of the images fail, 0 to 1.",
+)
+@click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
+@as_json
+def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) -> None:
+    """Classify the images of SOURCE.
+
+    \b
+    SOURCE is one of
+      mnist:test         a data set and one of its splits
+      FOLDER             all images below it; class subfolders become labels
+      LIST.csv, .jsonl   lines with path, and label and id if you like
+      ARRAY.npy, .npz    uint8 images (N, H, W) or (N, H, W, C)
+      IMAGE...           image files
+
+    The default batch size is a tenth of the images, at most 5,000 of an array or 500 files: a
+    batch should last long enough to hide the queue and short enough to cancel and repeat.
+    """  # noqa: D301 (click wants the real character)
+    from producer.client import PredictionClient
+
+    handle = PredictionClient().submit(*source, **options)
+    for note in handle.notes:
+        say(note)
+    job = handle.job
+    say(f"Job {job.id}: {job.total:,} images in {job.batches:,} batches for {job.model}.")
+    if wait:
+        follow(handle, json_)
+        return
+    if handle.unsent:
+        raise handle.unsent
+    if json_:
+        print_json(handle.summary())
+    else:
+        click.echo(job.id)
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--follow", "follow_", is_flag=True, help="Stay until the job has ended.")
+@as_json
+def status(job_id: str, *, follow_: bool, json_: bool) -> None:
+    """Tell how far JOB is."""
+    from producer.client import PredictionClient
+
+    handle = PredictionClient().job(job_id)
+    if follow_:
+        follow(handle, json_)
+    else:
+        show(handle, handle.tally(), json_)
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@click.option(
+    "-o", "--output", metavar="FILE", help="A .csv, .jsonl or .parquet file; else stdout."
+)
+def results(job_id: str, *, output: str | None) -> None:
+    """Write the records of JOB, one per image: CSV on stdout, or FILE."""
+    from pathlib import Path
+
+    from producer.client import PredictionClient
+    from producer.exports import SUFFIXES, export, export_file
+
+    path = Path(output) if output else None
+    if path and path.suffix.lower() not in SUFFIXES:
+        raise click.BadParameter(
+            f"{path} must end in {', '.join(SUFFIXES)}.", param_hint="'--output'"
+        )
+    handle = PredictionClient().job(job_id)
+    if path:
+        count = export_file(handle.records(), path)
+    else:
+        count = export(handle.records(), click.get_binary_stream("stdout"), ".csv")
+    if count < handle.job.total:
+        say(f"Job {job_id} has not finished: {count:,} of {handle.job.total:,} records so far.")
+    if path:
+        say(f"{count:,} records in {path}.")
+
+
+@main.command("jobs")
+@as_json
+def list_jobs(*, json_: bool) -> None:
+    """List all jobs."""
+    import json
+
+    from producer.client import PredictionClient
+    from producer.terminal import show_jobs
+
+    listed = PredictionClient().overview(on_fault=say)
+    if json_:
+        click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
+    else:
+        show_jobs(listed)
+
+
+def follow(handle: "JobHandle", json_: bool) -> None:
+    """Wait for a job, show what it came to and exit accordingly."""
+    from producer.terminal import show_progress
+
+    if handle.unsent:
+        say(str(handle.unsent))
+    try:
+        tally = show_progress(handle.job, handle.watch())
+    except KeyboardInterrupt:
+        say(f"Job {handle.id} goes on: `producer status {handle.id} --follow` returns to it.")
+        click.get_current_context().exit(INTERRUPTED)
+    show(handle, tally, json_)
+
+
+def show(handle: "JobHandle", tally: "Tally", json_: bool) -> None:
+    """Print what a job came to so far, and exit accordingly."""
+    from producer.summary import over_failure_limit, summarise
+    from producer.terminal import show_summary
+
+    summary = summarise(handle.jobs, handle.job, tally)
+    stop = handle.jobs.stopped(handle.job)
+    reason = stop.reason if stop and summary.status in ("failed", "cancelled") else None
+    if json_:
+        print_json(summary)
+        if reason:
+            say(reason)
+    else:
+        show_summary(summary, tally.evaluation, reason)
+    over_limit = over_failure_limit(handle.job, tally)
+    click.get_current_context().exit(exit_code(summary, over_limit))
+
+
+def exit_code(summary: "Summary", over_limit: bool) -> int:
+    """The exit code for a job; 0 for one that goes on."""
+    if summary.status == "failed" and over_limit:
+        return OVER_FAILURE_LIMIT
+    if summary.status in ("failed", "cancelled"):
+        return FAILED
+    if summary.status == "completed" and summary.images.failed:
+        return RECORD_ERRORS
+    return 0
+
+
+def print_json(summary: "Summary") -> None:
+    """Print the one object of `--json`."""
+    click.echo(summary.model_dump_json(indent=2))

@@ -1,0 +1,246 @@
+"""Batchsight for Python programs: submit images, follow the job, read what came of it.
+
+client = PredictionClient()
+job = client.submit("mnist:test")
+job.wait()
+print(job.summary().accuracy)
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from messaging.errors import BrokerUnavailable
+from messaging.messages import PredictBatch
+from messaging.settings import BrokerSettings
+from producer.errors import ModelUnclear, NotQueued
+from producer.predict_queue import PredictQueue, RedisQueue
+from producer.settings import ProducerSettings, read_settings
+from producer.sources import Request, open_source
+from producer.summary import JobLine, Summary, line_of, summarise
+from storage.errors import StorageError
+from storage.jobs import Job, JobStore, Status
+from storage.models import ModelStore, ModelVersion
+from storage.settings import StorageSettings
+from storage.tally import Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from producer.following import Progress
+
+
+class JobHandle:
+    """One job on storage."""
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        job: Job,
+        queue: PredictQueue,
+        *,
+        lease_seconds: float,
+        notes: Sequence[str] = (),
+        unsent: NotQueued | None = None,
+    ) -> None:
+        self.job = job
+        self.notes = notes
+        """What the user should know of the submission, one sentence each."""
+        self.unsent = unsent
+        """Why the job's messages could not be sent yet; whoever follows it sends them."""
+        self.jobs = jobs
+        self._queue = queue
+        self._lease_seconds = lease_seconds
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    def watch(self) -> "Iterator[Progress]":
+        """Progress at least every second until the job ends; lost batches are sent again."""
+        from producer.following import Follower
+
+        return iter(
+            Follower(
+                self.jobs,
+                self.job,
+                self._queue,
+                lease_seconds=self._lease_seconds,
+                queued=self.unsent is None,
+            )
+        )
+
+    def wait(self) -> Summary:
+        """Wait until the job has ended and its predictions are merged."""
+        for progress in self.watch():
+            tally = progress.tally
+        return summarise(self.jobs, self.job, tally)
+
+    def tally(self) -> Tally:
+        """Count all results there are; the predictions of a completed job are merged as well."""
+        from producer.gathering import merge
+
+        if len(self.jobs.done(self.job)) == self.job.batches:
+            return merge(self.jobs, self.job)
+        tally = Tally(self.jobs, self.job)
+        tally.refresh()
+        return tally
+
+    def summary(self) -> Summary:
+        """The job as it stands now."""
+        return summarise(self.jobs, self.job, self.tally())
+
+    def records(self) -> "Iterator[pa.Table]":
+        """The records there are, in order: one Arrow table per finished batch."""
+        from producer.records import read_tables
+
+        return read_tables(self.jobs, self.job)
+
+    def cancel(self) -> bool:
+        """Stop the job within a batch; False when it has ended already."""
+        if self.jobs.status(self.job, len(self.jobs.done(self.job))).ended:
+            return False
+        self.jobs.stop(self.job, Status.CANCELLED, "cancelled by `producer cancel`")
+        return True
+
+
+class PredictionClient:
+    """Everything a producer does. Without arguments it is configured by the environment."""
+
+    def __init__(
+        self,
+        *,
+        storage: StorageSettings | None = None,
+        broker: BrokerSettings | None = None,
+        settings: ProducerSettings | None = None,
+        queue: PredictQueue | None = None,
+    ) -> None:
+        if not (storage and broker and settings):
+            defaults = read_settings()
+            storage = storage or defaults[0]
+            broker = broker or defaults[1]
+            settings = settings or defaults[2]
+        self._storage = storage
+        self._settings = settings
+        self._queue = queue or RedisQueue(broker)
+        self.jobs = JobStore(storage.root)
+        self._models = ModelStore(storage.root)
+
+    def submit(
+        self,
+        *source: str,
+        model: str | None = None,
+        batch_size: int | None = None,
+        limit: int | None = None,
+        job_id: str | None = None,
+        max_in_flight: int | None = None,
+        max_failure_rate: float | None = None,
+    ) -> JobHandle:
+        """Put a job on storage and its first batches on the queue.
+
+        An id that exists already with the same images and model gives the existing job; with
+        others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
+        when there is no Redis, `SourceError` for a source that cannot be used.
+        """
+        created_at = datetime.now(UTC)
+        opened = open_source(source, self._storage.root)
+        version = choose_model(self._models, model, opened.dataset)
+        job_id = job_id or new_job_id(created_at)
+        self.jobs.path(job_id)  # refuses a bad id before any work
+        self._queue.check()
+        request = Request(
+            root=self._storage.root,
+            job_id=job_id,
+            model=str(version),
+            labels=version.manifest.labels,
+            limit=limit,
+            batch_size=batch_size,
+            array_batch_size=self._settings.array_batch_size,
+            file_batch_size=self._settings.file_batch_size,
+            max_image_bytes=self._storage.max_image_bytes,
+        )
+        with self.jobs.draft() as draft:
+            prepared = opened.prepare(draft, request)
+            job = Job(
+                id=job_id,
+                source=opened.description,
+                model=version.pin,
+                labels=version.manifest.labels,
+                total=prepared.total,
+                labelled=prepared.labelled,
+                batch_size=prepared.batch_size,
+                window=max_in_flight or self._settings.max_in_flight,
+                max_failure_rate=max_failure_rate,
+                inputs=prepared.inputs,
+                fingerprint=prepared.fingerprint,
+                created_at=created_at,
+            )
+            if not self.jobs.commit(draft, job):
+                note = f"Job {job_id} exists already with the same images: nothing is sent twice."
+                return self._handle(self.jobs.get(job_id), notes=(*prepared.notes, note))
+        return self._handle(job, notes=prepared.notes, unsent=self._send_heads(job))
+
+    def job(self, job_id: str) -> JobHandle:
+        """Take up a job again; raises `NotFound`."""
+        return self._handle(self.jobs.get(job_id))
+
+    def overview(self, *, on_fault: Callable[[str], object]) -> list[JobLine]:
+        """All jobs, oldest first by id; of those that cannot be read `on_fault` hears."""
+        lines = []
+        for job_id in self.jobs.ids():
+            try:
+                job = self.jobs.get(job_id)
+                lines.append(line_of(self.jobs, job))
+            except (StorageError, FileNotFoundError) as error:
+                on_fault(str(error))
+        return lines
+
+    def _send_heads(self, job: Job) -> NotQueued | None:
+        heads = range(min(job.window, job.batches))
+        try:
+            self._queue.send([PredictBatch(job=job.id, batch=batch) for batch in heads])
+        except BrokerUnavailable as error:
+            return NotQueued(
+                f"Job {job.id} lies on storage but is not queued: {error} "
+                f"Then `producer resume {job.id}` sends it."
+            )
+        return None
+
+    def _handle(
+        self, job: Job, *, notes: Sequence[str] = (), unsent: NotQueued | None = None
+    ) -> JobHandle:
+        return JobHandle(
+            self.jobs,
+            job,
+            self._queue,
+            lease_seconds=self._storage.lease_seconds,
+            notes=notes,
+            unsent=unsent,
+        )
+
+
+def choose_model(models: ModelStore, reference: str | None, dataset: str | None) -> ModelVersion:
+    """The version a job is pinned to.
+
+    Without a `reference` it is the champion named like the data set, else the only model there
+    is; raises `ModelUnclear` when that does not settle it, `NotFound` for an unknown one.
+    """
+    if reference is not None:
+        return models.resolve(reference)
+    names = models.names()
+    if dataset in names:
+        return models.resolve(dataset)
+    if len(names) == 1:
+        return models.resolve(names[0])
+    if not names:
+        raise ModelUnclear(
+            "No model is published yet: train one with `trainer train --dataset mnist`."
+        )
+    raise ModelUnclear(f"Say which model is to classify these images: --model {'|'.join(names)}.")
+
+
+def new_job_id(now: datetime) -> str:
+    """An id that sorts by time, such as 20260131-120000-3fa2b1."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

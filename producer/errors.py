@@ -1,0 +1,50 @@
+"""What can go wrong in a producer.
+
+    ProducerError
+    ├── BadSettings       an environment variable that cannot be used
+    ├── SourceError       a source that cannot be read as images
+    │   ├── EmptySource   a source without a single image
+    │   ├── BadManifest   a line of a manifest that names no image
+    │   └── UnknownLabel  a label that the model does not know
+    ├── ModelUnclear      no model was named and none suggests itself
+    ├── NotQueued         a job lies on storage, but its messages could not be sent
+    └── NothingToReport   what was asked for needs predictions or labels that are not there
+
+Every error takes one sentence that names the thing and the way out.
+"""
+
+
+class ProducerError(Exception):
+    """Base of all errors of the producer."""
+
+
+class BadSettings(ProducerError):
+    """An environment variable that cannot be used."""
+
+
+class SourceError(ProducerError):
+    """A source that cannot be read as images."""
+
+
+class EmptySource(SourceError):
+    """A source without a single image."""
+
+
+class BadManifest(SourceError):
+    """A manifest, or a line of it, that does not name an image."""
+
+
+class UnknownLabel(SourceError):
+    """A label that is not among the model's labels."""
+
+
+class ModelUnclear(ProducerError):
+    """No model was named and none suggests itself."""
+
+
+class NotQueued(ProducerError):
+    """A job lies on storage, but its messages could not be sent."""
+
+
+class NothingToReport(ProducerError):
+    """Pictures or records were asked for that nothing can be made of."""

@@ -1,0 +1,75 @@
+"""Takes in a job's results as they appear: counts them and merges them, each read only once."""
+
+from contextlib import ExitStack
+
+from producer.records import PREDICTIONS_FILE, PredictionsWriter, read_identities
+from storage.jobs import Job, JobStore
+from storage.tally import Tally
+
+
+class Gathering:
+    """The results of one job, in order. Use it as a context manager."""
+
+    def __init__(self, store: JobStore, job: Job) -> None:
+        self.tally = Tally(store, job)
+        """Counts over the results taken in so far: those without a gap before them."""
+        self.done = 0
+        """Batches that have a result, taken in or not."""
+        self.images = 0
+        """Images of these batches."""
+        self._store = store
+        self._job = job
+        self.next_batch = 0
+        """The first batch not taken in yet."""
+        self._stack = ExitStack()
+        self._writer: PredictionsWriter | None = None
+        self._folder = store.path(job.id)
+
+    def __enter__(self) -> "Gathering":
+        if not (self._folder / PREDICTIONS_FILE).exists():
+            self._writer = self._stack.enter_context(PredictionsWriter(self._folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def look(self) -> None:
+        """Take in what has appeared; the last result completes the merge.
+
+        Raises `Corrupt` for a damaged result, which can be discarded and looked for again.
+        """
+        done = self._store.done(self._job)
+        self.done = len(done)
+        self.images = images_of(self._job, done)
+        while self.next_batch in done:
+            self._take(self.next_batch)
+            self.next_batch += 1
+        if self.tally.complete and self._writer is not None:
+            self._writer.commit()
+            self._writer = None
+
+    def count_all(self) -> None:
+        """Count the results behind a gap as well: a stopped job gets no more of them."""
+        self.tally.refresh()
+
+    def _take(self, batch: int) -> None:
+        result = self._store.read_result(self._job, batch)
+        who = read_identities(self._store, self._job, batch)
+        if self._writer is not None:
+            self._writer.write(self._job, batch, who, result)
+        self.tally.add(batch, result, who.labels)
+
+
+def images_of(job: Job, batches: set[int]) -> int:
+    """Images in some batches of a job, of which only the last one may be short."""
+    last = job.batches - 1
+    missing = job.batch_size - len(job.span(last)) if last in batches else 0
+    return len(batches) * job.batch_size - missing
+
+
+def merge(store: JobStore, job: Job) -> Tally:
+    """Merge a completed job, unless it is merged already, and count its results."""
+    with Gathering(store, job) as gathering:
+        gathering.look()
+        gathering.count_all()
+        return gathering.tally

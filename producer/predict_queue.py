@@ -1,0 +1,97 @@
+"""The queue as a producer sees it: it sends batches, looks what waits, and hears of progress."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from messaging.messages import PredictBatch
+from messaging.settings import PREDICT_QUEUE, BrokerSettings
+
+if TYPE_CHECKING:
+    import redis
+    from celery import Celery
+
+
+class PredictQueue(Protocol):
+    """What following a job needs of the queue. Every method raises `BrokerUnavailable`."""
+
+    def check(self) -> None:
+        """Make sure that somebody is there to take messages."""
+        ...
+
+    def send(self, messages: Sequence[PredictBatch]) -> None:
+        """Put messages on the queue."""
+        ...
+
+    def waiting(self) -> set[str]:
+        """Keys of the batches that wait in the queue, taken by no worker yet."""
+        ...
+
+    def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
+        """Say True whenever something was done for a job, False after some time of quiet."""
+        ...
+
+    def has_workers(self) -> bool:
+        """Whether any worker takes batches. May take a second."""
+        ...
+
+
+class RedisQueue:
+    """The queue in Redis. Connects when first used; `celery` is imported when first sending."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+
+    def check(self) -> None:
+        """Ask Redis for a sign of life."""
+        from messaging.broker import broker_errors
+
+        with broker_errors(self._settings):
+            self._client.ping()
+
+    def send(self, messages: Sequence[PredictBatch]) -> None:
+        """Put messages on the queue over one connection."""
+        from messaging.broker import broker_errors
+
+        with broker_errors(self._settings), self._app.producer_or_acquire() as producer:
+            for message in messages:
+                message.send(self._app, producer=producer)
+
+    def waiting(self) -> set[str]:
+        """Keys of the batches that wait in the queue."""
+        from messaging.broker import broker_errors, waiting_task_ids
+
+        with broker_errors(self._settings):
+            task_ids = waiting_task_ids(self._client, PREDICT_QUEUE)
+        return {task_id.rpartition(".")[0] for task_id in task_ids}
+
+    def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
+        """Hear the job's doorbell, from its first ring on."""
+        from messaging.broker import broker_errors
+        from messaging.doorbell import Doorbell
+
+        with broker_errors(self._settings):
+            for rings in Doorbell(self._client, job_id).listen(wait_seconds=wait_seconds):
+                yield bool(rings)
+
+    def has_workers(self) -> bool:
+        """Ask all workers which queues they consume."""
+        from messaging.broker import broker_errors
+
+        with broker_errors(self._settings):
+            answers = self._app.control.inspect(timeout=1.0).active_queues() or {}
+        return any(
+            queue["name"] == PREDICT_QUEUE for queues in answers.values() for queue in queues
+        )
+
+    @cached_property
+    def _client(self) -> "redis.Redis":
+        from messaging.broker import connect
+
+        return connect(self._settings)
+
+    @cached_property
+    def _app(self) -> "Celery":
+        from messaging.app import make_app
+
+        return make_app("producer", settings=self._settings)

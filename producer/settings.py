@@ -1,0 +1,49 @@
+"""How a producer cuts jobs into batches, from `BATCHSIGHT_*` in the environment."""
+
+from functools import cache
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from messaging.settings import BrokerSettings, broker_settings
+from producer.errors import BadSettings
+from storage.settings import StorageSettings, storage_settings
+
+
+class ProducerSettings(BaseSettings):
+    """The producer's own settings. Unset variables take the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
+
+    array_batch_size: int = Field(
+        default=5_000, ge=1, le=1_000_000, description="Images per batch of an array, at most."
+    )
+    file_batch_size: int = Field(
+        default=500, ge=1, le=1_000_000, description="Image files per batch, at most."
+    )
+    max_in_flight: int = Field(
+        default=64, ge=1, le=100_000, description="Batches of a job in the queue at once."
+    )
+
+
+@cache
+def producer_settings() -> ProducerSettings:
+    """Read the environment once per process."""
+    return ProducerSettings()
+
+
+def read_settings() -> tuple[StorageSettings, BrokerSettings, ProducerSettings]:
+    """All that a producer is configured by; raises `BadSettings` naming the variable."""
+    try:
+        return storage_settings(), broker_settings(), producer_settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{variable_of(fault['loc'])} {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False)
+        )
+        raise BadSettings(f"The environment cannot be used: {problems}.") from None
+
+
+def variable_of(location: tuple[int | str, ...]) -> str:
+    """`BATCHSIGHT_REDIS_URL:` for a field; nothing when the fault lies between several fields."""
+    return f"BATCHSIGHT_{str(location[0]).upper()}:" if location else ""

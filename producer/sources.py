@@ -1,0 +1,119 @@
+"""What a user submits, and what every kind of it must come to: the images of a job.
+
+mnist:test                  `DataSetSource`, a split of a data set on storage
+images.npy, images.npz      `NpySource`, `NpzSource`, uint8 arrays
+a folder                    `FolderSource`, image files, with class subfolders or without
+list.csv, list.jsonl        `ManifestSource`, image files named line by line
+a.png b.png ...             `FilesSource`
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from producer.errors import SourceError
+from storage.files import NAME_PATTERN
+from storage.images import SUFFIXES
+from storage.inputs import ArrayInputs, FileInputs
+from storage.jobs import JobDraft
+
+BATCHES_OF_A_SMALL_JOB = 10
+"""A small job is cut into this many batches: enough to keep every core of a few machines busy and
+to show progress, few enough that the queue (some 5 ms per batch) stays in the shade."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a source needs to know of the job that it becomes."""
+
+    root: Path
+    """Storage root: what lies below is referenced, anything else is copied into the job."""
+    job_id: str
+    model: str
+    """The model version, to be named in errors."""
+    labels: tuple[str, ...]
+    """The model's labels."""
+    limit: int | None
+    """Take only this many images, the first ones."""
+    batch_size: int | None
+    """The user's own choice."""
+    array_batch_size: int
+    file_batch_size: int
+    max_image_bytes: int
+
+    def batch_size_for(self, total: int, most: int) -> int:
+        """Images per batch for a job of `total`, at most `most` unless the user chose otherwise."""
+        return self.batch_size or max(1, min(most, -(-total // BATCHES_OF_A_SMALL_JOB)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A source whose images lie on storage, ready to be a job."""
+
+    total: int
+    labelled: int
+    batch_size: int
+    inputs: ArrayInputs | FileInputs
+    fingerprint: str
+    """Hexadecimal SHA-256 over what identifies the images, their order and their labels."""
+    notes: Sequence[str] = field(default=())
+    """What the user should know, one sentence each."""
+
+
+class Source(Protocol):
+    """One kind of source."""
+
+    description: str
+    """The source in the user's words."""
+
+    @property
+    def dataset(self) -> str | None:
+        """The data set the images come from: a model of its name suggests itself."""
+        ...
+
+    def prepare(self, draft: JobDraft, request: Request) -> Prepared:
+        """Put into the draft what does not lie on storage yet; raises `SourceError`.
+
+        Streams: memory does not grow with the number of images.
+        """
+        ...
+
+
+def open_source(arguments: Sequence[str], root: Path) -> Source:
+    """Recognise the kind of source; raises `SourceError` when it is none."""
+    from producer.array_sources import DataSetSource, NpySource, NpzSource
+    from producer.file_sources import FilesSource, FolderSource, ManifestSource
+
+    if len(arguments) != 1:
+        return FilesSource([Path(argument) for argument in arguments])
+    argument = arguments[0]
+    path = Path(argument)
+    if path.is_dir():
+        return FolderSource(path)
+    if path.exists():
+        match path.suffix.lower():
+            case ".npy":
+                return NpySource(path)
+            case ".npz":
+                return NpzSource(path)
+            case ".csv" | ".jsonl":
+                return ManifestSource(path)
+            case suffix if suffix in SUFFIXES:
+                return FilesSource([path])
+        raise SourceError(
+            f"{argument} is no source: give a data set and split such as mnist:test, a folder, "
+            "a manifest (.csv, .jsonl), an array (.npy, .npz) or image files."
+        )
+    if re.fullmatch(f"{NAME_PATTERN}:{NAME_PATTERN}", argument):
+        return DataSetSource(argument, root)
+    raise SourceError(
+        f"There is no file or folder {argument}; for a data set name its split, as in mnist:test."
+    )
+
+
+def list_briefly(names: Sequence[str], most: int = 10) -> str:
+    """Names for a sentence, cut short when they are many."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,112 @@
+"""What a job came to: the object that `--json` prints."""
+
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, BaseModel
+
+from producer.gathering import images_of
+from storage.jobs import Job, JobStore, Status
+from storage.tally import Tally
+
+
+class ImageCounts(BaseModel, frozen=True):
+    """Images of a job."""
+
+    total: int
+    predicted: int
+    failed: int
+    """Images with an error record instead of a prediction."""
+
+
+class Summary(BaseModel, frozen=True):
+    """One job at one moment."""
+
+    id: str
+    status: Status
+    model: str
+    """The pinned version, such as `mnist@3`."""
+    images: ImageCounts
+    labelled: int
+    """Images with both a label and a prediction: those that the accuracy is over."""
+    accuracy: float | None
+    """Share of right predictions, 0 to 1; none when nothing is labelled."""
+    images_per_second: float | None
+    """Images done per second since the submission began, copying of the inputs included."""
+    created_at: AwareDatetime
+    completed_at: AwareDatetime | None
+    """When the last result was written or the job was stopped."""
+    storage: str
+    """Storage root that the job lies on, in `jobs/<id>`."""
+
+
+class JobLine(BaseModel, frozen=True):
+    """One job in a list of many: what can be told without reading its results."""
+
+    id: str
+    status: Status
+    model: str
+    source: str
+    total: int
+    """Images."""
+    done: int
+    """Images in finished batches, failed ones included."""
+    created_at: AwareDatetime
+
+
+def line_of(store: JobStore, job: Job) -> JobLine:
+    """A job as one line of a list."""
+    done = store.done(job)
+    return JobLine(
+        id=job.id,
+        status=store.status(job, len(done)),
+        model=str(job.model),
+        source=job.source,
+        total=job.total,
+        done=images_of(job, done),
+        created_at=job.created_at,
+    )
+
+
+def summarise(store: JobStore, job: Job, tally: Tally, *, now: datetime | None = None) -> Summary:
+    """Sum up a job of which `tally` has counted the results."""
+    status = status_of(store, job, tally)
+    ended_at = end_of(store, job, status)
+    done = tally.predicted + tally.failed
+    seconds = ((ended_at or now or datetime.now(UTC)) - job.created_at).total_seconds()
+    evaluation = tally.evaluation
+    return Summary(
+        id=job.id,
+        status=status,
+        model=str(job.model),
+        images=ImageCounts(total=job.total, predicted=tally.predicted, failed=tally.failed),
+        labelled=evaluation.count,
+        accuracy=evaluation.accuracy,
+        images_per_second=round(done / seconds, 1) if done and seconds > 0 else None,
+        created_at=job.created_at,
+        completed_at=ended_at,
+        storage=str(store.root),
+    )
+
+
+def over_failure_limit(job: Job, tally: Tally) -> bool:
+    """Whether more images have failed than `--max-failure-rate` allows."""
+    return job.max_failure_rate is not None and tally.failure_rate > job.max_failure_rate
+
+
+def status_of(store: JobStore, job: Job, tally: Tally) -> Status:
+    """What has become of a job.
+
+    One over its failure limit has failed, even when only its last batch took it there.
+    """
+    status = store.status(job, tally.batches)
+    return Status.FAILED if status.ended and over_failure_limit(job, tally) else status
+
+
+def end_of(store: JobStore, job: Job, status: Status) -> datetime | None:
+    """When a job ended; none while it goes on."""
+    if not status.ended:
+        return None
+    stop = store.stopped(job)
+    if status != Status.COMPLETED and stop is not None:
+        return stop.at
+    return store.completed_at(job)

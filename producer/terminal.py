@@ -1,0 +1,135 @@
+"""What people see: progress and messages on stderr, results on stdout.
+
+Plain and short when nobody watches, and nothing but JSON on stdout when that was asked for.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from producer.following import Progress
+    from producer.summary import JobLine, Summary
+    from storage.evaluation import Evaluation
+    from storage.jobs import Job
+    from storage.tally import Tally
+
+PLAIN_SECONDS = 10.0
+"""How often progress is told where no bar can be drawn."""
+MOST_CLASS_ROWS = 40
+
+
+def say(message: str) -> None:
+    """Tell the user something that is no result."""
+    click.echo(message, err=True)
+
+
+def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
+    """Show progress until the job ends, as a bar where there is a terminal; returns its counts."""
+    return (_show_bar if sys.stderr.isatty() else _show_lines)(job, progresses)
+
+
+def _show_lines(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
+    began = told = time.monotonic()
+    for progress in progresses:
+        tally = progress.tally
+        if progress.notice:
+            say(progress.notice)
+        now = time.monotonic()
+        if now - told >= PLAIN_SECONDS:
+            told = now
+            rate = progress.images / (now - began)
+            say(f"{progress.images:,} of {job.total:,} images, {rate:,.0f}/s")
+    return tally
+
+
+def _show_bar(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn(job.id),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    first: int | None = None
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("", total=job.total, rate="")
+        for progress in progresses:
+            tally = progress.tally
+            first = progress.images if first is None else first
+            if progress.notice:
+                bars.console.print(progress.notice, highlight=False, markup=False)
+            rate = (progress.images - first) / max(1e-3, time.monotonic() - began)
+            failed = f", {tally.failed} failed" if tally.failed else ""
+            text = f"{rate:,.0f} images/s{failed}" if progress.images > first else progress.status
+            bars.update(bar, completed=progress.images, rate=text)
+    return tally
+
+
+def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | None) -> None:
+    """Print what a job came to."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    images = summary.images
+    console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
+    if reason:
+        console.print(f"  reason      {reason}", markup=False)
+    failed = f", {images.failed:,} failed" if images.failed else ""
+    console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
+    if summary.accuracy is not None:
+        labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
+        console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+    if summary.images_per_second is not None:
+        console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
+    console.print(
+        f"  files       {Path(summary.storage, 'jobs', summary.id)}", markup=False, soft_wrap=True
+    )
+    if summary.accuracy is not None:
+        console.print(class_table(evaluation))
+
+
+def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]
+    """Precision, recall and F1 per class; of very many classes those with the lowest F1."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    rows = evaluation.per_class()
+    title = None
+    if len(rows) > MOST_CLASS_ROWS:
+        title = f"The {MOST_CLASS_ROWS} of {len(rows)} classes with the lowest F1"
+        rows = sorted(rows, key=lambda row: row.f1)[:MOST_CLASS_ROWS]
+    table = Table("class", title=title, box=SIMPLE_HEAD)
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        figures = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
+        table.add_row(row.label, *figures, f"{row.support:,}")
+    return table
+
+
+def show_jobs(lines: "Sequence[JobLine]") -> None:
+    """Print jobs, one per line."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    if not lines:
+        say("There are no jobs yet: `producer submit mnist:test` makes one.")
+        return
+    table = Table("job", "status", "model", "source", box=SIMPLE_HEAD)
+    table.add_column("images", justify="right")
+    table.add_column("done", justify="right")
+    for line in lines:
+        share = f"{line.done / line.total:.0%}"
+        table.add_row(line.id, line.status, line.model, line.source, f"{line.total:,}", share)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
