@@ -3,6 +3,7 @@
 Imports are inside the commands: `producer --help` must not wait for NumPy or Celery.
 """
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ def results(job_id: str, *, output: str | None) -> None:
     if path:
         count = export_file(handle.records(), path)
     else:
-        count = export(handle.records(), click.get_binary_stream("stdout"), ".csv")
+        count = export(handle.records(), sys.stdout.buffer, ".csv")
     if count < handle.job.total:
         say(f"Job {job_id} has not finished: {count:,} of {handle.job.total:,} records so far.")
     if path:

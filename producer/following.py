@@ -79,7 +79,6 @@ class Follower:
         """Progress whenever the files were looked at; the last one has ended."""
         with Gathering(self._jobs, self._job) as gathering:
             while True:
-                looked_at = time.monotonic()
                 notice = self._look(gathering)
                 status = self._jobs.status(self._job, gathering.done)
                 if status.ended:
@@ -88,7 +87,7 @@ class Follower:
                     return
                 notice = notice or self._heal() or self._miss_workers(status)
                 yield self._progress(gathering, status, notice)
-                self._wait(looked_at, time.monotonic() - looked_at)
+                self._wait(gathering.scan_seconds)
 
     def _progress(self, gathering: Gathering, status: Status, notice: str | None) -> Progress:
         return Progress(
@@ -153,11 +152,11 @@ class Follower:
             "Redis and the same BATCHSIGHT_STORAGE."
         )
 
-    def _wait(self, looked_at: float, cost: float) -> None:
+    def _wait(self, scan_seconds: float) -> None:
         """Sleep until it is worth looking again: after a ring, at the latest after a second.
 
-        A look is not repeated before ten times its cost has passed, so that a producer leaves
-        the cores to the workers however many of them ring.
+        Finding the results is not repeated before ten times its cost has passed: a producer
+        leaves the cores to the workers, however many of them ring and however large the job.
         """
         try:
             if self._rings is None:
@@ -166,8 +165,7 @@ class Follower:
         except (BrokerUnavailable, StopIteration):
             self._rings = None
             time.sleep(LOOK_SECONDS)
-        pause = min(10 * cost, LONGEST_PAUSE_SECONDS)
-        time.sleep(max(0.0, looked_at + pause - time.monotonic()))
+        time.sleep(min(10 * scan_seconds, LONGEST_PAUSE_SECONDS))
 
     def _say_unavailable(self, error: BrokerUnavailable) -> str | None:
         if self._unavailable:

@@ -1,6 +1,7 @@
 """Takes in a job's results as they appear: counts them and merges them, each read only once."""
 
 from contextlib import ExitStack
+from time import perf_counter
 
 from producer.records import PREDICTIONS_FILE, PredictionsWriter, read_identities
 from storage.jobs import Job, JobStore
@@ -17,6 +18,8 @@ class Gathering:
         """Batches that have a result, taken in or not."""
         self.images = 0
         """Images of these batches."""
+        self.scan_seconds = 0.0
+        """What it cost to find the results there are, without taking them in."""
         self._store = store
         self._job = job
         self.next_batch = 0
@@ -38,7 +41,9 @@ class Gathering:
 
         Raises `Corrupt` for a damaged result, which can be discarded and looked for again.
         """
+        began = perf_counter()
         done = self._store.done(self._job)
+        self.scan_seconds = perf_counter() - began
         self.done = len(done)
         self.images = images_of(self._job, done)
         while self.next_batch in done:
