@@ -11,34 +11,34 @@ import secrets
 import shutil
 import socket
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
 from kombu.exceptions import OperationalError
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from messaging.beats import living_beats
 from messaging.broker import connect
 from messaging.presence import Presence, present_workers, seconds_ahead
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
+from producer.errors import BadSettings
+from producer.settings import read_settings
 from storage.errors import StorageError
 from storage.files import TEMPORARY_PREFIX
 from storage.identity import storage_id
 from storage.settings import StorageSettings
 
-if TYPE_CHECKING:
-    from celery import Celery
+Fact = TypeVar("Fact")
 
 HIGHEST_MEMORY_SHARE = 0.6
 VISIBILITY_FACTOR = 2.5
@@ -274,7 +274,9 @@ def check_visibility(facts: Facts) -> Finding:
     The hash of unacknowledged messages is one for all workers, and each sweeps it with its own
     timeout: so the shortest timeout of any counts against the longest task of any.
     """
-    pairs = [(facts.visibility_timeout_seconds, facts.time_limit_seconds, "this machine's settings")]
+    pairs = [
+        (facts.visibility_timeout_seconds, facts.time_limit_seconds, "this machine's settings")
+    ]
     workers = facts.workers or ()
     timeouts = [
         (w.visibility_timeout_seconds, w.name) for w in workers if w.visibility_timeout_seconds
@@ -505,55 +507,237 @@ def gather_facts(
     broker: BrokerSettings, storage: StorageSettings, settings: DoctorSettings
 ) -> Facts:
     """Look at everything; takes a few seconds, and raises nothing that a check could name."""
-    line = LineFacts()
-    try:
-        line = look_at_line(broker)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        line = LineFacts(refused=brief(error))
-    except (redis.RedisError, OperationalError, OSError) as error:
-        line = LineFacts(unreachable=brief(error))
-    return Facts(
+    facts = Facts(
         broker=broker.public_url,
         visibility_timeout_seconds=broker.visibility_timeout_seconds,
         time_limit_seconds=broker.time_limit_seconds,
         storage=look_at_storage(storage.root),
         keras=installed_keras(),
         flower=look_at_flower(settings.flower_url),
-        **{name: getattr(line, name) for name in LineFacts.__dataclass_fields__},
+    )
+    client = connect(broker)
+    try:
+        client.ping()
+        return look_at_line(facts, client, broker)
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        return replace(facts, refused=brief(error))
+    except (redis.RedisError, OperationalError, OSError) as error:
+        return replace(facts, unreachable=brief(error))
+    finally:
+        client.close()
+
+
+def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) -> Facts:
+    """Add what Redis and, through it, the workers tell. What this user may not ask stays None."""
+    presences = permitted(lambda: present_workers(client)) or {}
+    before = permitted(lambda: queue_lengths(client))
+    workers = permitted(lambda: inspect_workers(settings, presences))
+    after = permitted(lambda: queue_lengths(client))
+    return replace(
+        facts,
+        redis=look_at_redis(client),
+        seconds_ahead=permitted(lambda: seconds_ahead(client)),
+        waiting={q: (before[q], after[q]) for q in STARTS} if before and after else None,
+        workers=workers,
+        beats=permitted(lambda: living_beats(client)),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class LineFacts:
-    """The part of `Facts` that only Redis can tell."""
-
-    unreachable: str | None = None
-    refused: str | None = None
-    redis: RedisFacts | None = None
-    seconds_ahead: float | None = None
-    waiting: Mapping[str, tuple[int, int]] | None = None
-    workers: tuple[WorkerFacts, ...] | None = None
-    beats: tuple[str, ...] | None = None
+def permitted(ask: Callable[[], Fact]) -> Fact | None:
+    """The answer, or None when Redis does not let this user ask."""
+    try:
+        return ask()
+    except redis.ResponseError:
+        return None
 
 
-def look_at_line(settings: BrokerSettings) -> LineFacts:
-    """Ask Redis and, through it, the workers; raises what redis-py and kombu raise."""
+def queue_lengths(client: "redis.Redis") -> dict[str, int]:
+    """How many messages wait in each queue."""
+    return {queue: client.llen(queue) for queue in STARTS}
+
+
+def look_at_redis(client: "redis.Redis") -> RedisFacts:
+    """How Redis is configured; managed servers refuse CONFIG, and some users INFO."""
+    memory: Mapping[str, Any] = permitted(lambda: client.info("memory")) or {}
+    persistence: Mapping[str, Any] = permitted(lambda: client.info("persistence")) or {}
+    save: Mapping[Any, Any] = permitted(lambda: client.config_get("save")) or {}
+    aof = persistence.get("aof_enabled")
+    return RedisFacts(
+        aof=None if aof is None else bool(aof),
+        save=save.get("save"),
+        policy=memory.get("maxmemory_policy"),
+        used_bytes=memory.get("used_memory"),
+        limit_bytes=memory.get("maxmemory"),
+    )
+
+
+def inspect_workers(
+    settings: BrokerSettings, presences: Mapping[str, Presence]
+) -> tuple[WorkerFacts, ...]:
+    """Ask all workers, twice for what they have done: it takes `REPLY_SECONDS` and a little."""
     from messaging.app import make_app
 
-    client = connect(settings)
-    client.ping()
-    app = make_app("doctor", settings=settings)
-    presences = present_workers(client)
-    began = time.monotonic()
-    before = {queue: client.llen(queue) for queue in STARTS}
-    look = inspect_workers(app)
-    time.sleep(max(0.0, began + REPLY_SECONDS - time.monotonic()))
-    workers = look(presences)
-    waiting = {queue: (before[queue], client.llen(queue)) for queue in STARTS}
-    return LineFacts(
-        redis=look_at_redis(client),
-        seconds_ahead=seconds_ahead(client),
-        waiting=waiting,
-        workers=workers,
-        beats=living_beats(client),
+    with make_app("doctor", settings=settings) as app:
+        first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
+        if not first:
+            return ()
+        ask = app.control.inspect(destination=list(first), timeout=3 * REPLY_SECONDS)
+        queues = ask.active_queues() or {}
+        configured = ask.conf() or {}
+        tasks = ask.registered("time_limit", "acks_late") or {}
+        active = ask.active() or {}
+        second = ask.stats() or {}
+    return tuple(
+        WorkerFacts(
+            name=name,
+            queues=frozenset(queue["name"] for queue in queues.get(name) or ()),
+            uptime_seconds=stats["uptime"],
+            busy=bool(active.get(name)) or stats["total"] != second.get(name, {}).get("total"),
+            visibility_timeout_seconds=configured.get(name, {})
+            .get("broker_transport_options", {})
+            .get("visibility_timeout"),
+            time_limit_seconds=longest_late_task(tasks.get(name) or ()),
+            presence=presences.get(name),
+        )
+        for name, stats in sorted(first.items())
     )
+
+
+def longest_late_task(tasks: Sequence[str]) -> float | None:
+    """Seconds, from `worker.predict [time_limit=300 acks_late=True]`; None without a limit."""
+    late = [task for task in tasks if "acks_late=True" in task]
+    limits = (re.search(r"\btime_limit=([\d.]+)", task) for task in late)
+    return max((float(limit[1]) for limit in limits if limit), default=None)
+
+
+def look_at_storage(root: Path) -> StorageFacts:
+    """Create the storage root if need be, as any program does, and write to it."""
+    try:
+        identity = storage_id(root)
+        probe = root / f"{TEMPORARY_PREFIX}doctor-{secrets.token_hex(4)}"
+        probe.write_bytes(b"a file that is removed at once")
+        probe.unlink()
+        usage = shutil.disk_usage(root)
+    except StorageError as error:
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        return StorageFacts(root=str(root), id=None, problem=reason)
+    except OSError as error:
+        return StorageFacts(root=str(root), id=None, problem=error.strerror or str(error))
+    return StorageFacts(
+        root=str(root), id=identity, problem=None, free_bytes=usage.free, total_bytes=usage.total
+    )
+
+
+def installed_keras() -> str | None:
+    """The installed Keras, found without importing it."""
+    try:
+        return version("keras")
+    except PackageNotFoundError:
+        return None
+
+
+def look_at_flower(url: str) -> FlowerFacts:
+    """Knock at Flower without a password, and again at this machine's other addresses.
+
+    That Flower is open at a loopback address says nothing of who else can reach it, so the same
+    port is tried where only a server that listens on all interfaces answers.
+    """
+    door = knock(url)
+    if door is not Door.OPEN:
+        return FlowerFacts(url=url, door=door)
+    parts = urlsplit(url)
+    if not is_loopback(parts.hostname or ""):
+        return FlowerFacts(url=url, door=door, open_at=(url,))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    others = [parts._replace(netloc=f"{host}:{port}").geturl() for host in other_addresses()]
+    return FlowerFacts(url=url, door=door, open_at=tuple(u for u in others if knock(u) is door))
+
+
+def knock(url: str) -> Door:
+    """What a page of Flower answers. Not `/api`, which is shut even where the pages are open."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), StayHere())
+    try:
+        with opener.open(f"{url.rstrip('/')}/workers", timeout=2) as answer:
+            page = answer.read(100_000)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return Door.LOCKED if error.code in (301, 302, 303, 307, 401, 403) else Door.CLOSED
+    except (OSError, http.client.HTTPException):
+        return Door.CLOSED
+    return Door.OPEN if b"<title>Flower" in page else Door.CLOSED
+
+
+class StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: where Flower sends strangers to log in, it is locked."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuse."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def other_addresses() -> list[str]:
+    """IPv4 addresses at which a server on all interfaces answers, but not one on 127.0.0.1.
+
+    All of 127.0.0.0/8 is loopback on Linux, yet a server on 127.0.0.1 answers nowhere else in it.
+    """
+    addresses = ["127.0.0.2"]
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("198.51.100.1", 9))  # sends nothing: it only chooses the interface
+        addresses.insert(0, probe.getsockname()[0])
+    return addresses
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an error."""
+    lines = str(error).strip().rstrip(".").splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+# The command.
+
+
+def run_doctor(*, as_json: bool) -> int:
+    """Print what was found; returns the exit code: 1 when there is a fault, else 0."""
+    storage, broker, _ = read_settings()
+    findings = examine(gather_facts(broker, storage, doctor_settings()))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        show_findings(findings)
+    return int(any(finding.status is Outcome.FAULT for finding in findings))
+
+
+def doctor_settings() -> DoctorSettings:
+    """Read the environment; raises `BadSettings`."""
+    try:
+        return DoctorSettings()
+    except ValidationError as error:
+        raise BadSettings(
+            f"BATCHSIGHT_FLOWER_URL: {error.errors()[0]['msg']}: write it as http://host:5555."
+        ) from None
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Faults with their mends first, and what is well in one line."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {Outcome.FAULT: "bold red", Outcome.WARNING: "yellow", Outcome.SKIPPED: "dim"}
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        if finding.status in styles:
+            style = styles[finding.status]
+            text = Text(finding.message)
+            if finding.mend:
+                text.append(f"\n{finding.mend}", "bold")
+            table.add_row(Text(finding.status, style), Text(finding.check), text)
+    well = [finding.check for finding in findings if finding.status is Outcome.OK]
+    if well:
+        table.add_row(Text("ok", "green"), "", Text(", ".join(well)))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
