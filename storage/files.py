@@ -19,9 +19,14 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TEMPORARY_PREFIX = ".new-"
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` can be a folder name on shared storage."""
+    return re.fullmatch(NAME_PATTERN, name) is not None
+
+
 def check_name(name: str, kind: str) -> str:
     """Return `name` if it can be a folder name, else raise `BadName`."""
-    if not re.fullmatch(NAME_PATTERN, name):
+    if not is_name(name):
         raise BadName(
             f"{name!r} is no valid {kind}: use up to 100 letters, digits, dots, dashes and "
             "underscores, beginning with a letter or digit."
@@ -78,15 +83,21 @@ def sha256_of(path: Path) -> str:
 def resolve_inside(root: Path, relative: str) -> Path:
     """The regular file or folder `relative` names below `root`; raises `UnsafePath` otherwise.
 
-    `relative` may come from a stranger: absolute paths, `..`, NUL bytes and symlinks that lead
-    out of the root are refused.
+    `relative` may come from a stranger: absolute paths, `..`, NUL bytes, symlinks that lead out
+    of the root, and pipes or devices, which can block their reader for ever, are refused. What
+    does not exist passes.
     """
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or "\0" in relative or not pure.parts:
         raise UnsafePath(f"The path {relative!r} is not a plain path inside {root}.")
-    resolved = (root / pure).resolve()
+    try:
+        resolved = (root / pure).resolve()
+    except (RuntimeError, UnicodeError):  # links in a circle, until Python 3.13; a lone surrogate
+        raise UnsafePath(f"The path {relative!r} leads nowhere.") from None
     if not resolved.is_relative_to(root.resolve()):
         raise UnsafePath(f"The path {relative!r} leads out of {root} through a symbolic link.")
+    if resolved.exists() and not (resolved.is_file() or resolved.is_dir()):
+        raise UnsafePath(f"The path {relative!r} is neither a regular file nor a folder.")
     return resolved
 
 
@@ -122,9 +133,12 @@ def draft_folder(parent: Path) -> Iterator[Path]:
 
 
 def list_folders(parent: Path) -> list[str]:
-    """Names of the finished folders in `parent`, sorted; none when it does not exist."""
+    """Names of the finished folders in `parent`, sorted; none when it does not exist.
+
+    Drafts, and what no store can have put there (`lost+found`, say), are left out.
+    """
     try:
         with os.scandir(parent) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.name for e in entries if e.is_dir() and is_name(e.name))
     except FileNotFoundError:
         return []

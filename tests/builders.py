@@ -1,0 +1,218 @@
+"""Small jobs, models and fakes for unit tests: no Redis, no TensorFlow."""
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from storage.attempts import Attempt
+from storage.evaluation import Evaluation
+from storage.images import Pixels, Shape
+from storage.inputs import ArrayInputs, FileInputs, ImageFile
+from storage.jobs import Job, JobStore
+from storage.models import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
+from storage.results import BatchResult
+
+SHAPE: Shape = (4, 4, 1)
+LABELS = ("zero", "one", "two")
+PIN = ModelPin(name="digits", number=1, sha256="0" * 64)
+DEADLY = 255
+"""A first pixel of this value kills whoever classifies it with a `FakePredictor`."""
+
+
+# Images
+
+
+def images_of(firsts: Sequence[int], shape: Shape = SHAPE) -> Pixels:
+    """Uint8 images (N, H, W, C), all zeros but for the first pixel."""
+    images = np.zeros((len(firsts), *shape), np.uint8)
+    images[:, 0, 0, 0] = firsts
+    return images
+
+
+def encode(pixels: NDArray[Any], format: str = "PNG", **options: Any) -> bytes:
+    """The bytes of an image file with these pixels (H, W) or (H, W, C)."""
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def image_file(content: bytes, number: int = 0, **fields: Any) -> ImageFile:
+    """A packed image file."""
+    known: dict[str, Any] = {
+        "id": f"image-{number}",
+        "path": f"folder/{number}.png",
+        "sha256": hashlib.sha256(content).digest(),
+        "content": content,
+    }
+    return ImageFile(**(known | fields))
+
+
+# Jobs
+
+
+def array_job(
+    store: JobStore, images: NDArray[Any], labels: Sequence[int] | None = None, **fields: Any
+) -> Job:
+    """A committed job over `images`, which are saved below the root of the store."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    path = store.root / "images.npy"
+    np.save(path, images)
+    if labels is not None:
+        np.save(store.root / "labels.npy", np.array(labels, np.int32))
+    inputs = ArrayInputs(
+        images="images.npy",
+        labels=None if labels is None else "labels.npy",
+        size=path.stat().st_size,
+        mtime_ns=path.stat().st_mtime_ns,
+    )
+    labelled = sum(label >= 0 for label in labels or ())
+    job = describe_job(total=len(images), labelled=labelled, inputs=inputs, **fields)
+    with store.draft() as draft:
+        store.commit(draft, job)
+    return job
+
+
+def file_job(store: JobStore, files: Sequence[ImageFile], **fields: Any) -> Job:
+    """A committed job over packed image files."""
+    labelled = sum(file.label >= 0 for file in files)
+    job = describe_job(total=len(files), labelled=labelled, inputs=FileInputs(), **fields)
+    with store.draft() as draft:
+        for batch in range(job.batches):
+            span = job.span(batch)
+            draft.add_pack(batch, files[span.start : span.stop])
+        store.commit(draft, job)
+    return job
+
+
+def describe_job(**fields: Any) -> Job:
+    """A job of ten images in batches of four, unless `fields` says otherwise."""
+    known: dict[str, Any] = {
+        "id": "job",
+        "source": "images.npy",
+        "model": PIN,
+        "labels": LABELS,
+        "total": 10,
+        "labelled": 0,
+        "batch_size": 4,
+        "window": 2,
+        "inputs": FileInputs(),
+        "fingerprint": "f" * 64,
+        "created_at": datetime.now(UTC),
+    }
+    return Job(**(known | fields))
+
+
+def result_of(
+    predictions: Sequence[int], errors: Mapping[int, str] | None = None, model: ModelPin = PIN
+) -> BatchResult:
+    """A result with these class indices, each with the score one half."""
+    return BatchResult(
+        model=model,
+        predictions=np.array(predictions, np.int32),
+        scores=np.full(len(predictions), 0.5, np.float32),
+        errors=errors or {},
+    )
+
+
+# Models
+
+
+def describe_model(content: bytes = b"a model", **fields: Any) -> Manifest:
+    """The manifest of a model file with this content."""
+    known: dict[str, Any] = {
+        "network": "mlp",
+        "dataset": "digits",
+        "dataset_sha256": "d" * 64,
+        "seed": 1,
+        "epochs": 5,
+        "batch_size": 32,
+        "labels": LABELS,
+        "input_shape": SHAPE,
+        "evaluation": Evaluation(labels=LABELS, confusion=((5, 0, 0), (0, 4, 1), (0, 0, 5))),
+        "metrics": {"accuracy": 14 / 15, "loss": 0.2},
+        "versions": {"keras": "3"},
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "created_at": datetime.now(UTC),
+    }
+    return Manifest(**(known | fields))
+
+
+def publish(
+    store: ModelStore, name: str = "digits", content: bytes = b"a model", **fields: Any
+) -> ModelVersion:
+    """A published version whose model file is `content`: good for all but loading it."""
+    with store.draft(name) as draft:
+        (draft / MODEL_FILE).write_bytes(content)
+        return store.publish(name, draft, describe_model(content, **fields))
+
+
+class FakePredictor:
+    """Classifies by the first pixel, modulo the number of classes, and remembers its calls."""
+
+    def __init__(self, shape: Shape = SHAPE, classes: int = len(LABELS)) -> None:
+        self.shape = shape
+        self.classes = classes
+        self.calls: list[Pixels] = []
+        self.before: Callable[[Pixels], None] = lambda pixels: None
+
+    def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        self.calls.append(pixels.copy())
+        self.before(pixels)
+        first = pixels.reshape(len(pixels), -1)[:, 0]
+        if (first == DEADLY).any():
+            raise Death
+        scores = (1 + pixels.reshape(len(pixels), -1).astype(np.float32).mean(axis=1)) / 257
+        return (first % self.classes).astype(np.int32), scores
+
+
+def loader_of(predictor: Any) -> Callable[[ModelVersion], Any]:
+    """A `load` for `ModelCache` that always gives this predictor."""
+    return lambda version: predictor
+
+
+# Deaths
+
+
+class Death(BaseException):
+    """What a fake predictor raises for SIGKILL: no `except Exception` catches either."""
+
+
+class MortalAttempt(Attempt):
+    """An attempt whose log stays open when its worker dies, as after SIGKILL."""
+
+    def end(self, outcome: str, phases: Mapping[str, float] | None = None) -> None:
+        if isinstance(sys.exception(), Death):
+            os.close(self._file)
+        else:
+            super().end(outcome, phases)
+
+
+class MortalJobStore(JobStore):
+    """A job store whose attempts can die."""
+
+    def begin_attempt(self, job: Job, batch: int) -> Attempt:
+        return MortalAttempt(self.attempt_path(job, batch))
+
+
+def die_at(path: Path, *images: int) -> None:
+    """Log an attempt that dies, at the last of `images` when it walks over any."""
+    attempt = Attempt(path)
+    for image in images:
+        attempt.touch(image)
+    os.close(attempt._file)
+
+
+def as_any(value: object) -> Any:
+    """For handing a wrong type to a function on purpose."""
+    return cast(Any, value)
