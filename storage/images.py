@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,11 @@ def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) 
     Raises `ImageError`, whose message is the reason for the record.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with (
+            # Pillow warns of large images, odd palettes, torn EXIF: what matters is checked below.
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=FORMATS) as image,
+        ):
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(f"too many pixels: {width} x {height}, the limit is {max_pixels}")
@@ -42,7 +47,7 @@ def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) 
 
 def fit_pixels(pixels: NDArray[np.generic], shape: Shape) -> Pixels:
     """Bring uint8 pixels (H, W) or (H, W, C) of another size or channel count to `shape`."""
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not pixels.size:
         raise ImageError(f"not uint8 pixels (H, W) or (H, W, C): {pixels.dtype} {pixels.shape}")
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
