@@ -5,6 +5,7 @@ Imports are inside the commands: `producer --help` must not wait for NumPy or Ce
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,7 +74,9 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option(
-    "--model", metavar="NAME[@N]", help="Default: named like the data set, or the only one."
+    "--model",
+    metavar="NAME[@N|@champion]",
+    help="Default: named like the data set, or the only one.",
 )
 @click.option("--batch-size", type=click.IntRange(1, 1_000_000), help="Images per batch.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
@@ -164,6 +167,24 @@ def results(job_id: str, *, output: str | None) -> None:
         say(f"{count:,} records in {path}.")
 
 
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@as_json
+def report(job_id: str, *, json_: bool) -> None:
+    """Sum JOB up again, with pictures of its confusion matrix and most confident mistakes."""
+    from producer.client import PredictionClient
+    from producer.errors import NothingToReport
+
+    handle = PredictionClient().job(job_id)
+    tally = handle.tally()
+    try:
+        for path in handle.report(tally):
+            say(f"Wrote {path}.")
+    except NothingToReport as error:
+        say(str(error))
+    show(handle, tally, json_)
+
+
 @main.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:
@@ -178,6 +199,83 @@ def list_jobs(*, json_: bool) -> None:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
     else:
         show_jobs(listed)
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+def cancel(job_id: str) -> None:
+    """Stop JOB within a batch. What is done stays readable; `resume` takes it up again."""
+    from producer.client import PredictionClient
+
+    handle = PredictionClient().job(job_id)
+    if handle.cancel():
+        say(f"Job {job_id} is cancelled; `producer resume {job_id}` takes it up again.")
+    else:
+        say(f"Job {job_id} has ended already.")
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@click.option(
+    "--failed-only", is_flag=True, help="Try the failed images of a finished job once more."
+)
+@click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
+@as_json
+def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
+    """Take JOB up again: send what is missing, cancelled, damaged or lost."""
+    from producer.client import PredictionClient
+
+    handle = PredictionClient().job(job_id)
+    done = handle.resume(failed_only=failed_only)
+    if done.damaged:
+        say(f"{done.damaged} damaged results are computed again.")
+    say(f"Job {job_id}: {done.missing} of {handle.job.batches} batches to do.")
+    if wait:
+        follow(handle, json_)
+    elif json_:
+        print_json(handle.summary())
+
+
+@main.command()
+@click.argument("job_id", metavar="JOB")
+def verify(job_id: str) -> None:
+    """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
+    from producer.client import PredictionClient
+
+    handle = PredictionClient().job(job_id)
+    faults = 0
+    for fault in handle.faults():
+        click.echo(fault)
+        faults += 1
+    done = len(handle.jobs.done(handle.job))
+    say(f"{done} of {handle.job.batches} batches read, {faults or 'no'} faults found.")
+    if faults:
+        click.get_current_context().exit(FAULTS_FOUND)
+
+
+@main.command()
+@click.option("--older-than", required=True, metavar="AGE", help="Such as 30d, 12h or 45m.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+def prune(*, older_than: str, dry_run: bool) -> None:
+    """Remove jobs that ended longer than AGE ago, with their inputs and results."""
+    from producer.client import PredictionClient
+
+    age = parse_age(older_than)
+    pruned = PredictionClient().prune(age, dry_run=dry_run, on_fault=say)
+    for entry in pruned:
+        click.echo(entry.name)
+    megabytes = sum(entry.bytes for entry in pruned) / 1e6
+    would = "would be removed" if dry_run else "removed"
+    say(f"{len(pruned)} jobs and drafts {would}, {megabytes:,.1f} MB.")
+
+
+def parse_age(text: str) -> timedelta:
+    """Read an age such as `30d`."""
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in units or len(number) > 6:
+        raise click.BadParameter(f"{text!r} is no age: write 30d, 12h or 45m.", param_hint="AGE")
+    return timedelta(**{units[unit]: int(number)})
 
 
 def follow(handle: "JobHandle", json_: bool) -> None:
@@ -226,3 +324,7 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
     click.echo(summary.model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ print(job.summary().accuracy)
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from messaging.errors import BrokerUnavailable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from producer.following import Progress
+    from producer.pruning import Pruned
+    from producer.recovery import Resumption
 
 
 class JobHandle:
@@ -40,7 +43,8 @@ class JobHandle:
         job: Job,
         queue: PredictQueue,
         *,
-        lease_seconds: float,
+        models: ModelStore,
+        storage: StorageSettings,
         notes: Sequence[str] = (),
         unsent: NotQueued | None = None,
     ) -> None:
@@ -51,7 +55,8 @@ class JobHandle:
         """Why the job's messages could not be sent yet; whoever follows it sends them."""
         self.jobs = jobs
         self._queue = queue
-        self._lease_seconds = lease_seconds
+        self._models = models
+        self._storage = storage
 
     @property
     def id(self) -> str:
@@ -67,7 +72,7 @@ class JobHandle:
                 self.jobs,
                 self.job,
                 self._queue,
-                lease_seconds=self._lease_seconds,
+                lease_seconds=self._storage.lease_seconds,
                 queued=self.unsent is None,
             )
         )
@@ -102,8 +107,33 @@ class JobHandle:
         """Stop the job within a batch; False when it has ended already."""
         if self.jobs.status(self.job, len(self.jobs.done(self.job))).ended:
             return False
-        self.jobs.stop(self.job, Status.CANCELLED, "cancelled by `producer cancel`")
+        self.jobs.stop(self.job, Status.CANCELLED, "It was cancelled by hand.")
         return True
+
+    def resume(self, *, failed_only: bool = False) -> "Resumption":
+        """Send again what is missing or damaged; with `failed_only` what has failed as well."""
+        from producer.recovery import resume
+
+        return resume(
+            self.jobs,
+            self.job,
+            self._queue,
+            lease_seconds=self._storage.lease_seconds,
+            failed_only=failed_only,
+        )
+
+    def report(self, tally: Tally) -> list[Path]:
+        """Draw pictures of a counted job into its folder; raises `NothingToReport`."""
+        from producer.report import write_report
+
+        return write_report(self.jobs, self._models, self.job, tally, self._storage)
+
+    def faults(self) -> Iterator[str]:
+        """Read everything again and tell what is wrong, one sentence each."""
+        from producer.verification import find_faults
+
+        max_bytes = self._storage.max_image_bytes
+        return find_faults(self.jobs, self._models, self.job, max_bytes=max_bytes)
 
 
 class PredictionClient:
@@ -197,6 +227,14 @@ class PredictionClient:
                 on_fault(str(error))
         return lines
 
+    def prune(
+        self, older_than: timedelta, *, dry_run: bool, on_fault: Callable[[str], object]
+    ) -> "list[Pruned]":
+        """Remove jobs that ended longer ago than that, and stale drafts."""
+        from producer.pruning import prune
+
+        return prune(self.jobs, older_than, dry_run=dry_run, on_fault=on_fault)
+
     def _send_heads(self, job: Job) -> NotQueued | None:
         heads = range(min(job.window, job.batches))
         try:
@@ -215,7 +253,8 @@ class PredictionClient:
             self.jobs,
             job,
             self._queue,
-            lease_seconds=self._storage.lease_seconds,
+            models=self._models,
+            storage=self._storage,
             notes=notes,
             unsent=unsent,
         )

@@ -206,3 +206,9 @@ def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
         use_dictionary=["label", "prediction", "model", "batch"],
         store_schema=False,
     )
+
+
+def discard_merged(folder: Path) -> None:
+    """Remove what was made of results that are about to change."""
+    for name in (PREDICTIONS_FILE, ERRORS_FILE):
+        (folder / name).unlink(missing_ok=True)

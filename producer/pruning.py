@@ -1,0 +1,72 @@
+"""Removes jobs that ended long ago, and drafts that whoever wrote them left behind."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from producer.summary import end_of
+from storage.errors import StorageError
+from storage.files import TEMPORARY_PREFIX
+from storage.jobs import JobStore, modified
+
+DRAFT_AGE = timedelta(days=1)
+"""A draft in which nothing was written for this long belongs to nobody any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """One thing removed, or to be removed."""
+
+    name: str
+    bytes: int
+
+
+def prune(
+    store: JobStore,
+    older_than: timedelta,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    on_fault: Callable[[str], object],
+) -> list[Pruned]:
+    """Remove jobs that ended longer than `older_than` ago, and stale drafts.
+
+    A job that has not ended is never removed. One that cannot be read is kept, and `on_fault`
+    hears of it.
+    """
+    now = now or datetime.now(UTC)
+    pruned = []
+    for job_id in store.ids():
+        try:
+            if not ended_before(store, job_id, now - older_than):
+                continue
+            pruned.append(Pruned(name=job_id, bytes=bytes_below(store.path(job_id))))
+            if not dry_run:
+                store.remove(job_id)
+        except (StorageError, FileNotFoundError) as error:
+            on_fault(str(error))
+    for draft in stale_drafts(store.folder, now - DRAFT_AGE):
+        pruned.append(Pruned(name=draft.name, bytes=bytes_below(draft)))
+        if not dry_run:
+            shutil.rmtree(draft, ignore_errors=True)
+    return pruned
+
+
+def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:
+    """Whether a job has ended, and before `moment`."""
+    job = store.get(job_id)
+    ended_at = end_of(store, job, store.status(job, len(store.done(job))))
+    return ended_at is not None and ended_at < moment
+
+
+def stale_drafts(folder: Path, moment: datetime) -> list[Path]:
+    """Drafts in which nothing has changed since `moment`."""
+    drafts = sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
+    return [d for d in drafts if max(modified(d), modified(d / "inputs")) < moment.timestamp()]
+
+
+def bytes_below(folder: Path) -> int:
+    """What the files below a folder take."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,135 @@
+"""Reads a whole job again and tells everything that is wrong with it."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from producer.array_sources import array_fingerprint
+from producer.file_sources import Fingerprint
+from producer.records import ERRORS_FILE, PREDICTIONS_FILE, PredictionsWriter, read_identities
+from storage.errors import Corrupt, ImageError, StorageError
+from storage.files import sha256_of
+from storage.inputs import ArrayInputs, read_pack
+from storage.jobs import Job, JobStore
+from storage.models import ModelStore
+from storage.results import BatchResult
+
+
+def find_faults(store: JobStore, models: ModelStore, job: Job, *, max_bytes: int) -> Iterator[str]:
+    """One sentence per fault: model, inputs, results and merged records, in this order.
+
+    A job that has not finished is judged by what there is of it.
+    """
+    yield from model_faults(models, job)
+    try:
+        if isinstance(job.inputs, ArrayInputs):
+            yield from array_faults(store, job, job.inputs)
+        else:
+            yield from file_faults(store, job, max_bytes)
+    except (StorageError, OSError, ValueError) as error:
+        yield f"The inputs cannot be read: {error}"
+    sound = True
+    for fault in result_faults(store, job):
+        sound = False
+        yield fault
+    if sound and (store.path(job.id) / PREDICTIONS_FILE).exists():
+        yield from merge_faults(store, job)
+
+
+def model_faults(models: ModelStore, job: Job) -> Iterator[str]:
+    """Whether the pinned model version is there and the same."""
+    try:
+        models.pinned(job.model)
+    except StorageError as error:
+        yield str(error)
+
+
+def array_faults(store: JobStore, job: Job, inputs: ArrayInputs) -> Iterator[str]:
+    """Whether the arrays are those that were submitted."""
+    images = store.open_array(job)
+    labels = store.open_labels(job)
+    for name, rows in (("images", images), ("labels", labels)):
+        if rows is not None and len(rows) < job.total:
+            yield f"There are {len(rows)} {name}, but the job has {job.total} images."
+    referenced = f"{inputs.images} {inputs.size} {inputs.mtime_ns}", ""
+    if array_fingerprint(referenced, job.total) == job.fingerprint:
+        return  # size and time are all that was recorded, and `open_array` has compared them
+    digests = (
+        sha256_of(store.root / inputs.images),
+        sha256_of(store.root / inputs.labels) if inputs.labels else "",
+    )
+    if array_fingerprint(digests, job.total) != job.fingerprint:
+        yield "The images or labels are not those that were submitted: their digest differs."
+
+
+def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:
+    """Whether every image file is there, and the one that was submitted."""
+    fingerprint = Fingerprint(job.labels)
+    for batch in range(job.batches):
+        images = read_pack(store.pack_path(job, batch))
+        if len(images) != len(job.span(batch)):
+            yield f"Batch {batch} has {len(images)} images instead of {len(job.span(batch))}."
+        for image in images:
+            fingerprint.add(image)
+            if image.refused is not None:
+                continue
+            try:
+                content = image.read(store.root, max_bytes=max_bytes)
+            except ImageError as error:
+                yield f"Image {image.id} of batch {batch}: {error}."
+                continue
+            if hashlib.sha256(content).digest() != image.sha256:
+                yield f"Image {image.id} of batch {batch} is damaged: its digest differs."
+    if fingerprint.hexdigest() != job.fingerprint:
+        yield "The images or labels are not those that were submitted: their digest differs."
+
+
+def result_faults(store: JobStore, job: Job) -> Iterator[str]:
+    """Whether every result there is can be read and makes sense."""
+    folder = store.path(job.id) / "results"
+    expected = {store.result_path(job, batch).name: batch for batch in range(job.batches)}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue  # being written, or left by a worker that was killed
+        if path.name not in expected:
+            yield f"The file {path} is the result of no batch."
+            continue
+        try:
+            result = store.read_result(job, expected[path.name])
+        except Corrupt as error:
+            yield f"{error} `producer resume {job.id}` computes it again."
+        else:
+            yield from (f"The result {path} {fault}." for fault in nonsense(job, result))
+    for path in sorted((folder.parent / "conflicts").glob("*")):
+        yield f"A batch was computed twice with different outcomes: {folder / path.name}, {path}."
+
+
+def nonsense(job: Job, result: BatchResult) -> Iterator[str]:
+    """What a result that can be read says but cannot mean."""
+    failed = np.flatnonzero(result.predictions < 0).tolist()
+    if failed != sorted(result.errors):
+        yield "has failed images without a reason, or a reason without a failed image"
+    if (result.predictions >= len(job.labels)).any():
+        yield f"predicts a class beyond the {len(job.labels)} of the model"
+    if not ((result.scores >= 0) & (result.scores <= 1.0001)).all():
+        yield "has scores that are no probabilities"
+
+
+def merge_faults(store: JobStore, job: Job) -> Iterator[str]:
+    """Whether the merged files are what the results give when they are merged anew."""
+    folder = store.path(job.id)
+    missing = set(range(job.batches)) - store.done(job)
+    if missing:
+        yield f"{PREDICTIONS_FILE} is there, but {len(missing)} batches have no result."
+        return
+    with PredictionsWriter(folder) as writer:
+        for batch in range(job.batches):
+            who = read_identities(store, job, batch)
+            writer.write(job, batch, who, store.read_result(job, batch))
+        for fresh, name in zip(writer.close(), (PREDICTIONS_FILE, ERRORS_FILE), strict=True):
+            kept = folder / name
+            if not kept.exists():
+                yield f"{kept} is missing."
+            elif sha256_of(kept) != sha256_of(fresh):
+                yield f"{kept} is not what the results give: remove it to have it merged anew."
