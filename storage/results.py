@@ -1,7 +1,9 @@
 """The outcome of one batch: one file, the same bytes whoever writes it and however often."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +14,12 @@ from storage.errors import Corrupt
 from storage.models import ModelPin
 
 FAILED = -1
+
+# What zipfile and NumPy raise for damaged archives, by place of the damage.
+DAMAGE = (
+    *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +62,5 @@ class BatchResult:
                         zip(members["error_at"].tolist(), members["error"].tolist(), strict=True)
                     ),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise Corrupt(f"The result {origin} is damaged ({error}).") from None
