@@ -60,10 +60,12 @@ class ImageFile:
     """Reason for an error record, known when the job was submitted: unreadable, too large."""
 
     def read(self, root: Path, *, max_bytes: int) -> bytes:
-        """The encoded bytes; raises `ImageError` when it has gone, changed or is too large."""
+        """The encoded bytes; raises `ImageError` when they have gone, changed or are too large."""
         if self.refused is not None:
             raise ImageError(self.refused)
         if self.content is not None:
+            if hashlib.sha256(self.content).digest() != self.sha256:
+                raise ImageError("packed file does not match its digest: the pack is damaged")
             return self.content
         try:
             path = resolve_inside(root, self.stored or "")

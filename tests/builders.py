@@ -47,7 +47,7 @@ def encode(pixels: NDArray[Any], format: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def image_file(content: bytes, number: int = 0, **fields: Any) -> ImageFile:
+def image_file(content: bytes, number: int = 0, /, **fields: Any) -> ImageFile:
     """A packed image file."""
     known: dict[str, Any] = {
         "id": f"image-{number}",
