@@ -16,7 +16,7 @@ from producer.terminal import say
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from producer.client import JobHandle
+    from producer.client import JobHandle, PredictionClient
     from producer.summary import Summary
     from storage.tally import Tally
 
@@ -66,6 +66,14 @@ def main() -> None:
     """
 
 
+def client() -> "PredictionClient":
+    """The client that a caller of `main` has passed as `obj`, else one for the environment."""
+    from producer.client import PredictionClient
+
+    passed: PredictionClient | None = click.get_current_context().obj
+    return passed or PredictionClient()
+
+
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json` to a command."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
@@ -103,12 +111,10 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
       ARRAY.npy, .npz    uint8 images (N, H, W) or (N, H, W, C)
       IMAGE...           image files
 
-    The default batch size is a tenth of the images, at most 5,000 of an array or 500 files: a
-    batch should last long enough to hide the queue and short enough to cancel and repeat.
+    The default batch size is a tenth of the images, at least 16, at most 5,000 of an array or
+    500 files: a batch should hide the cost of the queue and be short enough to repeat.
     """  # noqa: D301 (click wants the real character)
-    from producer.client import PredictionClient
-
-    handle = PredictionClient().submit(*source, **options)
+    handle = client().submit(*source, **options)
     for note in handle.notes:
         say(note)
     job = handle.job
@@ -130,9 +136,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
 @as_json
 def status(job_id: str, *, follow_: bool, json_: bool) -> None:
     """Tell how far JOB is."""
-    from producer.client import PredictionClient
-
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     if follow_:
         follow(handle, json_)
     else:
@@ -148,7 +152,6 @@ def results(job_id: str, *, output: str | None) -> None:
     """Write the records of JOB, one per image: CSV on stdout, or FILE."""
     from pathlib import Path
 
-    from producer.client import PredictionClient
     from producer.exports import SUFFIXES, export, export_file
 
     path = Path(output) if output else None
@@ -156,7 +159,7 @@ def results(job_id: str, *, output: str | None) -> None:
         raise click.BadParameter(
             f"{path} must end in {', '.join(SUFFIXES)}.", param_hint="'--output'"
         )
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     if path:
         count = export_file(handle.records(), path)
     else:
@@ -172,10 +175,9 @@ def results(job_id: str, *, output: str | None) -> None:
 @as_json
 def report(job_id: str, *, json_: bool) -> None:
     """Sum JOB up again, with pictures of its confusion matrix and most confident mistakes."""
-    from producer.client import PredictionClient
     from producer.errors import NothingToReport
 
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     tally = handle.tally()
     try:
         for path in handle.report(tally):
@@ -191,10 +193,9 @@ def list_jobs(*, json_: bool) -> None:
     """List all jobs."""
     import json
 
-    from producer.client import PredictionClient
     from producer.terminal import show_jobs
 
-    listed = PredictionClient().overview(on_fault=say)
+    listed = client().overview(on_fault=say)
     if json_:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
     else:
@@ -205,9 +206,7 @@ def list_jobs(*, json_: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 def cancel(job_id: str) -> None:
     """Stop JOB within a batch. What is done stays readable; `resume` takes it up again."""
-    from producer.client import PredictionClient
-
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     if handle.cancel():
         say(f"Job {job_id} is cancelled; `producer resume {job_id}` takes it up again.")
     else:
@@ -223,9 +222,7 @@ def cancel(job_id: str) -> None:
 @as_json
 def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     """Take JOB up again: send what is missing, cancelled, damaged or lost."""
-    from producer.client import PredictionClient
-
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     done = handle.resume(failed_only=failed_only)
     if done.damaged:
         say(f"{done.damaged} damaged results are computed again.")
@@ -240,9 +237,7 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 def verify(job_id: str) -> None:
     """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
-    from producer.client import PredictionClient
-
-    handle = PredictionClient().job(job_id)
+    handle = client().job(job_id)
     faults = 0
     for fault in handle.faults():
         click.echo(fault)
@@ -258,10 +253,8 @@ def verify(job_id: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 def prune(*, older_than: str, dry_run: bool) -> None:
     """Remove jobs that ended longer than AGE ago, with their inputs and results."""
-    from producer.client import PredictionClient
-
     age = parse_age(older_than)
-    pruned = PredictionClient().prune(age, dry_run=dry_run, on_fault=say)
+    pruned = client().prune(age, dry_run=dry_run, on_fault=say)
     for entry in pruned:
         click.echo(entry.name)
     megabytes = sum(entry.bytes for entry in pruned) / 1e6
@@ -276,6 +269,15 @@ def parse_age(text: str) -> timedelta:
     if not number.isdecimal() or unit not in units or len(number) > 6:
         raise click.BadParameter(f"{text!r} is no age: write 30d, 12h or 45m.", param_hint="AGE")
     return timedelta(**{units[unit]: int(number)})
+
+
+@main.command()
+@as_json
+def doctor(*, json_: bool) -> None:
+    """Check the system, and name what is wrong and how to mend it."""
+    from producer.doctor import run_doctor
+
+    click.get_current_context().exit(run_doctor(as_json=json_))
 
 
 def follow(handle: "JobHandle", json_: bool) -> None:

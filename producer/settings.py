@@ -38,12 +38,12 @@ def read_settings() -> tuple[StorageSettings, BrokerSettings, ProducerSettings]:
         return storage_settings(), broker_settings(), producer_settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{variable_of(fault['loc'])} {fault['msg'].removeprefix('Value error, ')}"
+            variable_of(fault["loc"]) + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_input=False)
         )
         raise BadSettings(f"The environment cannot be used: {problems}.") from None
 
 
 def variable_of(location: tuple[int | str, ...]) -> str:
-    """`BATCHSIGHT_REDIS_URL:` for a field; nothing when the fault lies between several fields."""
-    return f"BATCHSIGHT_{str(location[0]).upper()}:" if location else ""
+    """`BATCHSIGHT_REDIS_URL: ` for a field; nothing when the fault lies between several fields."""
+    return f"BATCHSIGHT_{str(location[0]).upper()}: " if location else ""

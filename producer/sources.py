@@ -19,6 +19,8 @@ from storage.images import SUFFIXES
 from storage.inputs import ArrayInputs, FileInputs
 from storage.jobs import JobDraft
 
+FEWEST_IMAGES = 16
+"""Smaller batches than this cost more than they spread."""
 BATCHES_OF_A_SMALL_JOB = 10
 """A small job is cut into this many batches: enough to keep every core of a few machines busy and
 to show progress, few enough that the queue (some 5 ms per batch) stays in the shade."""
@@ -45,7 +47,8 @@ class Request:
 
     def batch_size_for(self, total: int, most: int) -> int:
         """Images per batch for a job of `total`, at most `most` unless the user chose otherwise."""
-        return self.batch_size or max(1, min(most, -(-total // BATCHES_OF_A_SMALL_JOB)))
+        spread = max(FEWEST_IMAGES, -(-total // BATCHES_OF_A_SMALL_JOB))
+        return self.batch_size or min(most, spread)
 
 
 @dataclass(frozen=True, kw_only=True)
