@@ -48,7 +48,8 @@ LARGEST_SKEW_SECONDS = 5.0
 SAFE_KERAS = (3, 15, 1)
 STARTING_SECONDS = 60.0
 """A worker younger than this may still be importing TensorFlow, and idle for that reason."""
-REPLY_SECONDS = 1.0
+REPLY_SECONDS, PATIENT_SECONDS = 1.0, 4.0
+"""How long to wait for the answers of an unknown number of workers, and of known ones."""
 STARTS = {
     PREDICT_QUEUE: "celery -A worker worker",
     SWEEP_QUEUE: "celery -A worker worker",
@@ -56,7 +57,7 @@ STARTS = {
 }
 """What listens on each queue."""
 NOT_REDIS = "Redis cannot be used."
-NOT_INSPECTED = "The workers cannot be asked without Redis."
+NOT_INSPECTED = "Redis passes no question on to the workers."
 
 
 class DoctorSettings(BaseSettings):
@@ -574,14 +575,16 @@ def look_at_redis(client: "redis.Redis") -> RedisFacts:
 def inspect_workers(
     settings: BrokerSettings, presences: Mapping[str, Presence]
 ) -> tuple[WorkerFacts, ...]:
-    """Ask all workers, twice for what they have done: it takes `REPLY_SECONDS` and a little."""
+    """Ask all workers, twice for what they have done: the first time takes `REPLY_SECONDS`."""
     from messaging.app import make_app
 
     with make_app("doctor", settings=settings) as app:
         first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
+        if presences.keys() - first.keys():  # somebody is slow to answer, or was just killed
+            first |= app.control.inspect(timeout=PATIENT_SECONDS).stats() or {}
         if not first:
             return ()
-        ask = app.control.inspect(destination=list(first), timeout=3 * REPLY_SECONDS)
+        ask = app.control.inspect(destination=list(first), timeout=PATIENT_SECONDS)
         queues = ask.active_queues() or {}
         configured = ask.conf() or {}
         tasks = ask.registered("time_limit", "acks_late") or {}
@@ -665,7 +668,7 @@ def knock(url: str) -> Door:
         return Door.LOCKED if error.code in (301, 302, 303, 307, 401, 403) else Door.CLOSED
     except (OSError, http.client.HTTPException):
         return Door.CLOSED
-    return Door.OPEN if b"<title>Flower" in page else Door.CLOSED
+    return Door.OPEN if b"Flower</title>" in page else Door.CLOSED
 
 
 class StayHere(urllib.request.HTTPRedirectHandler):
