@@ -48,6 +48,8 @@ class Attempt:
         self.path = path
         self.key = secrets.token_hex(4)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if os.fstat(self._file).st_size:
+            os.write(self._file, b"\n")  # the last writer may have died in the middle of a line
         self._write(event="start", worker=worker_identity(), at=round(time.time(), 3))
 
     def touch(self, image: int) -> None:

@@ -1,0 +1,228 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.attempts import Attempt, Heartbeat, History, read_events, read_history
+from tests.builders import die_at
+from tests.processes import wait_for
+
+LEASE = 15.0
+OTHER_MACHINE = "elsewhere.example:1"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "000000.jsonl"
+
+
+def read(log: Path) -> History:
+    return read_history(log, LEASE)
+
+
+def age(log: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(log, (then, then))
+
+
+def attempt_of(log: Path, worker: str, *, end: str | None = None) -> Attempt:
+    """An attempt by another worker."""
+    attempt = Attempt(log)
+    before, mine, after = log.read_text().rpartition(f"{socket.gethostname()}:{os.getpid()}")
+    assert mine
+    log.write_text(before + worker + after)
+    if end is not None:
+        attempt.end(end)
+    return attempt
+
+
+def walk_to(log: Path, *images: int, end: str, done: bool = False) -> None:
+    attempt = Attempt(log)
+    for image in images:
+        attempt.touch(image)
+    if done:
+        attempt.walk_done()
+    attempt.end(end)
+
+
+def test_a_batch_nobody_tried_has_an_empty_history(log: Path) -> None:
+    assert read(log) == History(
+        live=False,
+        deaths=0,
+        timeouts=0,
+        errors=0,
+        blamed={},
+        walked=0,
+        walk_done=False,
+        attempts=0,
+    )
+
+
+def test_outcomes_are_told_apart(log: Path) -> None:
+    for outcome in ("done", "duplicate", "timeout", "error: odd", "storage: full", "refused: no"):
+        Attempt(log).end(outcome)
+    history = read(log)
+    assert (history.attempts, history.timeouts, history.errors, history.deaths) == (6, 1, 1, 0)
+    assert not history.live
+    assert not history.blamed
+
+
+def test_phases_are_kept_for_people_to_read(log: Path) -> None:
+    Attempt(log).end("done", {"read": 0.25})
+    start, end = read_events(log)
+    assert start["worker"] == f"{socket.gethostname()}:{os.getpid()}"
+    assert end["phases"] == {"read": 0.25}
+    assert start["key"] == end["key"]
+
+
+def test_an_attempt_on_another_machine_lives_as_long_as_its_lease(log: Path) -> None:
+    attempt_of(log, OTHER_MACHINE)
+    age(log, LEASE - 5)
+    assert read(log).live
+    assert read(log).deaths == 0
+    age(log, LEASE + 5)
+    assert not read(log).live
+    assert read(log).deaths == 1
+
+
+def test_a_heartbeat_renews_the_lease(log: Path) -> None:
+    attempt = attempt_of(log, OTHER_MACHINE)
+    age(log, LEASE + 5)
+    attempt.beat()
+    assert read(log).live
+
+
+def test_an_attempt_of_a_process_of_this_machine_that_has_gone_is_dead_at_once(log: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    attempt_of(log, f"{socket.gethostname()}:{gone.pid}")
+    assert read(log).deaths == 1
+    assert not read(log).live
+
+
+def test_an_attempt_of_a_process_of_this_machine_that_runs_is_live(log: Path) -> None:
+    attempt_of(log, f"{socket.gethostname()}:{os.getppid()}")
+    assert read(log).live
+    age(log, LEASE + 5)
+    assert not read(log).live
+
+
+def test_an_open_attempt_of_this_very_process_is_an_old_one(log: Path) -> None:
+    Attempt(log)
+    assert not read(log).live
+    assert read(log).deaths == 1
+
+
+def test_a_live_attempt_is_told_from_the_dead_ones_before_it(log: Path) -> None:
+    die_at(log)
+    die_at(log)
+    attempt_of(log, OTHER_MACHINE)
+    history = read(log)
+    assert history.live
+    assert (history.deaths, history.attempts) == (2, 3)
+
+
+def test_a_death_at_an_announced_image_blames_the_image_and_not_the_batch(log: Path) -> None:
+    die_at(log, 0, 1, 2)
+    history = read(log)
+    assert dict(history.blamed) == {2: 1}
+    assert history.deaths == 0
+    assert history.walked == 2
+
+
+def test_a_time_limit_at_an_announced_image_blames_the_image_as_well(log: Path) -> None:
+    walk_to(log, 0, 1, end="timeout")
+    history = read(log)
+    assert dict(history.blamed) == {1: 1}
+    assert history.timeouts == 0
+
+
+def test_a_walk_ended_by_an_error_blames_nobody(log: Path) -> None:
+    walk_to(log, 0, 1, end="error: odd")
+    history = read(log)
+    assert not history.blamed
+    assert history.errors == 1
+    assert history.walked == 1
+
+
+def test_blame_adds_up_over_attempts(log: Path) -> None:
+    for images in ((0, 1), (1,), (1,), (2, 3)):
+        die_at(log, *images)
+    history = read(log)
+    assert dict(history.blamed) == {1: 3, 3: 1}
+    assert history.walked == 3
+    assert not history.walk_done
+
+
+def test_a_death_after_the_walk_blames_the_batch_and_no_image(log: Path) -> None:
+    attempt = Attempt(log)
+    attempt.touch(0)
+    attempt.touch(1)
+    attempt.walk_done()
+    os.close(attempt._file)
+    history = read(log)
+    assert history.walk_done
+    assert not history.blamed
+    assert history.deaths == 1
+
+
+def test_a_time_limit_after_the_walk_is_one_of_the_whole_batch(log: Path) -> None:
+    walk_to(log, 0, 1, end="timeout", done=True)
+    history = read(log)
+    assert history.timeouts == 1
+    assert not history.blamed
+
+
+def test_a_line_cut_off_by_death_takes_no_other_line_with_it(log: Path) -> None:
+    die_at(log, 3)
+    with log.open("ab") as file:
+        file.write(b'{"key": "abc", "eve')
+    die_at(log, 3)
+    Attempt(log).end("done")
+    history = read(log)
+    assert history.attempts == 3
+    assert dict(history.blamed) == {3: 2}
+
+
+def test_the_age_of_a_log_is_measured_by_the_clock_of_the_storage(log: Path) -> None:
+    attempt_of(log, OTHER_MACHINE)
+    read(log)
+    assert log.with_name(".clock").exists()
+    assert [entry for entry in log.parent.iterdir() if entry.name[0] != "."] == [log]
+
+
+def test_the_heartbeat_follows_one_attempt_at_a_time(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(0.01)
+    first, second = Attempt(tmp_path / "first"), Attempt(tmp_path / "second")
+    for path in (first.path, second.path):
+        age(path, 100)
+
+    def is_fresh(attempt: Attempt) -> bool:
+        return time.time() - attempt.path.stat().st_mtime < 50
+
+    heartbeat.follow(first)
+    wait_for(lambda: is_fresh(first), "a first beat", 5)
+    assert not is_fresh(second)
+    heartbeat.follow(second)
+    wait_for(lambda: is_fresh(second), "a beat of the second", 5)
+    heartbeat.follow(None)
+    time.sleep(0.05)
+    age(second.path, 100)
+    time.sleep(0.1)
+    assert not is_fresh(second)
+
+
+def test_the_heartbeat_survives_the_removal_of_its_job(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(0.01)
+    removed, kept = Attempt(tmp_path / "removed"), Attempt(tmp_path / "kept")
+    removed.path.unlink()
+    heartbeat.follow(removed)
+    time.sleep(0.05)
+    age(kept.path, 100)
+    heartbeat.follow(kept)
+    wait_for(lambda: time.time() - kept.path.stat().st_mtime < 50, "a beat", 5)
+    heartbeat.follow(None)
