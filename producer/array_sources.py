@@ -6,8 +6,8 @@ An array on storage is referenced; any other is copied into the job once, in pie
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ from storage.datasets import DatasetStore
 from storage.inputs import UNLABELLED, ArrayInputs
 from storage.jobs import JobDraft
 
-PIECE_BYTES = 8_000_000
+PIECE_BYTES = 4_000_000
 MOST_DISTINCT_LABELS = 100_000
 
 
@@ -84,27 +84,25 @@ class NpySource:
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Reference the file when it lies on storage, copy it otherwise."""
-        images = self._open()
+        try:
+            images = ArrayReader(self.description, lambda: self._path.open("rb"))
+            return self._prepare(images, draft, request)
+        except (OSError, ValueError, EOFError) as error:
+            raise SourceError(
+                f"{self.description} is not a readable .npy array ({error})."
+            ) from None
+
+    def _prepare(self, images: "ArrayReader", draft: JobDraft, request: Request) -> Prepared:
         check_images(self.description, images.dtype, images.shape)
-        total = limited(len(images), request, self.description)
+        total = limited(images.shape[0], request, self.description)
         resolved = self._path.resolve()
         if resolved.is_relative_to(request.root):
             inputs = reference(resolved, request.root)
             identity = f"{inputs.images} {inputs.size} {inputs.mtime_ns}"
         else:
-            pieces = (np.ascontiguousarray(images[span]) for span in piece_spans(images, total))
-            identity = copy_images(draft, pieces, (total, *images.shape[1:]))
+            identity = copy_images(draft, images, total)
             inputs = packed_reference(draft, request)
         return prepared(request, total, inputs=inputs, labelled=0, identities=(identity, ""))
-
-    def _open(self) -> NDArray[Any]:
-        try:
-            images: NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise SourceError(
-                f"{self.description} is not a readable .npy array ({error})."
-            ) from None
-        return images
 
 
 class NpzSource:
@@ -120,20 +118,24 @@ class NpzSource:
         """Unpack images and labels into the job."""
         try:
             with zipfile.ZipFile(self._path) as archive:
-                members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-                heads = {name: Member(archive, file) for name, file in members.items()}
-                return self._prepare(heads, draft, request)
+                members = {
+                    name.removesuffix(".npy"): ArrayReader(name, partial(archive.open, name))
+                    for name in archive.namelist()
+                }
+                return self._prepare(members, draft, request)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise SourceError(
                 f"{self.description} is not a readable .npz archive ({error})."
             ) from None
 
-    def _prepare(self, members: dict[str, "Member"], draft: JobDraft, request: Request) -> Prepared:
+    def _prepare(
+        self, members: dict[str, "ArrayReader"], draft: JobDraft, request: Request
+    ) -> Prepared:
         name = self._choose_images(members)
         images = members[name]
         check_images(f"{name} in {self.description}", images.dtype, images.shape)
         total = limited(images.shape[0], request, self.description)
-        identity = copy_images(draft, images.pieces(total), (total, *images.shape[1:]))
+        identity = copy_images(draft, images, total)
         labels = self._choose_labels(members, name)
         labelled, labels_identity, labels_path = 0, "", None
         if labels is not None:
@@ -152,7 +154,7 @@ class NpzSource:
             identities=(identity, labels_identity),
         )
 
-    def _choose_images(self, members: dict[str, "Member"]) -> str:
+    def _choose_images(self, members: dict[str, "ArrayReader"]) -> str:
         if "images" in members:
             return "images"
         candidates = [name for name, member in members.items() if len(member.shape) in (3, 4)]
@@ -164,13 +166,15 @@ class NpzSource:
             )
         return candidates[0]
 
-    def _choose_labels(self, members: dict[str, "Member"], images: str) -> "Member | None":
+    def _choose_labels(
+        self, members: dict[str, "ArrayReader"], images: str
+    ) -> "ArrayReader | None":
         """The labels that go with the images: `y_test` with `x_test`, `labels` with any."""
         beside = f"y{images[1:]}" if images == "x" or images.startswith("x_") else "labels"
         return next((members[n] for n in (beside, "labels", "y") if n in members), None)
 
     def _write_labels(
-        self, labels: "Member", total: int, draft: JobDraft, request: Request
+        self, labels: "ArrayReader", total: int, draft: JobDraft, request: Request
     ) -> tuple[int, str]:
         """Write the labels as indices; returns how many there are and the digest of the file."""
         table = label_table(labels, total, self.description, request)
@@ -185,22 +189,26 @@ class NpzSource:
         return labelled, writer.sha256
 
 
-class Member:
-    """One array of an `.npz` archive, read in pieces without unpacking it as a whole."""
+class ArrayReader:
+    """An array in `.npy` form, read in pieces: neither mapped nor loaded as a whole.
 
-    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
-        self._archive = archive
+    Raises `ValueError`, `OSError` or `EOFError` for what is no such array.
+    """
+
+    def __init__(self, name: str, open_file: Callable[[], IO[bytes]]) -> None:
         self._name = name
-        with self._open() as (_, header):
-            self.shape, self._fortran, self.dtype = header
+        self._open_file = open_file
+        with open_file() as file:
+            self.shape, self._fortran, self.dtype = read_header(file)
 
     def pieces(self, rows: int) -> Iterator[NDArray[Any]]:
         """The first `rows` rows, some megabytes at a time."""
         if self._fortran and len(self.shape) > 1:
-            raise ValueError(f"{self._name} is in Fortran order, save it with np.ascontiguousarray")
+            raise ValueError(f"{self._name} is in Fortran order, save np.ascontiguousarray(x)")
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         step = max(1, PIECE_BYTES // max(1, row_bytes))
-        with self._open() as (file, _):
+        with self._open_file() as file:
+            read_header(file)
             for first in range(0, rows, step):
                 count = min(step, rows - first)
                 content = file.read(count * row_bytes)
@@ -208,19 +216,15 @@ class Member:
                     raise ValueError(f"{self._name} ends too early")
                 yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
 
-    @contextmanager
-    def _open(self) -> Iterator[tuple[IO[bytes], tuple[tuple[int, ...], bool, np.dtype[Any]]]]:
-        with self._archive.open(self._name) as file:
-            version = npy_format.read_magic(file)
-            read_header = (
-                npy_format.read_array_header_1_0
-                if version == (1, 0)
-                else npy_format.read_array_header_2_0
-            )
-            header = read_header(file)
-            if header[2].hasobject:
-                raise ValueError(f"{self._name} holds Python objects")
-            yield file, header
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and type of the array that follows in the file."""
+    first_version = npy_format.read_magic(file) == (1, 0)
+    read = npy_format.read_array_header_1_0 if first_version else npy_format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return shape, fortran, dtype
 
 
 class NpyWriter:
@@ -256,7 +260,9 @@ class NpyWriter:
         self._file.write(content)
 
 
-def label_table(labels: Member, total: int, source: str, request: Request) -> dict[int | str, int]:
+def label_table(
+    labels: ArrayReader, total: int, source: str, request: Request
+) -> dict[int | str, int]:
     """Which label index each value of a labels array means.
 
     Text is a label's name. A number is one too when all of them are names; else it is an index
@@ -311,18 +317,12 @@ def limited(count: int, request: Request, source: str) -> int:
     return total
 
 
-def piece_spans(images: NDArray[Any], total: int) -> Iterator[slice]:
-    """Cut the first `total` rows of an array into pieces of some megabytes."""
-    row_bytes = max(1, images.nbytes // max(1, len(images)))
-    step = max(1, PIECE_BYTES // row_bytes)
-    return (slice(first, min(first + step, total)) for first in range(0, total, step))
-
-
-def copy_images(draft: JobDraft, pieces: Iterator[NDArray[Any]], shape: tuple[int, ...]) -> str:
-    """Write pieces as the job's own array; returns the digest of the file."""
+def copy_images(draft: JobDraft, images: ArrayReader, total: int) -> str:
+    """Write the first `total` images as the job's own array; returns the digest of the file."""
+    shape = (total, *images.shape[1:])
     writer = NpyWriter(draft.inputs / "images.npy", np.dtype(np.uint8), shape)
     with writer:
-        for piece in pieces:
+        for piece in images.pieces(total):
             writer.write(piece)
     return writer.sha256
 

@@ -3,6 +3,7 @@
 Imports are inside the commands: `producer --help` must not wait for NumPy or Celery.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -64,6 +65,8 @@ def main() -> None:
     Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
     BATCHSIGHT_REDIS_URL the broker.
     """
+    # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def client() -> "PredictionClient":

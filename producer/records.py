@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS_FILE = "predictions.parquet"
 ERRORS_FILE = "errors.jsonl"
-ROW_GROUP_ROWS = 100_000
+ROW_GROUP_ROWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
