@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from storage.evaluation import Evaluation
+from storage.evaluation import Evaluation, IntArray
 from storage.files import write_atomically
 from storage.images import Pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+FloatArray = NDArray[np.floating]
 
 RIGHT_COLOUR, WRONG_COLOUR, INK, FAINT_INK = "#0072b2", "#d55e00", "#22272e", "#57606a"
 STYLE = Path(__file__).with_name("batchsight.mplstyle")
@@ -112,7 +115,7 @@ def new_figure(inches: tuple[float, float], path: Path) -> Iterator["Figure"]:
         figure = Figure(figsize=inches, layout="constrained")
         yield figure
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.2)
     write_atomically(path, buffer.getvalue())
 
 
@@ -130,18 +133,21 @@ def _set_title(figure: "Figure", title: str) -> None:
     figure.suptitle(title, x=0.02, ha="left")
 
 
-def _confusion_colours(share: np.ndarray) -> np.ndarray:
-    """Colours (C, C, 3), 0 to 1: white to blue on the diagonal, white to orange beside it."""
+def _confusion_colours(share: FloatArray) -> FloatArray:
+    """Colours (C, C, 3), 0 to 1: blue on the diagonal, orange beside it, from nearly white."""
     from matplotlib.colors import to_rgb
 
-    right, wrong, white = (np.array(to_rgb(c)) for c in (RIGHT_COLOUR, WRONG_COLOUR, "white"))
-    mistakes = share - np.diag(share.diagonal())
-    worst = max(float(mistakes.max(initial=0.0)), 0.01)
-    depth = np.sqrt(mistakes / worst)[..., None]  # the root lets rare mistakes be seen at all
-    colours = white + depth * (wrong - white)
+    right, wrong, empty = (np.array(to_rgb(c)) for c in (RIGHT_COLOUR, WRONG_COLOUR, "#f6f8fa"))
+    colours = empty + _mistake_depth(share)[..., None] * (wrong - empty)
     diagonal = np.arange(len(share))
-    colours[diagonal, diagonal] = white + share.diagonal()[:, None] * (right - white)
+    colours[diagonal, diagonal] = empty + share.diagonal()[:, None] * (right - empty)
     return np.asarray(colours)
+
+
+def _mistake_depth(share: FloatArray) -> FloatArray:
+    """How dark each mistake is, 0 to 1: pale throughout when even the worst is rare."""
+    mistakes = share - np.diag(share.diagonal())
+    return (mistakes / max(float(mistakes.max(initial=0.0)), 0.02)) ** 0.7
 
 
 def _mark_classes(axes: "Axes", labels: Sequence[str]) -> None:
@@ -160,12 +166,11 @@ def _mark_classes(axes: "Axes", labels: Sequence[str]) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray) -> None:
-    mistakes = share - np.diag(share.diagonal())
-    deep = mistakes > 0.4 * max(float(mistakes.max(initial=0.0)), 0.01)
+def _write_counts(axes: "Axes", matrix: IntArray, share: FloatArray) -> None:
+    depth = _mistake_depth(share)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            dark = share[row, column] > 0.5 if row == column else deep[row, column]
+            dark = (share if row == column else depth)[row, column] > 0.55
             axes.text(
                 column,
                 row,
@@ -177,7 +182,7 @@ def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray) -> None:
             )
 
 
-def _write_recall(axes: "Axes", recall: np.ndarray, support: np.ndarray) -> None:
+def _write_recall(axes: "Axes", recall: FloatArray, support: IntArray) -> None:
     right = axes.secondary_yaxis("right")
     texts = [f"{r:.1%}" if n else "none" for r, n in zip(recall, support, strict=True)]
     right.set_yticks(range(len(recall)), texts)
