@@ -1,5 +1,6 @@
 """How to reach the broker and how long a task may take, from `BATCHSIGHT_*` in the environment."""
 
+import re
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -15,10 +16,13 @@ TRAIN_QUEUE = "train"
 class BrokerSettings(BaseSettings):
     """The broker as one process sees it. Unset variables take the defaults below."""
 
-    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHSIGHT_", frozen=True, hide_input_in_errors=True
+    )
 
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
+        repr=False,
         description="The broker: `redis://[user:password@]host:port/db`, `rediss://` for TLS.",
     )
     redis_password: SecretStr | None = Field(
@@ -43,8 +47,23 @@ class BrokerSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: str) -> str:
-        if urlsplit(url).scheme not in ("redis", "rediss") or not urlsplit(url).hostname:
-            raise ValueError("write it as redis://host:6379/0, or rediss:// for TLS")
+        try:
+            parts = urlsplit(url)
+            # A password with an unquoted / or # ends the host early and the rest would be shown.
+            good = (
+                parts.scheme in ("redis", "rediss")
+                and parts.hostname
+                and parts.port != 0
+                and re.fullmatch(r"/?[0-9]*", parts.path)
+                and not parts.fragment
+            )
+        except ValueError:  # its message would repeat parts of the URL
+            good = False
+        if not good:
+            raise ValueError(
+                "write it as redis://host:6379/0, or rediss:// for TLS; "
+                "quote special characters of a password (%2F for /)"
+            )
         return url
 
     @model_validator(mode="after")
