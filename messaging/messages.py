@@ -31,9 +31,7 @@ class Message(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in error.errors()
-            )
+            problems = "; ".join(_brief(e["loc"], e["msg"]) for e in error.errors()[:5])
             raise BadMessage(f"A {cls.task} message was dropped: {problems}.") from None
 
     def task_id(self) -> str:
@@ -108,3 +106,9 @@ class TrainModel(Message):
     def task_id(self) -> str:
         """The run's name: one training, one task."""
         return self.run
+
+
+def _brief(place: tuple[int | str, ...], problem: str) -> str:
+    """A problem on one line; the name of an unknown field is a stranger's text."""
+    field = ascii(".".join(map(str, place)))[1:-1]
+    return f"{field[:50] or 'message'}: {problem}"
