@@ -259,6 +259,11 @@ class JobStore:
         begun = done or any((self.path(job.id) / "attempts").iterdir())
         return Status.RUNNING if begun else Status.QUEUED
 
+    def changed(self, job_id: str) -> tuple[float, float]:
+        """Differs after a result or a reason to stop has come or gone, or the job is another."""
+        folder = self.path(job_id)
+        return modified(folder), modified(folder / "results")
+
     def completed_at(self, job: Job) -> datetime:
         """When the last result of a completed job was written."""
         with os.scandir(self.path(job.id) / "results") as entries:

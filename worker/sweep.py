@@ -11,12 +11,12 @@ log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Looks after jobs that nobody watches. Jobs once seen ended are not looked at again."""
+    """Looks after jobs that nobody watches. An ended job is not read again until it changes."""
 
     def __init__(self, jobs: JobStore, lease_seconds: float) -> None:
         self._jobs = jobs
         self._lease_seconds = lease_seconds
-        self._ended: set[str] = set()
+        self._ended: dict[str, tuple[float, float]] = {}
 
     def sweep(
         self, send: Callable[[PredictBatch], object], waiting_task_ids: Callable[[], set[str]]
@@ -25,12 +25,13 @@ class Sweeper:
         sent: dict[str, int] = {}
         waiting: set[str] | None = None
         for job_id in self._jobs.ids():
-            if job_id in self._ended:
-                continue
             try:
+                changed = self._jobs.changed(job_id)
+                if self._ended.get(job_id) == changed:
+                    continue
                 job = self._jobs.get(job_id)
                 if self._jobs.status(job, len(self._jobs.done(job))).ended:
-                    self._ended.add(job_id)
+                    self._ended[job_id] = changed
                     continue
                 stalled = self._jobs.stalled(job, self._lease_seconds)
             except (StorageError, FileNotFoundError) as error:
