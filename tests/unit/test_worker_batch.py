@@ -1,0 +1,159 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.errors import Corrupt, ImageError
+from storage.images import Shape
+from storage.jobs import Job, JobStore
+from storage.results import FAILED
+from storage.settings import StorageSettings
+from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of
+from worker.batch import BatchReader, Phases, classify_batch
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path)
+
+
+def reader_of(store: JobStore, job: Job, batch: int = 0, shape: Shape = SHAPE) -> BatchReader:
+    return BatchReader(store, job, batch, shape, StorageSettings())
+
+
+def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore) -> None:
+    job = array_job(store, images_of(range(10)))
+    pixels, errors = reader_of(store, job, 1).read_all({})
+    assert isinstance(pixels, np.memmap)
+    np.testing.assert_array_equal(pixels, images_of([4, 5, 6, 7]))
+    assert errors == {}
+
+
+def test_grey_arrays_without_a_channel_get_one(store: JobStore) -> None:
+    job = array_job(store, images_of(range(10))[..., 0])
+    pixels, _ = reader_of(store, job, 2).read_all({})
+    np.testing.assert_array_equal(pixels, images_of([8, 9]))
+
+
+def test_arrays_of_another_size_are_fitted_to_the_model(store: JobStore) -> None:
+    job = array_job(store, np.full((3, 9, 7, 3), 50, np.uint8))
+    pixels, errors = reader_of(store, job).read_all({})
+    np.testing.assert_array_equal(pixels, np.full((3, *SHAPE), 50))
+    assert errors == {}
+
+
+def test_an_array_of_floats_becomes_an_error_record_per_image(store: JobStore) -> None:
+    job = array_job(store, np.zeros((3, 4, 4), np.float32))
+    pixels, errors = reader_of(store, job).read_all({})
+    assert not pixels.any()
+    assert sorted(errors) == [0, 1, 2]
+    assert "not uint8 pixels" in errors[0]
+
+
+def test_files_and_arrays_give_the_same_pixels(store: JobStore) -> None:
+    images = images_of(range(6))
+    files = file_job(store, [image_file(encode(image)) for image in images], id="files")
+    arrays = array_job(store, images, id="arrays")
+    for batch in range(2):
+        from_files, _ = reader_of(store, files, batch).read_all({})
+        from_arrays, _ = reader_of(store, arrays, batch).read_all({})
+        np.testing.assert_array_equal(from_files, from_arrays)
+
+
+def test_one_image_is_read_as_it_is_in_the_batch(store: JobStore) -> None:
+    job = file_job(store, [image_file(encode(image)) for image in images_of(range(6))])
+    reader = reader_of(store, job, 1)
+    assert reader.count == 2
+    np.testing.assert_array_equal(reader.read(1), images_of([5])[0])
+
+
+def test_bad_images_become_errors_and_leave_zeros(store: JobStore) -> None:
+    good = encode(images_of([9])[0])
+    truncated = encode(np.random.default_rng(1).integers(0, 256, (9, 9), np.uint8))[:70]
+    job = file_job(
+        store,
+        [
+            image_file(good),
+            image_file(truncated),
+            image_file(b"no image"),
+            image_file(b"", content=None, refused="file too large"),
+        ],
+    )
+    pixels, errors = reader_of(store, job).read_all({})
+    assert pixels[0, 0, 0, 0] == 9
+    assert not pixels[1:].any()
+    assert sorted(errors) == [1, 2, 3]
+    assert errors[1].startswith("damaged image: ")
+    assert errors[2].startswith("not an image of a supported format")
+    assert errors[3] == "file too large"
+
+
+def test_the_limits_of_the_settings_hold(store: JobStore) -> None:
+    content = encode(images_of([9])[0])
+    (store.root / "stored.png").write_bytes(content)
+    job = file_job(
+        store, [image_file(content), image_file(content, content=None, stored="stored.png")]
+    )
+    few_pixels = StorageSettings(max_image_pixels=15)
+    with pytest.raises(ImageError, match="too many pixels: 4 x 4"):
+        BatchReader(store, job, 0, SHAPE, few_pixels).read(0)
+    few_bytes = StorageSettings(max_image_bytes=len(content) - 1)
+    with pytest.raises(ImageError, match="file too large"):
+        BatchReader(store, job, 0, SHAPE, few_bytes).read(1)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "files"])
+def test_images_to_skip_are_not_touched(store: JobStore, kind: str) -> None:
+    images = images_of(range(1, 5))
+    if kind == "arrays":
+        job = array_job(store, images)
+    else:
+        job = file_job(store, [image_file(encode(image)) for image in images])
+    pixels, errors = reader_of(store, job).read_all({2: "kills the worker"})
+    assert pixels[:, 0, 0, 0].tolist() == [1, 2, 0, 4]
+    assert errors == {2: "kills the worker"}
+
+
+def test_a_missing_pack_is_corrupt(store: JobStore) -> None:
+    job = file_job(store, [image_file(b"x")])
+    store.pack_path(job, 0).unlink()
+    with pytest.raises(Corrupt):
+        reader_of(store, job)
+
+
+def test_bad_images_leave_the_scores_of_the_others_as_they_are_to_the_last_bit(
+    store: JobStore,
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (4, *SHAPE), np.uint8)
+    files = [image_file(encode(image)) for image in noise]
+    good = file_job(store, files, id="good")
+    bad = file_job(store, [files[0], image_file(b"broken"), *files[2:]], id="bad")
+    first, second = FakePredictor(), FakePredictor()
+    whole = classify_batch(good, reader_of(store, good), first, {}, Phases())
+    rest = classify_batch(bad, reader_of(store, bad), second, {2: "skipped"}, Phases())
+    for position in (0, 3):
+        assert rest.predictions[position] == whole.predictions[position]
+        assert rest.scores[position].tobytes() == whole.scores[position].tobytes()
+    assert rest.predictions[[1, 2]].tolist() == [FAILED, FAILED]
+    assert rest.scores[[1, 2]].tolist() == [0.0, 0.0]
+    assert sorted(rest.errors) == [1, 2]
+    assert rest.errors[2] == "skipped"
+    assert [len(call) for call in second.calls] == [4], "the batch keeps its shape"
+
+
+def test_the_result_names_the_pinned_model(store: JobStore) -> None:
+    job = array_job(store, images_of([1, 2]))
+    result = classify_batch(job, reader_of(store, job), FakePredictor(), {}, Phases())
+    assert result.model == job.model
+    assert result.predictions.tolist() == [1, 2]
+
+
+def test_phases_add_up_and_are_kept_when_they_fail() -> None:
+    phases = Phases()
+    with phases("read"):
+        pass
+    first = phases.seconds["read"]
+    with pytest.raises(ValueError, match="odd"), phases("read"):
+        raise ValueError("odd")
+    assert phases.seconds["read"] >= first
+    assert set(phases.seconds) == {"read"}
