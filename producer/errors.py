@@ -8,6 +8,7 @@
     │   └── UnknownLabel  a label that the model does not know
     ├── ModelUnclear      no model was named and none suggests itself
     ├── NotQueued         a job lies on storage, but its messages could not be sent
+    ├── DamagedResult     a result on storage that cannot be read
     └── NothingToReport   what was asked for needs predictions or labels that are not there
 
 Every error takes one sentence that names the thing and the way out.
@@ -44,6 +45,10 @@ class ModelUnclear(ProducerError):
 
 class NotQueued(ProducerError):
     """A job lies on storage, but its messages could not be sent."""
+
+
+class DamagedResult(ProducerError):
+    """A result on storage that cannot be read; it can be computed again."""
 
 
 class NothingToReport(ProducerError):

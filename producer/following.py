@@ -6,20 +6,29 @@ Whoever follows a job also heals it: batches whose messages were lost are sent a
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
+from producer.errors import DamagedResult
 from producer.gathering import Gathering
 from producer.predict_queue import PredictQueue
-from storage.errors import Corrupt
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
-LOOK_SECONDS = 1.0
-"""Look at the files this often though nothing rings."""
-LONGEST_PAUSE_SECONDS = 0.2
-HEAL_SECONDS = 3.0
-NO_WORKER_SECONDS = 10.0
+
+@dataclass(frozen=True, kw_only=True)
+class Rhythm:
+    """How often a follower does what."""
+
+    look_seconds: float = 1.0
+    """It looks at the files this often though nothing rings."""
+    longest_pause_seconds: float = 0.2
+    """It looks at them this often at least while there is ringing."""
+    heal_seconds: float = 3.0
+    """It looks for lost batches this often."""
+    lonely_seconds: float = 10.0
+    """After this long without a beginning it asks whether there is any worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +60,11 @@ def send_lost(jobs: JobStore, job: Job, batches: Sequence[int], queue: PredictQu
     return len(lost)
 
 
+def idle_heads(jobs: JobStore, job: Job, lease_seconds: float) -> list[int]:
+    """What has to be sent to get a job going: the heads of its chains that nobody runs now."""
+    return [h for h in jobs.heads(job) if not jobs.history(job, h, lease_seconds).live]
+
+
 class Follower:
     """Follows one job. `queued=False` when its messages have still to be sent."""
 
@@ -62,18 +76,22 @@ class Follower:
         *,
         lease_seconds: float,
         queued: bool = True,
+        rhythm: Rhythm = Rhythm(),
     ) -> None:
         self._jobs = jobs
         self._job = job
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._queued = queued
+        self._rhythm = rhythm
         self._rings: Iterator[bool] | None = None
         self._discarded: set[int] = set()
         self._unavailable = False
         self._began = time.monotonic()
-        self._heal_at = self._began if not queued else self._began + HEAL_SECONDS
+        self._heal_at = self._began + rhythm.heal_seconds
         self._asked_for_workers = False
+        if not queued:
+            self._send_idle_now()
 
     def __iter__(self) -> Iterator[Progress]:
         """Progress whenever the files were looked at; the last one has ended."""
@@ -101,32 +119,34 @@ class Follower:
 
     def _look(self, gathering: Gathering) -> str | None:
         """Take in new results. A damaged one is thrown away once, and computed again."""
-        try:
-            gathering.look()
-        except Corrupt as error:
-            batch = gathering.next_batch
-            if batch in self._discarded or not self._jobs.has_result(self._job, batch):
-                raise
-            self._discarded.add(batch)
-            self._jobs.discard_result(self._job, batch)
-            gathering.look()
-            self._queued = False  # its message is long gone: do not wait for a lease
-            self._heal_at = 0.0
-            return f"{error} It is computed again."
-        return None
+        notice = None
+        while True:
+            try:
+                gathering.look()
+            except DamagedResult as error:
+                if gathering.next_batch in self._discarded:
+                    raise
+                self._discarded.add(gathering.next_batch)
+                self._jobs.discard_result(self._job, gathering.next_batch)
+                self._send_idle_now()
+                notice = f"{error} That is done now."
+            else:
+                return notice
+
+    def _send_idle_now(self) -> None:
+        """Do not wait for a lease: the messages are known not to be there."""
+        self._queued = False
+        self._heal_at = 0.0
 
     def _heal(self) -> str | None:
         """Send lost batches again, every few seconds."""
         now = time.monotonic()
         if now < self._heal_at:
             return None
-        self._heal_at = now + HEAL_SECONDS
+        self._heal_at = now + self._rhythm.heal_seconds
         try:
-            lost = (
-                self._jobs.stalled(self._job, self._lease_seconds)
-                if self._queued
-                else self._jobs.heads(self._job)
-            )
+            find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
+            lost = find(self._job, self._lease_seconds)
             sent = send_lost(self._jobs, self._job, lost, self._queue)
         except BrokerUnavailable as error:
             return self._say_unavailable(error)
@@ -139,7 +159,11 @@ class Follower:
     def _miss_workers(self, status: Status) -> str | None:
         """After some time in which nobody has begun, see whether anybody is there at all."""
         waited = time.monotonic() - self._began
-        if self._asked_for_workers or status != Status.QUEUED or waited < NO_WORKER_SECONDS:
+        if (
+            self._asked_for_workers
+            or status != Status.QUEUED
+            or waited < self._rhythm.lonely_seconds
+        ):
             return None
         self._asked_for_workers = True
         try:
@@ -160,12 +184,12 @@ class Follower:
         """
         try:
             if self._rings is None:
-                self._rings = self._queue.listen(self._job.id, LOOK_SECONDS)
+                self._rings = self._queue.listen(self._job.id, self._rhythm.look_seconds)
             next(self._rings)
         except (BrokerUnavailable, StopIteration):
             self._rings = None
-            time.sleep(LOOK_SECONDS)
-        time.sleep(min(10 * scan_seconds, LONGEST_PAUSE_SECONDS))
+            time.sleep(self._rhythm.look_seconds)
+        time.sleep(min(10 * scan_seconds, self._rhythm.longest_pause_seconds))
 
     def _say_unavailable(self, error: BrokerUnavailable) -> str | None:
         if self._unavailable:

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from time import perf_counter
 
-from producer.records import PREDICTIONS_FILE, PredictionsWriter, read_identities
+from producer.records import PREDICTIONS_FILE, PredictionsWriter, read_identities, read_sound_result
 from storage.jobs import Job, JobStore
 from storage.tally import Tally
 
@@ -39,7 +39,7 @@ class Gathering:
     def look(self) -> None:
         """Take in what has appeared; the last result completes the merge.
 
-        Raises `Corrupt` for a damaged result, which can be discarded and looked for again.
+        Raises `DamagedResult` for `next_batch`, which can be discarded and looked for again.
         """
         began = perf_counter()
         done = self._store.done(self._job)
@@ -58,7 +58,7 @@ class Gathering:
         self.tally.refresh()
 
     def _take(self, batch: int) -> None:
-        result = self._store.read_result(self._job, batch)
+        result = read_sound_result(self._store, self._job, batch)
         who = read_identities(self._store, self._job, batch)
         if self._writer is not None:
             self._writer.write(self._job, batch, who, result)

@@ -37,13 +37,13 @@ def image_files(folder: Path) -> Iterator[tuple[str, str | None]]:
     return walk("")
 
 
-def sorted_entries(folder: Path) -> Iterator[tuple[str, str]]:
+def sorted_entries(folder: Path, run_length: int = RUN_LENGTH) -> Iterator[tuple[str, str]]:
     """Name and kind (file, link, folder) of what counts in one folder, sorted by name."""
     runs: list[Iterator[tuple[str, str]]] = []
     names: list[tuple[str, str]] = []
     for entry in entries(folder):
         names.append(entry)
-        if len(names) == RUN_LENGTH:
+        if len(names) == run_length:
             runs.append(spilled(sorted(names)))
             names = []
     return heapq.merge(*runs, sorted(names))

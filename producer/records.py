@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.errors import DamagedResult
+from storage.errors import Corrupt
 from storage.files import TEMPORARY_PREFIX, sync_folder
 from storage.inputs import ArrayInputs, read_columns
 from storage.jobs import Job, JobStore
@@ -114,10 +116,18 @@ def error_lines(batch: int, who: Identities, result: BatchResult) -> Iterator[st
         yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
+def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
+    """A batch's result; raises `DamagedResult`, with the way out, for one that cannot be read."""
+    try:
+        return store.read_result(job, batch)
+    except Corrupt as error:
+        raise DamagedResult(f"{error} `producer resume {job.id}` computes it again.") from None
+
+
 def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
     """The records of a job, a table per batch, in order; batches that are not done are left out."""
     for batch in sorted(store.done(job)):
-        result = store.read_result(job, batch)
+        result = read_sound_result(store, job, batch)
         yield batch_table(job, batch, read_identities(store, job, batch), result)
 
 

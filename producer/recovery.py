@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from producer.following import send_lost
+from producer.following import idle_heads, send_lost
 from producer.predict_queue import PredictQueue
 from producer.records import discard_merged
 from storage.errors import Corrupt
@@ -39,12 +39,10 @@ def resume(
         jobs.discard_result(job, batch)
     for batch in failed:
         jobs.attempt_path(job, batch).unlink(missing_ok=True)
-    heads = jobs.heads(job)
     missing = job.batches - len(jobs.done(job))
     if missing:
         jobs.unstop(job)
-    idle = [head for head in heads if not jobs.history(job, head, lease_seconds).live]
-    sent = send_lost(jobs, job, idle, queue)
+    sent = send_lost(jobs, job, idle_heads(jobs, job, lease_seconds), queue)
     return Resumption(damaged=len(damaged), failed=len(failed), missing=missing, sent=sent)
 
 
