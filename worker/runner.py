@@ -54,12 +54,11 @@ class BatchRunner:
         self._send = send
         self._ring = ring
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
-        self._job = lru_cache(maxsize=16)(jobs.get)
-        self._tally = lru_cache(maxsize=16)(lambda job_id: Tally(jobs, self._job(job_id)))
+        self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
 
     def run(self, message: PredictBatch) -> Summary:
         """Run a batch unless that is needless; returns a small summary for people to read."""
-        job = self._job(message.job)
+        job = self._jobs.get(message.job)  # not remembered: an id may have been given anew
         batch = message.batch
         if batch >= job.batches:
             raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
@@ -80,7 +79,7 @@ class BatchRunner:
         phases = Phases()
         attempt = self._jobs.begin_attempt(job, batch)
         self._heartbeat.follow(attempt)
-        outcome = "error"
+        outcome = "interrupted"  # a worker told to stop is no error of the batch
         try:
             result = self._classify(job, batch, history, attempt, phases)
             with phases("write"):
@@ -138,7 +137,7 @@ class BatchRunner:
     def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
         if job.max_failure_rate is None or not result.errors:
             return
-        tally = self._tally(job.id)
+        tally = self._tally(job)
         tally.refresh()
         if tally.failure_rate > job.max_failure_rate:
             self._jobs.stop(

@@ -1,0 +1,491 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from celery.exceptions import SoftTimeLimitExceeded
+
+from messaging.errors import BadMessage
+from messaging.messages import PredictBatch
+from storage.attempts import read_events
+from storage.errors import NotFound
+from storage.images import Pixels
+from storage.jobs import Job, JobStore, Status
+from storage.models import ModelStore
+from storage.results import FAILED, BatchResult
+from storage.settings import StorageSettings
+from tests.builders import (
+    DEADLY,
+    Death,
+    FakePredictor,
+    MortalJobStore,
+    array_job,
+    encode,
+    file_job,
+    image_file,
+    images_of,
+    loader_of,
+    publish,
+    result_of,
+)
+from worker.errors import ModelRefused
+from worker.model_cache import ModelCache
+from worker.quarantine import CONVICTED_AFTER, HOPELESS_ERRORS, SUSPECT_AFTER
+from worker.runner import BatchRunner, Summary
+
+
+class System:
+    """Storage, a published model, and runners whose predictor, queue and bell are fakes."""
+
+    def __init__(self, root: Path) -> None:
+        self.jobs = MortalJobStore(root)
+        self.version = publish(ModelStore(root))
+        self.predictor = FakePredictor()
+        self.load: Any = loader_of(self.predictor)
+        self.sent: list[int] = []
+        self.rung: list[Summary] = []
+        self.runner = self.new_runner()
+
+    def new_runner(self) -> BatchRunner:
+        """A worker process after a restart: nothing is remembered but what lies on storage."""
+        return BatchRunner(
+            jobs=self.jobs,
+            models=ModelCache(ModelStore(self.jobs.root), self.load),
+            settings=StorageSettings(),
+            send=lambda message: self.sent.append(message.batch),
+            ring=lambda job_id, fields: self.rung.append({"job": job_id, **fields}),
+        )
+
+    def array_job(self, firsts: Sequence[int], **fields: Any) -> Job:
+        return array_job(self.jobs, images_of(firsts), model=self.version.pin, **fields)
+
+    def run(self, job: Job, batch: int = 0) -> Summary:
+        return self.runner.run(PredictBatch(job=job.id, batch=batch))
+
+    def predictions(self, job: Job, batch: int = 0) -> list[int]:
+        found: list[int] = self.jobs.read_result(job, batch).predictions.tolist()
+        return found
+
+    def outcomes(self, job: Job, batch: int = 0) -> list[str]:
+        events = read_events(self.jobs.attempt_path(job, batch))
+        return [event["outcome"] for event in events if event["event"] == "end"]
+
+    def run_to_the_end(self, job: Job, batch: int = 0) -> int:
+        """Run a batch in one process after the other until it is done; returns the deaths."""
+        for deaths in range(100):
+            self.runner = self.new_runner()
+            try:
+                self.run(job, batch)
+            except Death:
+                continue
+            return deaths
+        raise AssertionError("the batch never ends")
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    return System(tmp_path)
+
+
+def stop_of(system: System, job: Job) -> tuple[Status, str]:
+    stop = system.jobs.stopped(job)
+    assert stop is not None
+    return stop.status, stop.reason
+
+
+# A batch like any other
+
+
+def test_a_batch_is_classified_written_logged_passed_on_and_rung(system: System) -> None:
+    job = system.array_job(range(10), labels=[0, 1, 2, 1, *([0] * 6)])
+    summary = system.run(job)
+    assert system.predictions(job) == [0, 1, 2, 0]
+    assert system.outcomes(job) == ["done"]
+    assert system.sent == [2]
+    milliseconds = summary.pop("ms")
+    assert milliseconds >= 0
+    assert summary == {"model": "digits@1", "batch": "1/3", "images": 4, "correct": 3}
+    assert system.rung == [
+        {"job": "job", "event": "batch", "number": 0, **summary, "ms": milliseconds}
+    ]
+
+
+def test_the_last_batch_of_a_chain_has_no_successor(system: System) -> None:
+    job = system.array_job(range(10))
+    system.run(job, 2)
+    assert system.predictions(job, 2) == [2, 0]
+    assert system.sent == []
+    assert len(system.rung) == 1
+
+
+def test_the_heads_of_the_chains_are_enough_to_run_the_whole_job(system: System) -> None:
+    job = system.array_job(range(23), batch_size=2, window=3)
+    system.sent += system.jobs.heads(job)
+    ran = []
+    while system.sent:
+        ran.append(batch := system.sent.pop(0))
+        system.run(job, batch)
+    assert sorted(ran) == list(range(12))
+    assert system.jobs.status(job, len(system.jobs.done(job))) is Status.COMPLETED
+    found = [p for batch in range(12) for p in system.predictions(job, batch)]
+    assert found == [i % 3 for i in range(23)]
+
+
+def test_the_model_is_loaded_once_for_all_batches(system: System) -> None:
+    loaded = []
+
+    def load(version: Any) -> Any:
+        loaded.append(str(version))
+        return system.predictor
+
+    system.load = load
+    system.runner = system.new_runner()
+    job = system.array_job(range(10))
+    for batch in range(3):
+        system.run(job, batch)
+    assert loaded == ["digits@1"]
+
+
+# A batch that need not run
+
+
+def test_a_batch_that_is_done_is_not_run_again_but_passed_on(system: System) -> None:
+    job = system.array_job(range(10))
+    system.run(job)
+    system.sent.clear()
+    assert system.run(job) == {"skipped": "done before"}
+    assert len(system.predictor.calls) == 1
+    assert system.outcomes(job) == ["done"]
+    assert system.sent == [2]
+
+
+@pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED])
+def test_a_batch_of_a_stopped_job_is_skipped_and_its_chain_ends(
+    system: System, status: Status
+) -> None:
+    job = system.array_job(range(10))
+    system.jobs.stop(job, status, "reason")
+    assert system.run(job) == {"skipped": f"job {status}"}
+    assert not system.predictor.calls
+    assert system.sent == []
+    assert system.jobs.done(job) == set()
+
+
+def test_a_batch_that_another_worker_runs_is_left_to_it_with_its_chain(system: System) -> None:
+    job = system.array_job(range(10))
+    system.jobs.begin_attempt(job, 0)
+    log = system.jobs.attempt_path(job, 0)
+    log.write_text(log.read_text().replace(f":{os.getpid()}", f":{os.getppid()}"))
+    assert system.run(job) == {"skipped": "another worker runs it"}
+    assert not system.predictor.calls
+    assert system.sent == [], "whoever runs it sends the successor"
+
+
+def test_a_batch_or_job_that_does_not_exist_is_refused(system: System) -> None:
+    job = system.array_job(range(10))
+    with pytest.raises(BadMessage, match="has 3 batches, there is no batch 3"):
+        system.run(job, 3)
+    with pytest.raises(NotFound):
+        system.runner.run(PredictBatch(job="other", batch=0))
+    assert system.sent == []
+
+
+def test_a_new_job_under_the_id_of_a_removed_one_is_not_taken_for_it(system: System) -> None:
+    system.run(system.array_job([0, 1, 2, 0]))
+    system.jobs.remove("job")
+    job = system.array_job([2, 2], fingerprint="e" * 64)
+    system.run(job)
+    assert system.predictions(job) == [2, 2]
+
+
+# Twice
+
+
+def test_a_batch_computed_twice_at_once_counts_once(system: System) -> None:
+    job = system.array_job(range(4))
+    system.run(job)
+    result = system.jobs.read_result(job, 0)
+    system.jobs.discard_result(job, 0)
+    system.predictor.before = lambda pixels: write(system, job, result)  # another worker is faster
+    system.run(job)
+    assert system.outcomes(job) == ["done", "duplicate"]
+    assert system.predictions(job) == [0, 1, 2, 0]
+
+
+def test_two_different_outcomes_of_a_batch_fail_the_job_and_both_are_named(
+    system: System,
+) -> None:
+    job = system.array_job(range(4))
+    other = result_of([2, 2, 2, 2], model=job.model)
+    system.predictor.before = lambda pixels: write(system, job, other)
+    summary = system.run(job)
+    status, reason = stop_of(system, job)
+    assert status is Status.FAILED
+    assert summary == {"failed": reason}
+    assert str(system.jobs.result_path(job, 0)) in reason
+    assert "conflicts" in reason
+    assert system.predictions(job) == [2, 2, 2, 2]
+
+
+def write(system: System, job: Job, result: BatchResult) -> None:
+    system.jobs.write_result(job, 0, result)
+
+
+# Bad images
+
+
+def test_bad_images_become_records_and_the_others_keep_their_scores_to_the_last_bit(
+    system: System,
+) -> None:
+    contents = [encode(image) for image in images_of(range(4))]
+    good = file_job(
+        system.jobs, [image_file(c) for c in contents], id="good", model=system.version.pin
+    )
+    contents[1] = b"no image"
+    bad = file_job(
+        system.jobs, [image_file(c) for c in contents], id="bad", model=system.version.pin
+    )
+    system.run(good)
+    assert system.run(bad)["failed"] == 1
+    whole, rest = (system.jobs.read_result(job, 0) for job in (good, bad))
+    assert rest.predictions.tolist() == [0, FAILED, 2, 0]
+    kept = [0, 2, 3]
+    np.testing.assert_array_equal(rest.scores[kept], whole.scores[kept], strict=True)
+    assert list(rest.errors) == [1]
+
+
+def test_a_job_with_more_bad_images_than_it_allows_is_stopped(system: System) -> None:
+    files = [image_file(encode(images_of([1])[0]))] * 5 + [image_file(b"no image")] * 3
+    job = file_job(
+        system.jobs, files, batch_size=2, model=system.version.pin, max_failure_rate=0.25
+    )
+    for batch in (0, 1, 2):  # one bad image of eight
+        system.run(job, batch)
+    assert system.jobs.stopped(job) is None
+    system.run(job, 3)  # three
+    status, reason = stop_of(system, job)
+    assert status is Status.FAILED
+    assert reason == "3 of 8 images failed, more than --max-failure-rate 0.25 allows."
+
+
+def test_a_job_with_as_many_bad_images_as_it_allows_goes_on(system: System) -> None:
+    files = [image_file(encode(images_of([1])[0])), image_file(b"no image")]
+    job = file_job(system.jobs, files, model=system.version.pin, max_failure_rate=0.5)
+    system.run(job)
+    assert system.jobs.stopped(job) is None
+
+
+# What ends a job
+
+
+def test_a_damaged_model_fails_the_job_and_says_so(system: System) -> None:
+    system.version.model_path.write_bytes(b"other")
+    job = system.array_job(range(10))
+    summary = system.run(job)
+    status, reason = stop_of(system, job)
+    assert (status, summary) == (Status.FAILED, {"failed": reason})
+    assert "digits@1 is damaged" in reason
+    assert system.outcomes(job)[0].startswith("refused: ")
+    assert system.jobs.done(job) == set()
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_job_and_no_other(system: System) -> None:
+    bad = publish(ModelStore(system.jobs.root), "bad")
+
+    def load(version: Any) -> Any:
+        if version.name == "bad":
+            raise ModelRefused("The model bad@1 fails its warm-up.")
+        return system.predictor
+
+    system.load = load
+    system.runner = system.new_runner()
+    failing = array_job(system.jobs, images_of(range(4)), id="failing", model=bad.pin)
+    system.run(failing)
+    assert stop_of(system, failing) == (Status.FAILED, "The model bad@1 fails its warm-up.")
+    good = system.array_job(range(4), id="good")
+    system.run(good)
+    assert system.predictions(good) == [0, 1, 2, 0]
+
+
+def test_images_that_changed_since_the_submission_fail_the_job(system: System) -> None:
+    job = system.array_job(range(4))
+    os.utime(system.jobs.root / "images.npy", (0, 0))
+    system.run(job)
+    assert "have changed since it was submitted" in stop_of(system, job)[1]
+
+
+# What is tried again
+
+
+def test_an_unexpected_error_is_tried_again_and_fails_the_job_in_the_end(system: System) -> None:
+    def fail(pixels: Pixels) -> None:
+        raise LookupError("odd")
+
+    system.predictor.before = fail
+    job = system.array_job(range(4))
+    for attempt in range(1, HOPELESS_ERRORS + 1):
+        assert system.jobs.stopped(job) is None
+        with pytest.raises(LookupError):
+            system.run(job)
+        assert system.outcomes(job) == ["error: odd"] * attempt
+    assert system.sent == [0] * (HOPELESS_ERRORS - 1)
+    assert stop_of(system, job) == (
+        Status.FAILED,
+        f"Batch 0 failed {HOPELESS_ERRORS} times, at last with: odd",
+    )
+
+
+def test_a_full_disk_is_not_held_against_the_batch(system: System) -> None:
+    def fail(pixels: Pixels) -> None:
+        raise OSError(28, "No space left on device")
+
+    system.predictor.before = fail
+    job = system.array_job(range(4))
+    for _ in range(HOPELESS_ERRORS + 1):
+        with pytest.raises(OSError, match="No space left"):
+            system.run(job)
+    assert system.jobs.stopped(job) is None
+    system.predictor.before = lambda pixels: None
+    system.run(job)
+    assert system.predictions(job) == [0, 1, 2, 0]
+
+
+def test_a_worker_that_is_shut_down_is_not_held_against_the_batch(system: System) -> None:
+    def shut_down(pixels: Pixels) -> None:
+        raise SystemExit
+
+    system.predictor.before = shut_down
+    job = system.array_job(range(4))
+    for _ in range(HOPELESS_ERRORS):
+        with pytest.raises(SystemExit):
+            system.run(job)
+    history = system.jobs.history(job, 0, 15)
+    assert (history.errors, history.deaths) == (0, 0)
+
+
+def test_a_time_limit_sends_the_batch_again_and_the_chain_goes_on(system: System) -> None:
+    def exceed(pixels: Pixels) -> None:
+        raise SoftTimeLimitExceeded
+
+    system.predictor.before = exceed
+    job = system.array_job(range(10))
+    assert system.run(job) == {"failed": "time limit"}
+    assert system.outcomes(job) == ["timeout"]
+    assert sorted(system.sent) == [0, 2]
+
+
+def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
+    system: System,
+) -> None:
+    def exceed(pixels: Pixels) -> None:
+        if len(pixels) > 1:
+            raise SoftTimeLimitExceeded
+
+    system.predictor.before = exceed
+    job = system.array_job(range(4))
+    attempts = 0
+    while not system.jobs.has_result(job, 0):
+        system.run(job)
+        attempts += 1
+        assert attempts < 10
+    result = system.jobs.read_result(job, 0)
+    assert result.predictions.tolist() == [FAILED] * 4
+    assert set(result.errors.values()) == {"its batch ran into the time limit 4 times"}
+
+
+# Quarantine
+
+
+@pytest.mark.parametrize("deadly", [[0], [3], [7], [2, 5], [0, 1], [6, 7]])
+def test_exactly_the_images_that_kill_become_records(system: System, deadly: list[int]) -> None:
+    firsts = [DEADLY if i in deadly else i for i in range(8)]
+    job = system.array_job(firsts, batch_size=8)
+    deaths = system.run_to_the_end(job)
+    assert deaths == SUSPECT_AFTER + CONVICTED_AFTER * len(deadly)
+    result = system.jobs.read_result(job, 0)
+    assert sorted(result.errors) == deadly
+    assert all("kills the worker" in reason for reason in result.errors.values())
+    assert [p for i, p in enumerate(result.predictions) if i not in deadly] == [
+        i % 3 for i in range(8) if i not in deadly
+    ]
+
+
+def test_an_image_that_takes_too_long_becomes_a_record_as_well(system: System) -> None:
+    def exceed(pixels: Pixels) -> None:
+        if (pixels[:, 0, 0, 0] == 5).any():
+            raise SoftTimeLimitExceeded
+
+    system.predictor.before = exceed
+    job = system.array_job(range(8), batch_size=8)
+    while not system.jobs.has_result(job, 0):
+        system.run(job)
+    result = system.jobs.read_result(job, 0)
+    assert list(result.errors) == [5]
+    assert "exceeds the time limit" in result.errors[5]
+
+
+def test_a_worker_that_dies_once_costs_nothing_but_the_attempt(system: System) -> None:
+    def die(pixels: Pixels) -> None:
+        system.predictor.before = lambda pixels: None
+        raise Death
+
+    system.predictor.before = die
+    job = system.array_job(range(4))
+    assert system.run_to_the_end(job) == 1
+    assert system.predictions(job) == [0, 1, 2, 0]
+    assert {len(call) for call in system.predictor.calls} == {4}, "no walk"
+
+
+def test_worker_deaths_at_innocent_images_leave_no_record(system: System) -> None:
+    """Two deaths make the batch suspect, and two more hit the walk at the same innocent image."""
+    fates = iter([True, True, True, True])
+
+    def die(pixels: Pixels) -> None:
+        if next(fates, False):
+            raise Death
+
+    system.predictor.before = die
+    job = system.array_job(range(4))
+    assert system.run_to_the_end(job) == 4
+    result = system.jobs.read_result(job, 0)
+    assert not result.errors
+    assert result.predictions.tolist() == [0, 1, 2, 0]
+
+
+def test_bad_images_survive_the_walk_as_records_of_their_own(system: System) -> None:
+    images = images_of([1, 2, DEADLY, 4])
+    contents = [encode(image) for image in images]
+    contents[1] = b"no image"
+    job = file_job(system.jobs, [image_file(c) for c in contents], model=system.version.pin)
+    system.run_to_the_end(job)
+    errors = system.jobs.read_result(job, 0).errors
+    assert "not an image" in errors[1]
+    assert "kills the worker" in errors[2]
+    assert sorted(errors) == [1, 2]
+
+
+# A broker that is away
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("gone"), OSError("gone")])
+@pytest.mark.parametrize("where", ["send", "ring"])
+def test_a_broker_that_is_away_costs_no_result(
+    tmp_path: Path, error: Exception, where: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    system = System(tmp_path)
+    runner = BatchRunner(
+        jobs=JobStore(tmp_path),
+        models=ModelCache(ModelStore(tmp_path), system.load),
+        settings=StorageSettings(),
+        send=fail if where == "send" else lambda message: None,
+        ring=fail if where == "ring" else lambda job_id, fields: None,
+    )
+    job = system.array_job(range(10))
+    assert runner.run(PredictBatch(job=job.id, batch=0))["images"] == 4
+    assert system.predictions(job) == [0, 1, 2, 0]
