@@ -41,7 +41,7 @@ def queue() -> Queue:
 def age(store: JobStore, job: Job) -> None:
     then = time.time() - LEASE - 5
     for folder, _, names in os.walk(store.path(job.id)):
-        for path in (folder, *(Path(folder, name) for name in names)):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
             os.utime(path, (then, then))
 
 
