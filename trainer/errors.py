@@ -1,0 +1,40 @@
+"""What can go wrong in a trainer.
+
+    TrainerError
+    ├── BadSettings       an environment variable that cannot be used
+    ├── SourceError       images that cannot be imported as a data set
+    ├── DownloadFailed    a known data set whose hosts cannot be reached or send something else
+    ├── UnknownNetwork    no network of that name
+    ├── TrainingFailed    a training that came to no model
+    └── ExportFailed      a model that cannot be written in the form asked for
+
+Every error takes one sentence that names the thing and the way out.
+"""
+
+
+class TrainerError(Exception):
+    """Base of all errors of the trainer."""
+
+
+class BadSettings(TrainerError):
+    """An environment variable that cannot be used."""
+
+
+class SourceError(TrainerError):
+    """Images that cannot be imported as a data set."""
+
+
+class DownloadFailed(TrainerError):
+    """A file that cannot be fetched, or is not the one that was expected."""
+
+
+class UnknownNetwork(TrainerError):
+    """No network of that name."""
+
+
+class TrainingFailed(TrainerError):
+    """A training that came to no model."""
+
+
+class ExportFailed(TrainerError):
+    """A model that cannot be written in the form asked for."""

@@ -1,0 +1,85 @@
+"""IDX files, the format in which MNIST and its likes are published.
+
+A header of big-endian numbers, then one byte per pixel or label.
+"""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.arrays import LabelledArrays, LabelledImages, as_images, numbered_classes
+from trainer.errors import SourceError
+
+Bytes = NDArray[np.uint8]
+
+UNSIGNED_BYTES = 0x08
+PARTS = {"train": "train", "test": "t10k"}
+
+
+def read_idx_folder(folder: Path, origin: str, classes: tuple[str, ...] = ()) -> LabelledArrays:
+    """Read the four files of a folder; classes are numbered unless given."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder with IDX files.")
+    splits = {
+        split: LabelledImages(
+            images=as_images(read_idx(find_idx(folder, prefix, "images", 3), 3), origin),
+            labels=read_idx(find_idx(folder, prefix, "labels", 1), 1).astype(np.int64),
+        )
+        for split, prefix in PARTS.items()
+    }
+    labels = [part.labels for part in splits.values()]
+    return LabelledArrays(**splits, classes=classes or numbered_classes(*labels), origin=origin)
+
+
+def find_idx(folder: Path, prefix: str, content: str, dimensions: int) -> Path:
+    """`train-images-idx3-ubyte` or the like, gzipped or not, in a folder."""
+    stem = f"{prefix}-{content}"
+    found = sorted(folder.glob(f"{stem}[-.]idx{dimensions}-ubyte*"))
+    if not found:
+        raise SourceError(
+            f"{folder} has no file {stem}-idx{dimensions}-ubyte or {stem}-idx{dimensions}-ubyte.gz:"
+            " all four of train-images, train-labels, t10k-images and t10k-labels are needed."
+        )
+    return found[0]
+
+
+def read_idx(path: Path, dimensions: int) -> Bytes:
+    """The uint8 array of an IDX file; raises `SourceError` unless it is whole and as expected."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _read(
+                cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file, dimensions
+            )
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise SourceError(
+            f"{path} is no whole IDX file of {dimensions} dimensions ({error}): get it again."
+        ) from None
+
+
+def _read(file: IO[bytes], dimensions: int) -> Bytes:
+    zeros, kind, count = struct.unpack(">HBB", file.read(4))
+    if (zeros, kind, count) != (0, UNSIGNED_BYTES, dimensions):
+        raise ValueError("another magic number")
+    shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+    size = int(np.prod(shape, dtype=object))
+    content = file.read(size + 1)
+    if len(content) != size:
+        raise ValueError(f"{size:,} bytes were announced")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def idx_md5(array: NDArray[np.generic]) -> str:
+    """MD5 of the IDX file that an array of byte values would make, as 32 hexadecimal digits."""
+    digest = hashlib.md5(usedforsecurity=False)
+    digest.update(struct.pack(">HBB", 0, UNSIGNED_BYTES, array.ndim))
+    digest.update(struct.pack(f">{array.ndim}I", *array.shape))
+    digest.update(array.astype(np.uint8).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""From a request to a published version: what the command line and the task both call."""
+
+from dataclasses import dataclass
+
+from storage.datasets import DatasetStore
+from storage.errors import Corrupt, NotFound, StalePublication
+from storage.models import ModelStore, ModelVersion
+from trainer.downloads import Downloads
+from trainer.gate import Verdict, judge
+from trainer.known_datasets import ensure_dataset
+from trainer.training import OnEpoch, TrainingRequest, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A published version and the verdict on it."""
+
+    version: ModelVersion
+    verdict: Verdict
+
+    def summary(self) -> dict[str, str | float | bool]:
+        """A few readable facts, for Flower, the doorbell and `--json`."""
+        manifest = self.version.manifest
+        return {
+            "model": str(self.version),
+            "dataset": manifest.dataset,
+            "network": manifest.network,
+            "accuracy": manifest.accuracy,
+            "promoted": self.verdict.promoted,
+            "reason": self.verdict.reason,
+            "seconds": manifest.metrics["seconds"],
+        }
+
+
+class Pipeline:
+    """Data sets in, model versions out."""
+
+    def __init__(self, datasets: DatasetStore, models: ModelStore, downloads: Downloads) -> None:
+        self._datasets = datasets
+        self._models = models
+        self._downloads = downloads
+
+    def run(
+        self,
+        request: TrainingRequest,
+        on_epoch: OnEpoch = lambda report: None,
+        *,
+        fence: int | None = None,
+    ) -> Outcome:
+        """Get the data set, train, publish, judge and promote.
+
+        `fence` orders trainings that were not started by a person: see `ModelStore.promote`.
+        """
+        dataset = ensure_dataset(self._datasets, self._downloads, request.dataset)
+        with self._models.draft(request.name) as draft:
+            manifest = train(request, dataset, draft, on_epoch, fence=fence or 0)
+            version = self._models.publish(request.name, draft, manifest)
+        return Outcome(version=version, verdict=self._promote(version, fence))
+
+    def _promote(self, version: ModelVersion, fence: int | None) -> Verdict:
+        verdict = judge(version.manifest, self._champion(version.name))
+        if verdict.promoted:
+            try:
+                self._models.promote(version, fence=fence)
+            except StalePublication as error:
+                return Verdict(promoted=False, reason=str(error))
+        return verdict
+
+    def _champion(self, name: str) -> ModelVersion | None:
+        """The present champion, if there is one that can be read."""
+        try:
+            return self._models.resolve(name)
+        except (NotFound, Corrupt):
+            return None

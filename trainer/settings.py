@@ -1,0 +1,61 @@
+"""How a trainer fetches data and when it trains by itself, from `BATCHSIGHT_*`."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from messaging.settings import BrokerSettings, broker_settings
+from storage.files import NAME_PATTERN
+from storage.settings import StorageSettings, storage_settings
+from trainer.errors import BadSettings
+
+
+class TrainerSettings(BaseSettings):
+    """The trainer's own settings. Unset variables take the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
+
+    downloads: Path | None = Field(
+        default=None,
+        description="Folder for fetched files; `downloads` on shared storage if unset.",
+    )
+    download_timeout_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="A host that says nothing for this long is given up."
+    )
+    retrain_schedule: str = Field(
+        default="", description="When to train: five crontab fields, UTC; empty is never."
+    )
+    retrain_dataset: str = Field(
+        default="mnist", pattern=f"^{NAME_PATTERN}$", description="What to train on by schedule."
+    )
+    retrain_network: str = Field(default="mlp", description="Which network to train by schedule.")
+    retrain_name: str | None = Field(
+        default=None,
+        pattern=f"^{NAME_PATTERN}$",
+        description="Name of the model trained by schedule; that of the data set if unset.",
+    )
+
+
+@cache
+def trainer_settings() -> TrainerSettings:
+    """Read the environment once per process."""
+    return TrainerSettings()
+
+
+def read_settings() -> tuple[StorageSettings, BrokerSettings, TrainerSettings]:
+    """All that a trainer is configured by; raises `BadSettings` naming the variable."""
+    try:
+        return storage_settings(), broker_settings(), trainer_settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{variable_of(fault['loc'])} {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False)
+        )
+        raise BadSettings(f"The environment cannot be used: {problems}.") from None
+
+
+def variable_of(location: tuple[int | str, ...]) -> str:
+    """`BATCHSIGHT_STORAGE:` for a field; nothing when the fault lies between several fields."""
+    return f"BATCHSIGHT_{str(location[0]).upper()}:" if location else ""

@@ -1,0 +1,95 @@
+"""What a data set can be made from: `idx:DIR`, `npz:FILE`, `folder:DIR`, `cifar:DIR`, or a name."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from storage.datasets import DataSet, DatasetStore
+from storage.errors import Corrupt, NotFound
+from storage.files import check_name
+from trainer.arrays import LabelledArrays, LabelledImages, as_images, as_labels, numbered_classes
+from trainer.cifar import read_cifar
+from trainer.downloads import Downloads
+from trainer.errors import SourceError
+from trainer.idx import read_idx_folder
+from trainer.image_folder import SplitRule, add_image_folder
+from trainer.known_datasets import KNOWN, ensure_dataset
+
+KINDS = "idx:DIR, npz:FILE, folder:DIR or cifar:DIR"
+
+
+def add_dataset(
+    store: DatasetStore,
+    downloads: Downloads,
+    name: str,
+    source: str | None = None,
+    *,
+    rule: SplitRule | None = None,
+    size: tuple[int, int] | None = None,
+    replace: bool = False,
+) -> DataSet:
+    """Import `source`, or what `name` is known for, as the data set `name`.
+
+    The same content again is left as it is; other content raises `AlreadyExists` unless `replace`.
+    """
+    check_name(name, "data set name")
+    if source is None:
+        return _add_known(store, downloads, name, replace=replace)
+    kind, _, where = source.partition(":")
+    path = Path(where).expanduser().resolve()
+    origin = f"{kind}:{path}"
+    known = KNOWN.get(name)
+    match kind:
+        case "folder" if where:
+            return add_image_folder(
+                store, name, path, rule=rule or SplitRule(), size=size, replace=replace
+            )
+        case "idx" if where:
+            arrays = read_idx_folder(path, origin, known.classes if known else ())
+        case "npz" if where:
+            arrays = read_npz(path, origin)
+        case "cifar" if where:
+            arrays = read_cifar(path, origin)
+        case _:
+            raise SourceError(f"{source!r} is no source of images: write {KINDS}.")
+    if known:
+        known.check(arrays)
+    return arrays.save(store, name, replace=replace)
+
+
+def read_npz(path: Path, origin: str) -> LabelledArrays:
+    """Read x_train, y_train, x_test and y_test, and the class names from `classes` if there."""
+    try:
+        with np.load(path, allow_pickle=False) as members:
+            arrays = {key: members[key] for key in members.files}
+        train, test = (
+            LabelledImages(
+                images=as_images(arrays[f"x_{split}"], origin),
+                labels=as_labels(arrays[f"y_{split}"], origin),
+            )
+            for split in ("train", "test")
+        )
+    except KeyError as error:
+        raise SourceError(
+            f"{path} has no array {error}: x_train, y_train, x_test and y_test are needed."
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise SourceError(f"{path} cannot be read as an .npz file of arrays ({error}).") from None
+    names = tuple(str(name) for name in arrays.get("classes", ()))
+    classes = names or numbered_classes(train.labels, test.labels)
+    return LabelledArrays(train=train, test=test, classes=classes, origin=origin)
+
+
+def _add_known(store: DatasetStore, downloads: Downloads, name: str, *, replace: bool) -> DataSet:
+    if name not in KNOWN:
+        try:
+            return store.get(name)
+        except (NotFound, Corrupt):
+            raise SourceError(
+                f"{name!r} is not known by name, as {', '.join(KNOWN)} are: "
+                f"give a source after it, {KINDS}."
+            ) from None
+    if replace:
+        return KNOWN[name].fetch(downloads).save(store, name, replace=True)
+    return ensure_dataset(store, downloads, name)
