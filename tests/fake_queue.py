@@ -1,0 +1,88 @@
+"""A queue without Redis, and a worker without TensorFlow that serves it at once."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from messaging.errors import BrokerUnavailable
+from messaging.messages import PredictBatch
+from storage.jobs import Job, JobStore
+from storage.results import FAILED, BatchResult
+
+AWAY = "No Redis answers at redis://nowhere:6379/0 (gone): start it, or set BATCHSIGHT_REDIS_URL."
+
+
+@dataclass
+class FakeQueue:
+    """Remembers what was sent; `serve` is called with every message that arrives."""
+
+    serve: Callable[[PredictBatch], None] = lambda message: None
+    available: bool = True
+    refusals: int = 0
+    """So many times nothing can be sent, though somebody answers."""
+    workers: bool = True
+    sent: list[PredictBatch] = field(default_factory=list)
+    waits: set[str] = field(default_factory=set)
+
+    def check(self) -> None:
+        if not self.available:
+            raise BrokerUnavailable(AWAY)
+
+    def send(self, messages: Sequence[PredictBatch]) -> None:
+        self.check()
+        if self.refusals:
+            self.refusals -= 1
+            raise BrokerUnavailable("Redis at redis://full:6379/0 is at its memory limit.")
+        for message in messages:
+            self.sent.append(message)
+            self.serve(message)
+
+    def waiting(self) -> set[str]:
+        self.check()
+        return self.waits
+
+    def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
+        while True:
+            self.check()
+            time.sleep(0.001)
+            yield False
+
+    def has_workers(self) -> bool:
+        self.check()
+        return self.workers
+
+    @property
+    def batches(self) -> list[int]:
+        return [message.batch for message in self.sent]
+
+
+@dataclass
+class FakeWorker:
+    """Answers a batch and those that follow it: image `i` of a job is of class `i` modulo all.
+
+    `errors` are reasons by the position of an image in its job.
+    """
+
+    jobs: JobStore
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+    def __call__(self, message: PredictBatch) -> None:
+        job = self.jobs.get(message.job)
+        batch: int | None = message.batch
+        while batch is not None and not self.jobs.stopped(job):
+            self.jobs.write_result(job, batch, self.result(job, batch))
+            batch = self.jobs.successor(job, batch)
+
+    def result(self, job: Job, batch: int) -> BatchResult:
+        span = job.span(batch)
+        positions = np.arange(span.start, span.stop)
+        failed = np.isin(positions, list(self.errors))
+        scores = (0.5 + (positions % 50) / 100).astype(np.float32)
+        return BatchResult(
+            model=job.model,
+            predictions=np.where(failed, FAILED, positions % len(job.labels)).astype(np.int32),
+            scores=np.where(failed, np.float32(0), scores),
+            errors={i: self.errors[p] for i, p in enumerate(span) if p in self.errors},
+        )
