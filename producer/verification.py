@@ -1,7 +1,6 @@
 """Reads a whole job again and tells everything that is wrong with it."""
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -22,19 +21,25 @@ def find_faults(store: JobStore, models: ModelStore, job: Job, *, max_bytes: int
     A job that has not finished is judged by what there is of it.
     """
     yield from model_faults(models, job)
+    arrays = isinstance(job.inputs, ArrayInputs)
+    inputs = array_faults(store, job) if arrays else file_faults(store, job, max_bytes)
+    readable = yield from told("inputs", inputs)
+    sound = yield from told("results", result_faults(store, job))
+    if readable and sound and (store.path(job.id) / PREDICTIONS_FILE).exists():
+        yield from told("records", merge_faults(store, job))
+
+
+def told(what: str, faults: Iterator[str]) -> Generator[str, None, bool]:
+    """Pass faults on, a failing search among them; returns whether there were none."""
+    count = 0
     try:
-        if isinstance(job.inputs, ArrayInputs):
-            yield from array_faults(store, job, job.inputs)
-        else:
-            yield from file_faults(store, job, max_bytes)
+        for fault in faults:
+            count += 1
+            yield fault
     except (StorageError, OSError, ValueError) as error:
-        yield f"The inputs cannot be read: {error}"
-    sound = True
-    for fault in result_faults(store, job):
-        sound = False
-        yield fault
-    if sound and (store.path(job.id) / PREDICTIONS_FILE).exists():
-        yield from merge_faults(store, job)
+        count += 1
+        yield f"The {what} cannot be read: {error}"
+    return count == 0
 
 
 def model_faults(models: ModelStore, job: Job) -> Iterator[str]:
@@ -45,8 +50,10 @@ def model_faults(models: ModelStore, job: Job) -> Iterator[str]:
         yield str(error)
 
 
-def array_faults(store: JobStore, job: Job, inputs: ArrayInputs) -> Iterator[str]:
+def array_faults(store: JobStore, job: Job) -> Iterator[str]:
     """Whether the arrays are those that were submitted."""
+    inputs = job.inputs
+    assert isinstance(inputs, ArrayInputs)
     images = store.open_array(job)
     labels = store.open_labels(job)
     for name, rows in (("images", images), ("labels", labels)):
@@ -75,12 +82,9 @@ def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:
             if image.refused is not None:
                 continue
             try:
-                content = image.read(store.root, max_bytes=max_bytes)
+                image.read(store.root, max_bytes=max_bytes)
             except ImageError as error:
-                yield f"Image {image.id} of batch {batch}: {error}."
-                continue
-            if hashlib.sha256(content).digest() != image.sha256:
-                yield f"Image {image.id} of batch {batch} is damaged: its digest differs."
+                yield f"Image {image.id} of batch {batch}: {str(error).rstrip('.')}."
     if fingerprint.hexdigest() != job.fingerprint:
         yield "The images or labels are not those that were submitted: their digest differs."
 
