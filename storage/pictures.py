@@ -81,7 +81,9 @@ def image_grid(
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    size = (max(1.35 * columns + 0.3, 3.2), (1.3 + 0.17 * lines) * rows + 0.6)
+    longest = max((len(line) for caption in captions for line in caption.split("\n")), default=1)
+    width = float(np.clip(0.085 * (longest + 2), 1.35, 2.2))
+    size = (max(width * columns + 0.3, 3.2), (width + 0.17 * lines) * rows + 0.6)
     with new_figure(size, path) as figure:
         _set_title(figure, title)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
-from storage.pictures import FAINT_INK, confusion_picture, image_grid, new_figure, shorten
+from storage.pictures import confusion_picture, image_grid, new_figure, shorten
 from trainer.progress import EpochReport
 
 SAMPLES, PREDICTIONS = 9, 20
@@ -51,8 +51,8 @@ def draw_predictions(
     actual = dataset.labels("test")[:PREDICTIONS]
     predicted = probabilities[:PREDICTIONS].argmax(axis=1)
     captions = [
-        f"{shorten(names[guess])}, {row[guess]:.0%} sure\nis {shorten(names[truth])}"
-        for guess, truth, row in zip(predicted, actual, probabilities, strict=False)
+        f"predicted {shorten(names[guess])}\nactual {shorten(names[truth])}"
+        for guess, truth in zip(predicted, actual, strict=True)
     ]
     image_grid(list(images), captions, list(predicted != actual), path, f"{title}: test images")
 
@@ -68,16 +68,8 @@ def draw_curves(path: Path, history: Sequence[EpochReport], title: str) -> None:
         for axes, name in ((left, "accuracy"), (right, "loss")):
             for prefix, label, marker in (("", "training", "o"), ("val_", "validation", "s")):
                 values = [getattr(report, prefix + name) for report in history]
-                axes.plot(epochs, values, marker=marker, label=label)
-                axes.annotate(
-                    f"{values[-1]:.2%}" if name == "accuracy" else f"{values[-1]:.3f}",
-                    (epochs[-1], values[-1]),
-                    xytext=(7, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=8.5,
-                    color=FAINT_INK,
-                )
+                last = f"{values[-1]:.2%}" if name == "accuracy" else f"{values[-1]:.3f}"
+                axes.plot(epochs, values, marker=marker, label=f"{label}, at last {last}")
             axes.set(title=name, xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
             axes.margins(x=0.08)

@@ -6,8 +6,10 @@ Reads from top to bottom. The same seed, data and number of cores give the same 
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,7 @@ from trainer.progress import EpochReport
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 VALIDATION_SHARE = 0.1
 TEST_BATCH = 1000
@@ -134,12 +137,32 @@ def train(
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    import tensorflow as tf
+    with silenced_stderr():
+        import keras
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Drop what is written to the stderr of this process.
+
+    While it is imported, TensorFlow's C++ code tells of missing GPUs whatever the log level.
+    """
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def fit(
@@ -173,12 +196,10 @@ def fit(
 
     model.fit(
         batches(dataset, training, request.batch_size, shuffle_seed=request.seed),
-        steps_per_epoch=math.ceil(len(training) / request.batch_size),
         validation_data=batches(dataset, validation, TEST_BATCH),
-        validation_steps=math.ceil(len(validation) / TEST_BATCH),
         epochs=request.epochs,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
-        shuffle=False,
+        shuffle=False,  # the batches are shuffled already
         verbose=0,
     )
     return history
@@ -186,18 +207,30 @@ def fit(
 
 def batches(
     dataset: DataSet, rows: NDArray[np.int64], size: int, shuffle_seed: int | None = None
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-    """Endless epochs over some training images, (n, H, W, C) and (n,), memory-mapped.
+) -> "tf.data.Dataset":
+    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed.
 
     Shuffled anew for each epoch when there is a seed.
     """
+    import tensorflow as tf
+
     images, labels = dataset.images("train"), dataset.labels("train")
     shuffler = np.random.default_rng(shuffle_seed)
-    while True:
+
+    def one_epoch() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         order = rows if shuffle_seed is None else shuffler.permutation(rows)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             yield images[chosen], labels[chosen]
+
+    shapes = (
+        tf.TensorSpec((None, *images.shape[1:]), tf.uint8),
+        tf.TensorSpec((None,), tf.int32),
+    )
+    count = tf.data.experimental.assert_cardinality(math.ceil(len(rows) / size))
+    return (
+        tf.data.Dataset.from_generator(one_epoch, output_signature=shapes).apply(count).prefetch(2)
+    )
 
 
 def predict(model: "keras.Model", dataset: DataSet, split: str) -> Probabilities:
