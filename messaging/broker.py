@@ -26,29 +26,26 @@ def connect(settings: BrokerSettings) -> "redis.Redis":
 @contextmanager
 def broker_errors(settings: BrokerSettings) -> Iterator[None]:
     """Turn what Redis clients raise into `BrokerUnavailable` with the way out."""
-    where = settings.public_url
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise BrokerUnavailable(
-            f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
-            "or BATCHSIGHT_REDIS_PASSWORD."
-        ) from error
-    except redis.exceptions.OutOfMemoryError as error:
-        raise BrokerUnavailable(
+    except (redis.RedisError, OperationalError, OSError) as error:
+        raise BrokerUnavailable(_sentence(error, settings.public_url)) from error
+
+
+def _sentence(error: BaseException, where: str) -> str:
+    """What is wrong with the Redis at `where`; kombu wraps its errors, and keeps them as cause."""
+    if any(isinstance(e, redis.exceptions.OutOfMemoryError) for e in (error, error.__cause__)):
+        return (
             f"Redis at {where} is at its memory limit and takes no more messages: "
             "let the workers catch up or raise maxmemory."
-        ) from error
-    except (redis.RedisError, OperationalError, OSError) as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, redis.AuthenticationError) or "uthenticat" in str(error):
-            raise BrokerUnavailable(
-                f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
-                "or BATCHSIGHT_REDIS_PASSWORD."
-            ) from error
-        raise BrokerUnavailable(
-            f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
-        ) from error
+        )
+    refusals = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+    if isinstance(error, refusals) or isinstance(error.__cause__, refusals):
+        return (
+            f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
+            "or BATCHSIGHT_REDIS_PASSWORD."
+        )
+    return f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
 
 
 def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
