@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from storage.datasets import DatasetStore
 from storage.errors import Corrupt, NotFound, StalePublication
 from storage.models import ModelStore, ModelVersion
+from storage.settings import StorageSettings
 from trainer.downloads import Downloads
 from trainer.gate import Verdict, judge
 from trainer.known_datasets import ensure_dataset
+from trainer.progress import TrainingSummary
+from trainer.settings import TrainerSettings
 from trainer.training import OnEpoch, TrainingRequest, train
 
 
@@ -18,27 +21,37 @@ class Outcome:
     version: ModelVersion
     verdict: Verdict
 
-    def summary(self) -> dict[str, str | float | bool]:
-        """A few readable facts, for Flower, the doorbell and `--json`."""
+    @property
+    def summary(self) -> TrainingSummary:
+        """The few facts that people read."""
         manifest = self.version.manifest
-        return {
-            "model": str(self.version),
-            "dataset": manifest.dataset,
-            "network": manifest.network,
-            "accuracy": manifest.accuracy,
-            "promoted": self.verdict.promoted,
-            "reason": self.verdict.reason,
-            "seconds": manifest.metrics["seconds"],
-        }
+        return TrainingSummary(
+            model=str(self.version),
+            dataset=manifest.dataset,
+            network=manifest.network,
+            accuracy=manifest.accuracy,
+            promoted=self.verdict.promoted,
+            reason=self.verdict.reason,
+            seconds=manifest.metrics["seconds"],
+        )
 
 
 class Pipeline:
     """Data sets in, model versions out."""
 
     def __init__(self, datasets: DatasetStore, models: ModelStore, downloads: Downloads) -> None:
-        self._datasets = datasets
-        self._models = models
-        self._downloads = downloads
+        self.datasets = datasets
+        self.models = models
+        self.downloads = downloads
+
+    @classmethod
+    def of(cls, storage: StorageSettings, settings: TrainerSettings) -> "Pipeline":
+        """The pipeline of a process that is configured so."""
+        root = storage.root
+        downloads = Downloads(
+            settings.downloads or root / "downloads", settings.download_timeout_seconds
+        )
+        return cls(DatasetStore(root), ModelStore(root), downloads)
 
     def run(
         self,
@@ -51,17 +64,17 @@ class Pipeline:
 
         `fence` orders trainings that were not started by a person: see `ModelStore.promote`.
         """
-        dataset = ensure_dataset(self._datasets, self._downloads, request.dataset)
-        with self._models.draft(request.name) as draft:
+        dataset = ensure_dataset(self.datasets, self.downloads, request.dataset)
+        with self.models.draft(request.name) as draft:
             manifest = train(request, dataset, draft, on_epoch, fence=fence or 0)
-            version = self._models.publish(request.name, draft, manifest)
+            version = self.models.publish(request.name, draft, manifest)
         return Outcome(version=version, verdict=self._promote(version, fence))
 
     def _promote(self, version: ModelVersion, fence: int | None) -> Verdict:
         verdict = judge(version.manifest, self._champion(version.name))
         if verdict.promoted:
             try:
-                self._models.promote(version, fence=fence)
+                self.models.promote(version, fence=fence)
             except StalePublication as error:
                 return Verdict(promoted=False, reason=str(error))
         return verdict
@@ -69,6 +82,6 @@ class Pipeline:
     def _champion(self, name: str) -> ModelVersion | None:
         """The present champion, if there is one that can be read."""
         try:
-            return self._models.resolve(name)
+            return self.models.resolve(name)
         except (NotFound, Corrupt):
             return None

@@ -1,4 +1,4 @@
-"""How far a training is, one report per epoch."""
+"""What is told of a training: a report per epoch, and a summary in the end."""
 
 from pydantic import BaseModel
 
@@ -20,4 +20,28 @@ class EpochReport(BaseModel, frozen=True):
             f"epoch {self.epoch:{width}}/{self.epochs}"
             f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
             f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
+        )
+
+
+class TrainingSummary(BaseModel, frozen=True):
+    """What a training came to."""
+
+    model: str
+    """The published version, such as `mnist@3`."""
+    dataset: str
+    network: str
+    accuracy: float
+    """Share of right predictions on the test split."""
+    promoted: bool
+    """Whether the version became champion."""
+    reason: str
+    """Why, or why not."""
+    seconds: float
+    """Time spent in training."""
+
+    def __str__(self) -> str:
+        verdict = "champion" if self.promoted else "not promoted"
+        return (
+            f"{self.model}: {self.network} on {self.dataset}, test accuracy {self.accuracy:.4f}, "
+            f"trained in {self.seconds:.0f} s. {verdict.capitalize()}: {self.reason}."
         )

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from messaging.messages import TrainModel
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.files import sha256_of
@@ -71,6 +72,15 @@ class TrainingRequest:
             batch_size=batch_size or defaults.batch_size,
             seed=seed,
         )
+
+    @classmethod
+    def from_message(cls, message: TrainModel) -> "TrainingRequest":
+        """What a message asks for."""
+        return cls(**{field.name: getattr(message, field.name) for field in fields(cls)})
+
+    def to_message(self, run: str, *, scheduled: bool = False) -> TrainModel:
+        """The message that asks for this, under the name `run`."""
+        return TrainModel(**asdict(self), run=run, scheduled=scheduled)
 
 
 def train(

@@ -1,0 +1,328 @@
+"""The `trainer` command. Each command is thin; what it does lies in the modules it imports.
+
+Imports are inside the commands: `trainer --help` must not wait for NumPy, Celery or TensorFlow.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from messaging.errors import MessagingError
+from storage.errors import StorageError
+from trainer.errors import TrainerError
+from trainer.terminal import say, say_logs
+
+if TYPE_CHECKING:
+    from storage.models import ModelVersion
+    from trainer.pipeline import Pipeline
+    from trainer.progress import TrainingSummary
+    from trainer.training import TrainingRequest
+
+FAILED, INTERRUPTED = 1, 130
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    all good
+  1    failed
+  2    wrong usage
+  130  interrupted; a queued training goes on
+"""
+
+
+class OneSentence(click.Group):
+    """A command whose foreseeable errors are one sentence on stderr, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        exit_code = FAILED
+        try:
+            return super().invoke(ctx)
+        except (MessagingError, StorageError, TrainerError) as error:
+            say(f"error: {error}")
+        except BrokenPipeError:
+            raise  # `trainer models | head`: click knows what to do
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            say(f"error: {error.strerror or error}{where}.")
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            exit_code = INTERRUPTED
+        raise click.exceptions.Exit(exit_code)
+
+
+@click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.version_option(package_name="batchsight", message="batchsight %(version)s")
+def main() -> None:
+    """Train networks on data sets and publish them as model versions.
+
+    Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
+    BATCHSIGHT_REDIS_URL the broker, which only `train --queue` needs.
+    """
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json` to a command."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
+
+
+# Data sets
+
+
+@main.group()
+def data() -> None:
+    """Add and list data sets."""
+
+
+@data.command("add")
+@click.argument("name")
+@click.argument("source", required=False)
+@click.option("--replace", is_flag=True, help="Replace other images under the same name.")
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class held out for test, for a folder without train/ and test/.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
+@click.option(
+    "--size", metavar="N|HxW", help="Bring the images of a folder to this size in pixels."
+)
+def add_data(
+    name: str, source: str | None, *, replace: bool, test_share: float, seed: int, size: str | None
+) -> None:
+    """Import SOURCE as the data set NAME.
+
+    \b
+    Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise SOURCE is one of
+      folder:DIR   PNG or JPEG files in one subfolder per class, below train/ and test/ or not
+      npz:FILE     uint8 images and labels in x_train, y_train, x_test and y_test
+      idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
+      cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
+    """  # noqa: D301 (click wants the real character)
+    from trainer.image_folder import SplitRule
+    from trainer.sources import add_dataset
+
+    pixels = parse_size(size)
+    pipeline = open_pipeline()
+    dataset = add_dataset(
+        pipeline.datasets,
+        pipeline.downloads,
+        name,
+        source,
+        rule=SplitRule(test_share=test_share, seed=seed),
+        size=pixels,
+        replace=replace,
+    )
+    about = dataset.description
+    counts = ", ".join(f"{part.count:,} {split}" for split, part in about.splits.items())
+    height, width, channels = about.shape
+    say(
+        f"Data set {name}: {counts} images of {height} x {width} x {channels}, "
+        f"{len(about.classes)} classes, from {about.origin}."
+    )
+
+
+@data.command("list")
+@as_json
+def list_data(*, json_: bool) -> None:
+    """List all data sets."""
+    from trainer.listing import list_datasets
+    from trainer.terminal import show_datasets
+
+    lines = list(list_datasets(open_pipeline().datasets, say))
+    if json_:
+        print_json([line.model_dump(mode="json") for line in lines])
+    else:
+        show_datasets(lines)
+
+
+# Training
+
+
+@main.command()
+@click.option("--dataset", required=True, metavar="NAME", help="Fetched when known by name.")
+@click.option("--network", default="mlp", show_default=True, help="mlp or cnn.")
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Default: 5 for mlp, 8 for cnn.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Default: 32, 128 for cnn.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
+@click.option("--name", help="Name of the model. Default: that of the data set.")
+@click.option("--queue", is_flag=True, help="Let a trainer worker do it, and follow it.")
+@as_json
+def train(*, queue: bool, json_: bool, **options: Any) -> None:
+    """Train a network and publish it as a new version.
+
+    It becomes the champion unless its test accuracy is more than 0.002 below the champion's.
+    """
+    from storage.files import check_name
+    from trainer.training import TrainingRequest
+
+    request = TrainingRequest.with_defaults(**options)
+    check_name(request.dataset, "data set name")
+    check_name(request.name, "model name")
+    summary = train_queued(request) if queue else train_here(request)
+    if json_:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        click.echo(str(summary))
+
+
+def train_here(request: "TrainingRequest") -> "TrainingSummary":
+    """Train in this process."""
+    return open_pipeline().run(request, on_epoch=say).summary
+
+
+def train_queued(request: "TrainingRequest") -> "TrainingSummary":
+    """Send the training to a trainer worker and follow it."""
+    from uuid import uuid4
+
+    from trainer.following import follow
+    from trainer.settings import read_settings
+    from trainer.train_queue import RedisTrainQueue
+
+    _, broker, _ = read_settings()
+    queue = RedisTrainQueue(broker)
+    message = request.to_message(run=f"train-{uuid4().hex[:12]}")
+    queue.send(message)
+    say(f"Training {message.run}: {request.network} on {request.dataset}, queued.")
+    try:
+        return follow(message.run, queue, say, say)
+    except KeyboardInterrupt:
+        say(f"Training {message.run} goes on: `trainer models` lists it when it is done.")
+        return click.get_current_context().exit(INTERRUPTED)
+
+
+@main.command()
+def bootstrap() -> None:
+    """Train the first model, unless there is a champion already.
+
+    Data set, network and name are those of scheduled trainings: BATCHSIGHT_RETRAIN_DATASET,
+    BATCHSIGHT_RETRAIN_NETWORK and BATCHSIGHT_RETRAIN_NAME.
+    """
+    from trainer.settings import read_settings
+    from trainer.training import TrainingRequest
+
+    _, _, settings = read_settings()
+    request = TrainingRequest.with_defaults(
+        dataset=settings.retrain_dataset,
+        network=settings.retrain_network,
+        name=settings.retrain_name,
+    )
+    champion = open_pipeline().models.champion(request.name)
+    if champion:
+        say(f"{request.name}@{champion.number} is champion already.")
+    else:
+        click.echo(str(train_here(request)))
+
+
+# Models
+
+
+@main.command()
+@click.argument("name", required=False)
+@as_json
+def models(name: str | None, *, json_: bool) -> None:
+    """List the versions of the model NAME, or of all models."""
+    from trainer.listing import list_models
+    from trainer.terminal import show_models
+
+    lines = list(list_models(open_pipeline().models, name, say))
+    if json_:
+        print_json([line.model_dump(mode="json") for line in lines])
+    else:
+        show_models(lines)
+
+
+@main.command()
+@click.argument("version", metavar="NAME[@N]")
+@as_json
+def show(version: str, *, json_: bool) -> None:
+    """Show a version, or the champion, with per-class figures."""
+    from trainer.listing import ModelLine, read_champion
+    from trainer.terminal import show_model
+
+    store = open_pipeline().models
+    found = store.resolve(version)
+    line = ModelLine.of(found, champion=found.number == read_champion(store, found.name, say))
+    if json_:
+        manifest = found.manifest.model_dump(mode="json")
+        print_json({**line.model_dump(mode="json"), **manifest, "folder": str(found.folder)})
+    else:
+        show_model(found, line)
+
+
+@main.command()
+@click.argument("version", metavar="NAME@N")
+def promote(version: str) -> None:
+    """Make a version the champion, whatever its accuracy."""
+    store = open_pipeline().models
+    found = exact_version(version)
+    found.verify()
+    before = store.champion(found.name)
+    store.promote(found)
+    former = f", after {found.name}@{before.number}" if before else ""
+    say(f"{found} is the champion now{former}.")
+
+
+@main.command()
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Return to the champion before the present one."""
+    champion = open_pipeline().models.rollback(name)
+    say(f"{name}@{champion.number} is the champion again.")
+
+
+@main.command("export")
+@click.argument("version", metavar="NAME[@N]")
+@click.argument("file", metavar="FILE.keras|FILE.h5")
+def export_model(version: str, file: str) -> None:
+    """Write a version to a file, .h5 for older Keras programs.
+
+    The model takes raw uint8 pixels (N, H, W, C) and gives class probabilities.
+    """
+    from pathlib import Path
+
+    from trainer.exports import export
+
+    found = open_pipeline().models.resolve(version)
+    export(found, Path(file))
+    say(f"{found} is in {file}.")
+
+
+def exact_version(reference: str) -> "ModelVersion":
+    """The version a reference with a number means."""
+    if "@" not in reference:
+        raise click.UsageError(f"Say which version of {reference}: {reference}@3, for example.")
+    return open_pipeline().models.resolve(reference)
+
+
+def parse_size(size: str | None) -> tuple[int, int] | None:
+    """Height and width from `96` or `96x128`."""
+    if size is None:
+        return None
+    numbers = size.lower().split("x")
+    if len(numbers) > 2 or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers):
+        raise click.UsageError(f"--size {size!r} is no size: write 96, or 96x128 for H x W.")
+    return int(numbers[0]), int(numbers[-1])
+
+
+def open_pipeline() -> "Pipeline":
+    """The pipeline as the environment configures it; what it logs is shown."""
+    from trainer.pipeline import Pipeline
+    from trainer.settings import read_settings
+
+    say_logs()
+    storage, _, settings = read_settings()
+    return Pipeline.of(storage, settings)
+
+
+def print_json(content: object) -> None:
+    """Print the one JSON value of `--json`."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
