@@ -216,6 +216,11 @@ class JobStore:
             return True
         if present == content:
             return False
+        try:
+            BatchResult.from_bytes(present, path)
+        except Corrupt:
+            write_atomically(path, content, durable=False)  # torn by a power cut
+            return True
         conflicts = path.parent.parent / "conflicts"
         conflicts.mkdir(exist_ok=True)
         other = conflicts / path.name

@@ -15,8 +15,11 @@ class Tally:
     def __init__(self, store: JobStore, job: Job) -> None:
         self._store = store
         self._job = job
+        self._clear()
+
+    def _clear(self) -> None:
         self._counted: set[int] = set()
-        self._matrix = np.zeros((len(job.labels), len(job.labels)), dtype=np.int64)
+        self._matrix = np.zeros((len(self._job.labels), len(self._job.labels)), dtype=np.int64)
         self.predicted = 0
         self.failed = 0
 
@@ -42,7 +45,10 @@ class Tally:
 
     def refresh(self) -> None:
         """Count the results that have appeared since the last call."""
-        for batch in sorted(self._store.done(self._job) - self._counted):
+        done = self._store.done(self._job)
+        if not self._counted <= done:
+            self._clear()  # results were discarded, to be computed again
+        for batch in sorted(done - self._counted):
             result = self._store.read_result(self._job, batch)
             self.add(batch, result, read_labels(self._store, self._job, batch))
 

@@ -8,7 +8,6 @@ from celery.signals import celeryd_after_setup, worker_process_init
 
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
-from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +31,9 @@ def threads_per_child() -> int:
 @worker_process_init.connect
 def prepare_child(**_: Any) -> None:
     """Import TensorFlow and load the champions before the child takes its first batch."""
-    from worker.errors import WorkerError
     from worker.predictor import limit_threads
     from worker.tasks import batch_runner
 
     limit_threads(threads_per_child())
-    try:
-        loaded = batch_runner().models.warm_champions()
-    except (StorageError, WorkerError) as error:
-        log.warning("No model was loaded ahead of the first job: %s", error)
-    else:
-        log.info("Ready with %s.", ", ".join(loaded) or "no model yet")
+    loaded = batch_runner().models.warm_champions()
+    log.info("Ready with %s.", ", ".join(loaded) or "no model yet")

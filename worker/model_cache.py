@@ -1,14 +1,19 @@
 """The model versions a worker process keeps loaded."""
 
 import gc
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from storage.errors import StorageError
 from storage.models import ModelPin, ModelStore, ModelVersion
+from worker.errors import ModelRefused
 
 if TYPE_CHECKING:
     from worker.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 2
 """The present champion's and the one before: running jobs and new ones both find theirs."""
@@ -41,15 +46,20 @@ class ModelCache:
         return predictor
 
     def warm_champions(self) -> list[str]:
-        """Load the champions that were promoted last; returns what was loaded."""
+        """Load the champions that were promoted last; returns what could be loaded."""
         champions = ((self._store.champion(name), name) for name in self._store.names())
         latest = sorted(
             ((c.promoted_at, name) for c, name in champions if c is not None), reverse=True
         )
-        versions = [self._store.resolve(name) for _, name in latest[:KEPT_VERSIONS]]
-        for version in versions:
-            self.get(version.pin)
-        return [str(version) for version in versions]
+        loaded = []
+        for _, name in latest[:KEPT_VERSIONS]:
+            try:
+                version = self._store.resolve(name)
+                self.get(version.pin)
+                loaded.append(str(version))
+            except (StorageError, ModelRefused) as error:
+                log.warning("Not loaded ahead of its first job: %s", error)
+        return loaded
 
 
 def load_predictor(version: ModelVersion) -> "Predictor":

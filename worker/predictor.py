@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from messaging.native_logs import native_logs_held_back
 from storage.images import Pixels, Shape
 from worker.errors import ModelRefused
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-import tensorflow as tf
+with native_logs_held_back():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
 
 CHUNK_VALUES = 4_000_000
 """Input values per call of the compiled function: enough to keep it busy, few enough for memory."""

@@ -5,6 +5,7 @@ the same time, not stopping the job when a worker died over it, and passing the 
 """
 
 import logging
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from kombu.exceptions import OperationalError
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.attempts import Attempt, Heartbeat, History
-from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound
+from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound, UnsafePath
 from storage.jobs import Job, JobStore, Status
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
@@ -45,12 +46,14 @@ class BatchRunner:
         jobs: JobStore,
         models: ModelCache,
         settings: StorageSettings,
+        soft_time_limit_seconds: float,
         send: Callable[[PredictBatch], object],
         ring: Callable[[str, Summary], object],
     ) -> None:
         self._jobs = jobs
         self.models = models
         self._settings = settings
+        self._soft_time_limit_seconds = soft_time_limit_seconds
         self._send = send
         self._ring = ring
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
@@ -79,6 +82,7 @@ class BatchRunner:
         phases = Phases()
         attempt = self._jobs.begin_attempt(job, batch)
         self._heartbeat.follow(attempt)
+        began = time.monotonic()
         outcome = "interrupted"  # a worker told to stop is no error of the batch
         try:
             result = self._classify(job, batch, history, attempt, phases)
@@ -87,7 +91,7 @@ class BatchRunner:
             outcome = "done" if new else "duplicate"
             self._check_failure_rate(job, result)
             return self._summarise(job, batch, result, phases)
-        except (Corrupt, NotFound, ModelRefused, ConflictingResult) as error:
+        except (Corrupt, NotFound, UnsafePath, ModelRefused, ConflictingResult) as error:
             outcome = f"refused: {error}"
             self._jobs.stop(job, Status.FAILED, str(error))
             return {"failed": str(error)}
@@ -96,6 +100,12 @@ class BatchRunner:
             log.warning("Batch %s of job %s ran into its time limit.", batch, job.id)
             self._send(PredictBatch(job=job.id, batch=batch))
             return {"failed": "time limit"}
+        except SystemExit:
+            # Celery's hard limit asks politely first. A worker that is told to stop asks the same
+            # way, but no batch gets that far beyond the soft limit otherwise.
+            if time.monotonic() - began >= self._soft_time_limit_seconds:
+                outcome = "timeout"
+            raise
         except OSError as error:
             outcome = f"storage: {error}"  # a full disk, say: the sweep tries again when it can
             raise

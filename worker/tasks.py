@@ -31,6 +31,7 @@ def batch_runner() -> BatchRunner:
         jobs=JobStore(settings.root),
         models=ModelCache(ModelStore(settings.root)),
         settings=settings,
+        soft_time_limit_seconds=broker_settings().soft_time_limit_seconds,
         send=lambda message: message.send(app),
         ring=lambda job_id, fields: Doorbell(client, job_id).ring(**fields),
     )

@@ -1,6 +1,7 @@
 """A system of its own for every fault, and what an undisturbed run of its job gives."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -108,8 +109,6 @@ class House:
     def popen(self, *command: str) -> "subprocess.Popen[str]":
         """Start `producer ...` and go on."""
         module, *arguments = command
-        import os
-
         return subprocess.Popen(
             [sys.executable, "-m", f"{module}.cli", *arguments],
             env={**os.environ, **self.environment},
@@ -140,3 +139,22 @@ def house(
     for program in one.programs:
         program.kill()
     server.kill()
+
+
+CRASH_BEFORE_SENDING = """
+import os, sys
+import messaging.messages
+messaging.messages.PredictBatch.send = lambda *a, **k: os._exit(9)
+from producer.cli import main
+main()
+"""
+
+
+def submit_and_crash_before_sending(house: House) -> None:
+    """Leave a job on storage of which no message was ever sent."""
+    images = str(house.storage / "arrays" / "images.npy")
+    options = ["--model", "digits", "--batch-size", "200", "--job-id", "job"]
+    command = [sys.executable, "-c", CRASH_BEFORE_SENDING, "submit", images, *options]
+    done = subprocess.run(command, env={**os.environ, **house.environment}, check=False)
+    assert done.returncode == 9
+    assert house.done() == 0

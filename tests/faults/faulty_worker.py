@@ -15,15 +15,11 @@ import numpy as np
 from storage.images import Pixels
 from storage.models import ModelStore, ModelVersion
 from storage.settings import storage_settings
+from tests.faults.images import HANGER, KILLER
 from worker import tasks
 from worker.celery import app
 from worker.model_cache import ModelCache, load_predictor
 from worker.runner import BatchRunner
-
-KILLER = 251
-"""An image of this value alone kills the process that predicts it."""
-HANGER = 252
-"""An image of this value alone hangs beyond the reach of the soft time limit."""
 
 SECONDS_PER_CALL = float(os.environ.get("FAULTY_SECONDS_PER_CALL", "0"))
 DIE_BEFORE_RING = os.environ.get("FAULTY_DIE_BEFORE_RING")

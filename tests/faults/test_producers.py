@@ -10,7 +10,7 @@ import pytest
 
 from storage.errors import StorageError
 from storage.jobs import Status
-from tests.faults.conftest import BATCHES, House
+from tests.faults.conftest import BATCHES, House, submit_and_crash_before_sending
 from tests.faults.test_workers import SLOW, assert_exact
 from tests.processes import Program, run, wait_for
 
@@ -44,28 +44,6 @@ def test_ctrl_c_in_a_waiting_producer_leaves_the_job_running(
     assert "producer status job --follow" in errors
     assert "Traceback" not in errors
     assert_exact(house, undisturbed)
-
-
-CRASH_BEFORE_SENDING = """
-import os, sys
-import messaging.messages
-messaging.messages.PredictBatch.send = lambda *a, **k: os._exit(9)
-from producer.cli import main
-main()
-"""
-
-
-def submit_and_crash_before_sending(house: House) -> None:
-    """Leave a job on storage of which no message was ever sent."""
-    import os
-    import subprocess
-
-    images = str(house.storage / "arrays" / "images.npy")
-    options = ["--model", "digits", "--batch-size", "200", "--job-id", "job"]
-    command = [sys.executable, "-c", CRASH_BEFORE_SENDING, "submit", images, *options]
-    done = subprocess.run(command, env={**os.environ, **house.environment}, check=False)
-    assert done.returncode == 9
-    assert house.done() == 0
 
 
 def test_a_crash_between_inputs_and_messages_is_resumed_by_hand(

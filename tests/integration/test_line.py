@@ -60,16 +60,17 @@ def test_an_array_gives_the_predictions_of_keras(
 
 
 def test_a_manifest_gives_the_predictions_of_keras_and_the_accuracy_of_its_labels(
-    system: Mapping[str, str], tmp_path: Path, digits_folder: Path, expected: np.ndarray
+    system: Mapping[str, str], digits_folder: Path, expected: np.ndarray
 ) -> None:
     labels = digits()[1]
-    with (tmp_path / "images.csv").open("w", newline="") as file:
+    manifest = digits_folder / "images.csv"
+    with manifest.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["id", "path", "label"])
         for i in range(TEST_IMAGES):
-            path = digits_folder / "test" / str(labels[i]) / f"{i:04d}.png"
+            path = Path("test", str(labels[i]), f"{i:04d}.png")
             rows.writerow([f"digit-{i}", path, labels[i] if i % 2 else ""])
-    summary, records = predictions(system, str(tmp_path / "images.csv"), "--model", "digits")
+    summary, records = predictions(system, str(manifest), "--model", "digits")
     assert [r["id"] for r in records] == [f"digit-{i}" for i in range(TEST_IMAGES)]
     assert [r["prediction"] for r in records] == [str(p) for p in expected]
     odd = slice(1, None, 2)

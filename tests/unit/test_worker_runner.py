@@ -52,6 +52,7 @@ class System:
     def new_runner(self) -> BatchRunner:
         """A worker process after a restart: nothing is remembered but what lies on storage."""
         return BatchRunner(
+            soft_time_limit_seconds=240,
             jobs=self.jobs,
             models=ModelCache(ModelStore(self.jobs.root), self.load),
             settings=StorageSettings(),
@@ -480,6 +481,7 @@ def test_a_broker_that_is_away_costs_no_result(
 
     system = System(tmp_path)
     runner = BatchRunner(
+        soft_time_limit_seconds=240,
         jobs=JobStore(tmp_path),
         models=ModelCache(ModelStore(tmp_path), system.load),
         settings=StorageSettings(),
