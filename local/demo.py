@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from storage.models import ModelStore
 from storage.settings import storage_settings
 
 DATASET = "mnist"
+READY_SECONDS = 180
 
 
 def run_demo(network: str) -> int:
@@ -32,7 +34,8 @@ def run_demo(network: str) -> int:
         "BATCHSIGHT_STORAGE": str(root),
         "BATCHSIGHT_REDIS_URL": f"redis://127.0.0.1:{port}/0",
     }
-    with Programs(environment, log_files(logs)) as programs:
+    log = DemoLog(logs)
+    with Programs(environment, log) as programs:
         console.print("[bold]1[/] Starting Redis, a trainer and a prediction worker")
         start_redis(programs, port, root)
         programs.start(worker_program())
@@ -55,11 +58,13 @@ def run_demo(network: str) -> int:
         else:
             console.print(f"[bold]2[/] Using {model}, trained before")
 
+        if not log.worker_is_ready.wait(READY_SECONDS):
+            raise ProgramFailed(f"The worker was not ready within {READY_SECONDS} s, see {logs}.")
         console.print(f"[bold]3[/] Classifying the test images of {DATASET} with {model}")
         job = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
         submit = ["producer.cli", "submit", f"{DATASET}:test", "--model", str(model)]
-        run(environment, *submit, "--job-id", job, logs=logs)
-        run(environment, "producer.cli", "report", job, "--brief", logs=logs)
+        run(environment, *submit, "--job-id", job, "--json", logs=logs, show_output=False)
+        run(environment, "producer.cli", "report", job, logs=logs)
         console.print("[bold]4[/] Stopping everything")
     console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}")
     return 0
@@ -71,22 +76,40 @@ def find_model(store: ModelStore, network: str) -> str | None:
     return str(versions[-1]) if versions else None
 
 
-def run(environment: Mapping[str, str], module: str, *arguments: str, logs: Path) -> None:
-    """Run a command line of the system on this terminal; raises `ProgramFailed`."""
-    command = [sys.executable, "-m", module, *arguments]
-    code = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
-    if code:
+def run(
+    environment: Mapping[str, str],
+    module: str,
+    *arguments: str,
+    logs: Path,
+    show_output: bool = True,
+) -> None:
+    """Run a command line of the system on this terminal; raises `ProgramFailed`.
+
+    Without `show_output` only its progress and messages are seen.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **environment},
+        stdout=None if show_output else subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
         raise ProgramFailed(
-            f"`{module.partition('.')[0]} {' '.join(arguments)}` ended with exit code {code}: "
-            f"the logs in {logs} say more."
+            f"`{module.partition('.')[0]} {' '.join(arguments)}` ended with exit code "
+            f"{done.returncode}: the logs in {logs} say more."
         )
 
 
-def log_files(folder: Path) -> Callable[[str, str], None]:
-    """Write each program's output to a file of its name."""
+class DemoLog:
+    """Writes each program's output to a file of its name, and notices when the worker is ready."""
 
-    def write(name: str, line: str) -> None:
-        with (folder / f"{name}.log").open("a") as file:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.worker_is_ready = threading.Event()
+
+    def __call__(self, name: str, line: str) -> None:
+        """Write one line."""
+        with (self._folder / f"{name}.log").open("a") as file:
             file.write(line + "\n")
-
-    return write
+        if name == "worker" and "Ready with" in line:
+            self.worker_is_ready.set()
