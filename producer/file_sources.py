@@ -6,6 +6,7 @@ read or is too large is kept with that reason, for its error record: one bad fil
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 from producer.errors import BadManifest, EmptySource, SourceError, UnknownLabel
 from producer.listing import holds_images, image_files, subfolders
 from producer.sources import BATCHES_OF_A_SMALL_JOB, Prepared, Request, list_briefly
-from storage.errors import UnsafePath
+from storage.errors import ImageError, UnsafePath
 from storage.files import resolve_inside
 from storage.inputs import UNLABELLED, FileInputs, ImageFile
 from storage.jobs import JobDraft
@@ -35,7 +36,10 @@ class Listed:
     id: str
     path: str
     """The path as the user would name it."""
-    file: Path
+    file: str
+    """The path to read."""
+    stored: str | None
+    """The path relative to the storage root, when the file lies there: it is not copied then."""
     label: str | None = None
     refused: str | None = None
     """Why it must not be read."""
@@ -61,15 +65,20 @@ class FolderSource:
                 f"The images of {self.description} are taken as unlabelled: its subfolders "
                 f"({list_briefly(strange)}) are not the labels of {request.model}."
             )
-        return pack_images(self._list(labelled), draft, request, self.description, notes)
+        listed = self._list(labelled, request.root)
+        return pack_images(listed, draft, request, self.description, notes)
 
-    def _list(self, labelled: bool) -> Iterator[Listed]:
-        for relative, refused in image_files(self._path):
+    def _list(self, labelled: bool, root: Path) -> Iterator[Listed]:
+        # Plain strings: with a million files, pathlib would take as long as reading them.
+        folder = self._path.resolve()
+        stored = stored_path(folder, root)
+        for relative, refused in image_files(folder):
             top, _, rest = relative.partition("/")
             yield Listed(
                 id=readable(relative),
-                path=readable(str(self._path / relative)),
-                file=self._path / relative,
+                path=readable(os.path.join(self._path, relative)),  # noqa: PTH118
+                file=f"{folder}/{relative}",
+                stored=None if stored is None else f"{stored}/{relative}".removeprefix("./"),
                 label=top if labelled and rest else None,
                 refused=refused,
             )
@@ -91,8 +100,15 @@ class FilesSource:
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images, in the order given."""
-        names = ((readable(str(path)), path) for path in self._paths)
-        listed = (Listed(id=name, path=name, file=path) for name, path in names)
+        listed = (
+            Listed(
+                id=readable(str(path)),
+                path=readable(str(path)),
+                file=str(path),
+                stored=stored_path(path.resolve(), request.root),
+            )
+            for path in self._paths
+        )
         return pack_images(listed, draft, request, self.description)
 
 
@@ -168,7 +184,13 @@ class ManifestSource:
                 f"{where} has the label {label!r}, which {request.model} does not know: it knows "
                 f"{list_briefly(list(request.labels))}."
             )
-        return Listed(id=name or path, path=path, file=file, label=label or None)
+        return Listed(
+            id=name or path,
+            path=path,
+            file=str(file),
+            stored=stored_path(file, request.root),
+            label=label or None,
+        )
 
     @staticmethod
     def _text(row: dict[str, Any], key: str, where: str) -> str:
@@ -229,40 +251,42 @@ def read_image(item: Listed, position: dict[str, int], request: Request) -> Imag
     content, refused = b"", item.refused
     if refused is None:
         try:
-            with item.file.open("rb") as file:
-                content = file.read(request.max_image_bytes + 1)
-        except OSError as error:
-            refused = f"file cannot be read: {error.strerror}"
-    if len(content) > request.max_image_bytes:
-        refused = f"file too large: the limit is {request.max_image_bytes} bytes"
+            content = read_up_to(item.file, request.max_image_bytes)
+        except ImageError as error:
+            refused = str(error)
     if refused is not None:
         digest = hashlib.sha256(refused.encode()).digest()
         return ImageFile(id=item.id, path=item.path, label=label, sha256=digest, refused=refused)
-    stored = stored_path(item.file, request.root)
     return ImageFile(
         id=item.id,
         path=item.path,
         label=label,
         sha256=hashlib.sha256(content).digest(),
-        content=content if stored is None else None,
-        stored=stored,
+        content=content if item.stored is None else None,
+        stored=item.stored,
     )
 
 
-def stored_path(file: Path, root: Path) -> str | None:
-    """The file's path relative to the storage root; none when it lies elsewhere."""
-    absolute = file.absolute()
-    if not absolute.is_relative_to(root):
-        absolute = file.resolve()
-        if not absolute.is_relative_to(root):
-            return None
-    return absolute.relative_to(root).as_posix()
+def read_up_to(file: str, limit: int) -> bytes:
+    """The bytes of a file; raises `ImageError` when it cannot be read or has more than `limit`."""
+    try:
+        with io.FileIO(file) as opened:
+            if os.fstat(opened.fileno()).st_size > limit:
+                raise ImageError(f"file too large: the limit is {limit} bytes")
+            return opened.readall()
+    except OSError as error:
+        raise ImageError(f"file cannot be read: {error.strerror}") from None
 
 
-def size_of(file: Path) -> int:
+def stored_path(resolved: Path, root: Path) -> str | None:
+    """A resolved path relative to the storage root; none when it lies elsewhere."""
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None
+
+
+def size_of(file: str) -> int:
     """Bytes of a file; 0 when it cannot be seen."""
     try:
-        return file.stat().st_size
+        return Path(file).stat().st_size
     except OSError:
         return 0
 

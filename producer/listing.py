@@ -58,7 +58,7 @@ def entries(folder: Path) -> Iterator[tuple[str, str]]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     yield entry.name, "folder"
-                elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and entry.is_file():
                     yield entry.name, "link" if entry.is_symlink() else "file"
     except OSError as error:
         raise SourceError(f"The folder {folder} cannot be read ({error.strerror}).") from None
