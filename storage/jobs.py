@@ -150,7 +150,8 @@ class JobStore:
         Returns False when the same job is there already; raises `AlreadyExists` when the id
         belongs to other images or another model.
         """
-        write_atomically(draft.folder / "job.json", job.model_dump_json(indent=2).encode())
+        content = job.model_dump_json(indent=2).encode()
+        write_atomically(draft.folder / "job.json", content, durable=False)
         sync_tree(draft.folder)
         try:
             draft.folder.rename(self.path(job.id))
