@@ -91,17 +91,24 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
     if summary.images_per_second is not None:
         console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
-    console.print(
-        f"  files       {Path(summary.storage, 'jobs', summary.id)}", markup=False, soft_wrap=True
-    )
+    folder = Path(summary.storage, "jobs", summary.id)
+    console.print(f"  files       {folder}", markup=False, soft_wrap=True)
     if summary.accuracy is not None:
+        console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
         console.print(class_table(evaluation))
+
+
+def report_hint(folder: Path, job_id: str) -> str:
+    """Which pictures of a job there are, or how to get them."""
+    pictures = [path.name for path in sorted(folder.glob("*.png"))]
+    return ", ".join(pictures) or f"`producer report {job_id}` draws confusion and mistakes"
 
 
 def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]
     """Precision, recall and F1 per class; of very many classes those with the lowest F1."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     rows = evaluation.per_class()
     title = None
@@ -113,7 +120,7 @@ def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]
         table.add_column(name, justify="right")
     for row in rows:
         figures = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(row.label, *figures, f"{row.support:,}")
+        table.add_row(Text(row.label), *figures, f"{row.support:,}")
     return table
 
 
@@ -122,6 +129,7 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
@@ -131,5 +139,6 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     table.add_column("done", justify="right")
     for line in lines:
         share = f"{line.done / line.total:.0%}"
-        table.add_row(line.id, line.status, line.model, line.source, f"{line.total:,}", share)
+        source = Text(line.source)  # a path may look like markup
+        table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)

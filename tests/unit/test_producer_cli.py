@@ -467,6 +467,75 @@ def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:
     assert "Job torn is damaged" in done.stderr
 
 
+# Care
+
+
+def test_report_draws_pictures_and_sums_up_again(house: House) -> None:
+    house.submit()
+    assert "`producer report job` draws" in house.run("status", "job").stdout
+    done = house.run("report", "job", "--json")
+    assert done.exit_code == 0
+    assert summary_of(done)["accuracy"] == pytest.approx(56 / 60)
+    for name in ("confusion.png", "mistakes.png"):
+        assert f"Wrote {house.jobs.path('job') / name}." in done.stderr
+    assert "confusion.png, mistakes.png" in house.run("status", "job").stdout
+
+
+def test_a_report_without_labels_says_why_there_are_no_pictures(house: House) -> None:
+    np.save(house.root / "a.npy", images_of(range(9)))
+    house.run("submit", house.root / "a.npy", "--job-id", "job")
+    done = house.run("report", "job", "--json")
+    assert (done.exit_code, summary_of(done)["labelled"]) == (0, 0)
+    assert "no image with both a label and a prediction" in done.stderr
+
+
+def test_cancel_stops_a_job_and_resume_takes_it_up_again(house: House) -> None:
+    house.queue.serve = lambda message: None
+    house.submit("--no-wait")
+    assert "is cancelled; `producer resume job`" in house.run("cancel", "job").stderr
+    cancelled = house.run("status", "job", "--json")
+    assert (cancelled.exit_code, summary_of(cancelled)["status"]) == (1, "cancelled")
+    assert "has ended already" in house.run("cancel", "job").stderr
+    house.queue.serve = house.worker
+    resumed = house.run("resume", "job", "--json")
+    assert (resumed.exit_code, summary_of(resumed)["status"]) == (0, "completed")
+    assert "has ended already" in house.run("cancel", "job").stderr
+
+
+def test_resume_with_failed_only_tries_the_failed_images_again(house: House) -> None:
+    house.worker.errors = {7: "damaged image"}
+    assert house.submit().exit_code == 3
+    house.worker.errors = {}
+    resumed = house.run("resume", "job", "--failed-only", "--json")
+    assert (resumed.exit_code, summary_of(resumed)["images"]["failed"]) == (0, 0)
+    assert "1 of 4 batches to do" in resumed.stderr
+
+
+def test_verify_lists_faults_on_stdout_with_exit_code_5(house: House) -> None:
+    house.submit()
+    assert house.run("verify", "job").exit_code == 0
+    house.jobs.result_path(house.jobs.get("job"), 2).write_bytes(b"torn")
+    done = house.run("verify", "job")
+    assert done.exit_code == 5
+    assert "000002.npz is damaged" in done.stdout
+    assert done.stderr == "4 of 4 batches read, 1 faults found.\n"
+
+
+def test_prune_names_what_it_removes_and_a_dry_run_removes_nothing(house: House) -> None:
+    house.submit()
+    assert house.run("prune", "--older-than", "1m").stdout == ""
+    dry = house.run("prune", "--older-than", "0d", "--dry-run")
+    assert (dry.stdout, house.jobs.ids()) == ("job\n", ["job"])
+    assert house.run("prune", "--older-than", "0d").stdout == "job\n"
+    assert house.jobs.ids() == []
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(house: House, tmp_path: Path) -> None:
+    folder = folder_of({"a.png": encode(images_of([1])[0])}, tmp_path / "[bold]")
+    house.run("submit", folder)
+    assert "[bold]" in house.run("jobs").stdout
+
+
 # Fresh interpreters
 
 
