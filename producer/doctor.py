@@ -617,10 +617,11 @@ def look_at_storage(root: Path) -> StorageFacts:
     """Create the storage root if need be, as any program does, and write to it."""
     try:
         identity = storage_id(root)
-        probe = root / f"{TEMPORARY_PREFIX}doctor-{secrets.token_hex(4)}"
+        jobs = root / "jobs"  # may be a mount of its own
+        probe = jobs / f"{TEMPORARY_PREFIX}doctor-{secrets.token_hex(4)}"
         probe.write_bytes(b"a file that is removed at once")
         probe.unlink()
-        usage = shutil.disk_usage(root)
+        usage = shutil.disk_usage(jobs)
     except StorageError as error:
         cause = error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)

@@ -1,4 +1,8 @@
-"""Which storage this is: a random id in its root, the same for all who share it."""
+"""Which storage this is: a random id among its jobs, the same for all who share them.
+
+Not in the root: `datasets`, `models` and `jobs` may be mounts of their own, and jobs are what every
+program can write.
+"""
 
 from pathlib import Path
 from uuid import uuid4
@@ -6,16 +10,17 @@ from uuid import uuid4
 from storage.errors import Corrupt
 from storage.files import make_folder, unwritable
 
-ID_FILE = ".storage-id"
+ID_FILE = "jobs/.storage-id"
 
 
 def storage_id(root: Path) -> str:
-    """The id in `root`, created on first use.
+    """The id below `root`, created on first use.
 
     Two programs with different ids see different folders. Raises `StorageUnwritable`, or
     `Corrupt` when the file was left empty.
     """
-    path = make_folder(root) / ID_FILE
+    path = root / ID_FILE
+    make_folder(path.parent)
     try:
         if not path.exists():
             try:

@@ -236,6 +236,7 @@ def test_the_storage_id_is_made_once_and_tells_folders_apart(tmp_path: Path) -> 
 
 
 def test_an_empty_storage_id_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
     (tmp_path / ID_FILE).touch()
     with pytest.raises(Corrupt, match="remove it"):
         storage_id(tmp_path)
@@ -246,4 +247,5 @@ def test_storage_below_a_file_is_found_unusable_and_storage_is_left_clean(tmp_pa
     assert look_at_storage(tmp_path / "file" / "root").problem == "Not a directory"
     facts = look_at_storage(tmp_path / "root")
     assert facts.problem is None
-    assert [path.name for path in (tmp_path / "root").iterdir()] == [ID_FILE]
+    left = [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
+    assert left == [tmp_path / "root" / ID_FILE]
