@@ -180,17 +180,7 @@ class PredictionClient:
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
-        request = Request(
-            root=self._storage.root,
-            job_id=job_id,
-            model=str(version),
-            labels=version.manifest.labels,
-            limit=limit,
-            batch_size=batch_size,
-            array_batch_size=self._settings.array_batch_size,
-            file_batch_size=self._settings.file_batch_size,
-            max_image_bytes=self._storage.max_image_bytes,
-        )
+        request = self._request(job_id, version, limit, batch_size)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             job = Job(
@@ -234,6 +224,21 @@ class PredictionClient:
         from producer.pruning import prune
 
         return prune(self.jobs, older_than, dry_run=dry_run, on_fault=on_fault)
+
+    def _request(
+        self, job_id: str, version: ModelVersion, limit: int | None, batch_size: int | None
+    ) -> Request:
+        return Request(
+            root=self._storage.root,
+            job_id=job_id,
+            model=str(version),
+            labels=version.manifest.labels,
+            limit=limit,
+            batch_size=batch_size,
+            array_batch_size=self._settings.array_batch_size,
+            file_batch_size=self._settings.file_batch_size,
+            max_image_bytes=self._storage.max_image_bytes,
+        )
 
     def _send_heads(self, job: Job) -> NotQueued | None:
         heads = range(min(job.window, job.batches))
