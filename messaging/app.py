@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 
 from celery import Celery
+from celery.signals import heartbeat_sent
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
+from messaging.health import give_sign
 from messaging.messages import PredictBatch, Sweep, TrainModel
 from messaging.settings import (
     PREDICT_QUEUE,
@@ -22,6 +24,9 @@ QUEUES = (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
 
 # SIGTERM, as containers send it, begins a soft shutdown: finish the batch, give back the rest.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+# Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
+heartbeat_sent.connect(give_sign)
 
 
 def make_app(

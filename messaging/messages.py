@@ -3,6 +3,7 @@
 A message names things on shared storage; it never carries them. All are below one kilobyte.
 """
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from uuid import uuid4
 
@@ -13,6 +14,9 @@ from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE
 
 if TYPE_CHECKING:
     from celery import Celery
+
+SENT_AT = "batchsight_sent_at"
+"""Header with the time of sending, seconds since 1970: how long a message has waited."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -52,6 +56,7 @@ class Message(BaseModel):
             task_id=task_id,
             argsrepr="",
             kwargsrepr=self.readable(),
+            headers={SENT_AT: round(time.time(), 3)},
             **options,
         )
         return task_id
@@ -100,12 +105,20 @@ class TrainModel(Message):
     batch_size: int = Field(ge=1, le=100_000)
     seed: int = Field(ge=0, le=2**32 - 1)
     scheduled: bool = False
+    asked_at: float | None = Field(default=None, ge=0, le=1e11)
+    """When the schedule asked for it, seconds since 1970."""
     run: Name
     """Names this training: progress is rung on the doorbell of this name."""
 
     def task_id(self) -> str:
         """The run's name: one training, one task."""
         return self.run
+
+    def readable(self) -> str:
+        """What is trained on what."""
+        name = f" as {self.name}" if self.name != self.dataset else ""
+        by = ", by schedule" if self.scheduled else ""
+        return f"{self.network} on {self.dataset}{name}, {self.epochs} epochs{by}"
 
 
 def _brief(place: tuple[int | str, ...], problem: str) -> str:

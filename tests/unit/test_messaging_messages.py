@@ -73,7 +73,9 @@ def test_people_read_the_message_and_nothing_else_in_flower() -> None:
     PredictBatch(job="nightly", batch=3).send(app)
     assert app.sent[0][1]["kwargsrepr"] == "job nightly, batch 3"
     assert app.sent[0][1]["argsrepr"] == ""
-    assert "epochs=5" in TrainModel.from_wire(TRAINING).readable()
+    assert TrainModel.from_wire(TRAINING).readable() == "mlp on mnist, 5 epochs"
+    scheduled = TrainModel.from_wire(TRAINING | {"name": "digits", "scheduled": True})
+    assert scheduled.readable() == "mlp on mnist as digits, 5 epochs, by schedule"
 
 
 @pytest.mark.parametrize(
