@@ -3,7 +3,6 @@
 The settings follow from how the Redis transport behaves; each surprise is named beside it.
 """
 
-import os
 from collections.abc import Sequence
 
 from celery import Celery
@@ -22,8 +21,6 @@ from messaging.settings import (
 
 QUEUES = (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
 
-# SIGTERM, as containers send it, begins a soft shutdown: finish the batch, give back the rest.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
 heartbeat_sent.connect(give_sign)
@@ -38,7 +35,7 @@ def make_app(
 ) -> Celery:
     """The Celery app of a program that consumes `queues` and whose tasks lie in `include`."""
     settings = settings or broker_settings()
-    app = Celery(name, broker=settings.url, include=list(include))
+    app = Celery(name, broker=settings.url, include=[*include, "messaging.shutdown"])
     app.conf.update(
         broker_transport="messaging.transport:Transport",
         accept_content=["json"],
@@ -62,8 +59,6 @@ def make_app(
             "health_check_interval": 10,
         },
         worker_prefetch_multiplier=1,
-        worker_soft_shutdown_timeout=settings.shutdown_seconds,
-        worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # TensorFlow takes longer to import than the 4 s after which a child counts as dead.
         worker_proc_alive_timeout=120,

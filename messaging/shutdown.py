@@ -1,0 +1,33 @@
+"""A worker that is told to stop finishes what it runs, gives back the rest, and ends in time.
+
+Celery's warm shutdown waits for running tasks for ever; its soft shutdown sleeps out its whole
+time even when nothing runs any more. So: a warm one, and a cold one when time is up.
+"""
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from celery.signals import worker_shutting_down
+
+from messaging.settings import broker_settings
+
+log = logging.getLogger(__name__)
+
+
+@worker_shutting_down.connect
+def end_in_time(how: str, **_: Any) -> None:
+    """Turn a warm shutdown into a cold one after `shutdown_seconds`."""
+    if how != "Warm":
+        return
+    seconds = broker_settings().shutdown_seconds
+
+    def end() -> None:
+        log.warning("Still at work after %s s: what runs is given back to the queue.", seconds)
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
