@@ -31,7 +31,7 @@ def follow(
         for ring in rings:
             match ring.get("event"):
                 case "started":
-                    notice(f"Training on {ring.get('host')}.")
+                    notice(f"{ring.get('host')} trains it.")
                 case "epoch":
                     on_epoch(EpochReport.model_validate(ring))
                 case "done":

@@ -80,9 +80,7 @@ def _run_now(
         raise
     summary = outcome.summary
     log.info("%s", summary)
-    ring(
-        event="done", **summary.model_copy(update={"promoted": int(summary.promoted)}).model_dump()
-    )
+    ring(event="done", **{**summary.model_dump(), "promoted": int(summary.promoted)})
     return {
         "model": summary.model,
         "accuracy": round(summary.accuracy, 4),
