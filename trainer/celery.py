@@ -3,7 +3,7 @@
 from messaging.app import make_app
 from messaging.settings import TRAIN_QUEUE
 from trainer.errors import TrainerError
-from trainer.schedule import beat_schedule
+from trainer.schedule import SCHEDULE_FILE, beat_schedule
 from trainer.settings import read_settings
 
 try:
@@ -22,6 +22,7 @@ app.conf.update(
     worker_disable_prefetch=True,
     beat_schedule=entries,
     beat_scheduler="trainer.schedule:Scheduler",
-    beat_schedule_filename=str(storage.root / "beat" / "schedule"),
+    beat_schedule_filename=str(storage.root / SCHEDULE_FILE),
     beat_sync_every=1,
+    beat_max_loop_interval=5,
 )

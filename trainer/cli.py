@@ -170,9 +170,9 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
         click.echo(str(summary))
 
 
-def train_here(request: "TrainingRequest") -> "TrainingSummary":
+def train_here(request: "TrainingRequest", fence: int | None = None) -> "TrainingSummary":
     """Train in this process."""
-    return open_pipeline().run(request, on_epoch=say).summary
+    return open_pipeline().run(request, on_epoch=say, fence=fence).summary
 
 
 def train_queued(request: "TrainingRequest") -> "TrainingSummary":
@@ -215,7 +215,31 @@ def bootstrap() -> None:
     if champion:
         say(f"{request.name}@{champion.number} is champion already.")
     else:
-        click.echo(str(train_here(request)))
+        # The lowest fence: a scheduled training that was quicker keeps its champion.
+        click.echo(str(train_here(request, fence=0)))
+
+
+@main.command()
+@as_json
+def schedule(*, json_: bool) -> None:
+    """Tell when a training is due by schedule, when one was sent last and what came last.
+
+    BATCHSIGHT_RETRAIN_SCHEDULE has five crontab fields, in UTC: `0 3 * * *` is every night at
+    three. One that was missed while no beat ran is caught up, once.
+    """
+    from datetime import UTC, datetime
+
+    from trainer.schedule import SCHEDULE_FILE, Memory, describe_schedule
+    from trainer.settings import read_settings
+    from trainer.terminal import show_schedule
+
+    storage, _, settings = read_settings()
+    memory = Memory.read(storage.root / SCHEDULE_FILE)
+    line = describe_schedule(settings, memory, open_pipeline().models, datetime.now(UTC))
+    if json_:
+        print_json(line.model_dump(mode="json"))
+    else:
+        show_schedule(line)
 
 
 # Models

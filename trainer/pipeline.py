@@ -70,6 +70,15 @@ class Pipeline:
             version = self.models.publish(request.name, draft, manifest)
         return Outcome(version=version, verdict=self._promote(version, fence))
 
+    def trained_since(self, name: str, when: float) -> str | None:
+        """The newest version of a model, if it is younger than `when`, seconds since 1970."""
+        numbers = self.models.numbers(name)
+        try:
+            newest = self.models.version(name, numbers[-1]) if numbers else None
+        except Corrupt:
+            return None
+        return str(newest) if newest and newest.manifest.created_at.timestamp() > when else None
+
     def _promote(self, version: ModelVersion, fence: int | None) -> Verdict:
         verdict = judge(version.manifest, self._champion(version.name))
         if verdict.promoted:

@@ -43,16 +43,21 @@ def run_queued(
     run: RunTraining,
     turn: Turn,
     ring: Ring,
+    trained_since: Callable[[str, float], str | None] = lambda name, when: None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, str | float | bool]:
     """Run the training that a message asks for, once no other of the same model is running.
 
-    A scheduled one is skipped instead of waiting. Returns what Flower shows; whatever is raised
-    has been rung first.
+    A scheduled one is skipped instead of waiting, and when a version was trained since it was
+    asked for: two beats, or a message sent twice, come to one training. Returns what Flower
+    shows; whatever is raised has been rung first.
     """
     while True:
         with turn() as fence:
             if fence is not None:
+                if message.asked_at and (version := trained_since(message.name, message.asked_at)):
+                    log.info("%s was trained meanwhile: the scheduled one is skipped.", version)
+                    return {"skipped": f"{version} was trained meanwhile"}
                 return _run_now(message, fence, run, ring)
         if message.scheduled:
             log.info("A training of %s is running: the scheduled one is skipped.", message.name)

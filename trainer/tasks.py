@@ -41,9 +41,11 @@ def train(*args: Any, **fields: Any) -> dict[str, str | float | bool]:
         except (redis.RedisError, OSError) as error:
             log.warning("Nobody could be told of the training's progress: %s", error)
 
+    pipeline = Pipeline.of(storage, settings)
     return run_queued(
         message,
-        run=Pipeline.of(storage, settings).run,
+        run=pipeline.run,
+        trained_since=pipeline.trained_since,
         turn=lambda: hold_lock(client, f"train:{message.name}"),
         ring=ring,
     )

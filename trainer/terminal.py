@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
     from rich.table import Table
 
     from storage.models import ModelVersion
     from trainer.listing import DataSetLine, ModelLine
+    from trainer.schedule import ScheduleLine
 
 PLAIN_WIDTH = 200
 MOST_CLASS_ROWS = 40
@@ -80,6 +83,27 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
             line.origin,
         )
     _stdout().print(table)
+
+
+def show_schedule(line: "ScheduleLine") -> None:
+    """Print the schedule of trainings, the last and the next."""
+
+    def time(at: "datetime | None") -> str:
+        return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "never"
+
+    facts = {
+        "trains": f"{line.network} on {line.dataset}"
+        + (f" as {line.name}" if line.name != line.dataset else ""),
+        "schedule": line.schedule or "none: set BATCHSIGHT_RETRAIN_SCHEDULE, to `0 3 * * *` say",
+    }
+    if line.schedule:
+        facts["last sent"] = time(line.last_sent_at)
+        facts["next"] = time(line.next_at)
+    if line.missed:
+        facts["missed"] = "one is overdue: it is caught up when beat runs"
+    facts["newest"] = f"{line.newest}, {time(line.newest_at)}" if line.newest else "none so far"
+    for name, fact in facts.items():
+        _stdout().print(f"{name:<11}{fact}", markup=False, soft_wrap=True)
 
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
