@@ -13,9 +13,9 @@ from trainer.errors import BadSettings
 
 
 class TrainerSettings(BaseSettings):
-    """The trainer's own settings. Unset variables take the defaults below."""
+    """The trainer's own settings. Unset or empty variables take the defaults below."""
 
-    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", env_ignore_empty=True, frozen=True)
 
     downloads: Path | None = Field(
         default=None,

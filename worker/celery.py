@@ -8,12 +8,14 @@ from celery.signals import celeryd_after_setup, worker_process_init
 
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
+from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
 
 app = make_app(
     "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.presence"]
 )
+app.conf.worker_concurrency = worker_settings().concurrency or len(os.sched_getaffinity(0))
 
 
 @celeryd_after_setup.connect

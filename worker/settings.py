@@ -1,0 +1,22 @@
+"""How many batches a worker runs at once, from `BATCHSIGHT_*` in the environment."""
+
+from functools import cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """The worker's own settings. Unset or empty variables take the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", env_ignore_empty=True, frozen=True)
+
+    concurrency: int | None = Field(
+        default=None, ge=1, le=1024, description="Batches at once; one per core if unset."
+    )
+
+
+@cache
+def worker_settings() -> WorkerSettings:
+    """Read the environment once per process."""
+    return WorkerSettings()
