@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+PREFIX = "batchsight:bell:"
 KEPT_RINGS = 10_000
 KEPT_SECONDS = 24 * 3600
 
@@ -17,7 +18,7 @@ class Doorbell:
 
     def __init__(self, client: "redis.Redis", name: str) -> None:
         self._client = client
-        self._key = f"batchsight:bell:{name}"
+        self._key = PREFIX + name
 
     def ring(self, **fields: str | float) -> None:
         """Tell all listeners; the fields are small facts for people to read."""
@@ -43,3 +44,33 @@ class Doorbell:
             if answer:
                 last = answer[0][1][-1][0]
             yield rings
+
+
+class AllBells:
+    """Every bell at once, from now on: for whoever counts what happens."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._last: dict[str, str] | None = None
+
+    def heard(self) -> list[dict[str, Any]]:
+        """What was rung since the last call; nothing at the first. Raises `redis.RedisError`."""
+        names = set(self._client.scan_iter(match=f"{PREFIX}*", count=1000))
+        if self._last is None:
+            self._last = {name: self._latest(name) for name in names}
+        # A bell that was not there before has rung since.
+        self._last = {name: self._last.get(name, "0") for name in names}
+        rings: list[dict[str, Any]] = []
+        while self._last:
+            streams: dict[Any, Any] = dict(self._last)
+            answer: Any = self._client.xread(streams, count=1000)
+            if not answer:
+                break
+            for name, entries in answer:
+                rings += [fields for _, fields in entries]
+                self._last[name] = entries[-1][0]
+        return rings
+
+    def _latest(self, name: str) -> str:
+        newest: Any = self._client.xrevrange(name, count=1)
+        return str(newest[0][0]) if newest else "0"

@@ -39,6 +39,8 @@ def heavy_imports(module: str, folder: Path) -> str:
         "trainer.tasks",
         "producer.cli",
         "trainer.cli",
+        "monitor.flower",
+        "monitor.metrics",
         "local.__main__",
         "messaging.app",
     ],

@@ -1,0 +1,200 @@
+"""Figures for Prometheus that Flower lacks: queue, jobs, speed, models. Read at every scrape.
+
+Counters count from the start of this process on: a job's bell rings for every batch, so batches
+are counted by what workers say, and only once.
+"""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import redis
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as CounterMetric
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from messaging.app import QUEUES
+from messaging.doorbell import AllBells
+from messaging.messages import SENT_AT
+from messaging.presence import present_workers
+from storage.errors import StorageError
+from storage.jobs import JobStore, Status
+from storage.models import ModelStore
+
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class System(Collector):
+    """The whole system as one collector. A Redis that is away leaves what storage knows."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        jobs: JobStore,
+        models: ModelStore,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._models = models
+        self._now = now
+        self._jobs = OpenJobs(jobs)
+        self._work = Work(client)
+        self._one_at_a_time = threading.Lock()
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not need a Redis."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures as they are now."""
+        with self._one_at_a_time:
+            up = gauge("batchsight_redis_up", "Whether Redis answers.")
+            try:
+                queue = [*queue_figures(self._client, self._now()), *worker_figures(self._client)]
+                self._work.hear()
+                up.add_metric([], 1)
+            except (redis.RedisError, OSError):
+                queue = []
+                up.add_metric([], 0)
+            yield up
+            yield from queue
+            yield from self._work.registry.collect()
+            yield self._jobs.figures()
+            yield from model_figures(self._models, self._now())
+
+
+def gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
+    """A gauge without values."""
+    return GaugeMetricFamily(name, says, labels=labels)
+
+
+def queue_figures(client: "redis.Redis", now: float) -> Iterator[Metric]:
+    """What waits in Redis and for how long; raises `redis.RedisError`."""
+    waiting = gauge("batchsight_queue_messages", "Messages that wait in a queue.", "queue")
+    oldest = gauge(
+        "batchsight_queue_oldest_seconds", "How long the next message has waited.", "queue"
+    )
+    for queue in QUEUES:
+        waiting.add_metric([queue], client.llen(queue))
+        message: Any = client.lindex(queue, -1)
+        if message is None:
+            oldest.add_metric([queue], 0.0)
+        elif (sent_at := time_of_sending(message)) is not None:
+            oldest.add_metric([queue], max(0.0, now - sent_at))
+    taken = gauge(
+        "batchsight_unacknowledged_messages", "Messages that workers have taken and not done."
+    )
+    taken.add_metric([], client.hlen("unacked"))
+    longest = gauge("batchsight_unacknowledged_oldest_seconds", "Since when the oldest is taken.")
+    first: Any = client.zrange("unacked_index", 0, 0, withscores=True)
+    longest.add_metric([], max(0.0, now - first[0][1]) if first else 0.0)
+    return iter((waiting, oldest, taken, longest))
+
+
+def time_of_sending(message: str) -> float | None:
+    """Seconds since 1970 from a message's header; None of those that beat has sent."""
+    try:
+        return float(json.loads(message)["headers"][SENT_AT])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def worker_figures(client: "redis.Redis") -> Iterator[Metric]:
+    """How many workers and children give signs of life; raises `redis.RedisError`."""
+    present = present_workers(client).values()
+    workers = gauge("batchsight_workers", "Prediction workers that give signs of life.")
+    workers.add_metric([], len(present))
+    children = gauge("batchsight_worker_children", "Batches that they can run at once.")
+    children.add_metric([], sum(presence.children for presence in present))
+    return iter((workers, children))
+
+
+class Work:
+    """Counts what the bells tell: batches, images and seconds, by model version."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.registry = CollectorRegistry()
+        self._bells = AllBells(client)
+        self._batches = CounterMetric(
+            "batchsight_batches", "Batches done.", ["model"], registry=self.registry
+        )
+        self._images = CounterMetric(
+            "batchsight_images", "Images classified, or failed.", ["model"], registry=self.registry
+        )
+        self._failed = CounterMetric(
+            "batchsight_failed_images",
+            "Images with an error record.",
+            ["model"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "batchsight_batch_seconds",
+            "Time a worker spends on a batch.",
+            buckets=SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+
+    def hear(self) -> None:
+        """Count what has been rung since the last time; raises `redis.RedisError`."""
+        for ring in self._bells.heard():
+            if ring.get("event") == "batch" and "images" in ring:
+                model = ring["model"]
+                self._batches.labels(model).inc()
+                self._images.labels(model).inc(int(ring["images"]))
+                self._failed.labels(model).inc(int(ring.get("failed", 0)))
+                self._seconds.observe(float(ring["ms"]) / 1000)
+
+
+class OpenJobs:
+    """How many jobs there are of each status. An ended one is not read again until it changes."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self._ended: dict[str, tuple[tuple[float, float], Status]] = {}
+
+    def figures(self) -> Metric:
+        """Count them."""
+        counts: Counter[Status] = Counter()
+        for job_id in self._jobs.ids():
+            try:
+                counts[self._status(job_id)] += 1
+            except (StorageError, FileNotFoundError):
+                continue  # damaged, or removed meanwhile
+        family = gauge("batchsight_jobs", "Jobs on shared storage.", "status")
+        for status in Status:
+            family.add_metric([status], counts[status])
+        return family
+
+    def _status(self, job_id: str) -> Status:
+        changed = self._jobs.changed(job_id)
+        known = self._ended.get(job_id)
+        if known and known[0] == changed:
+            return known[1]
+        job = self._jobs.get(job_id)
+        status = self._jobs.status(job, len(self._jobs.done(job)))
+        if status.ended:
+            self._ended[job_id] = (changed, status)
+        return status
+
+
+def model_figures(models: ModelStore, now: float) -> Iterator[Metric]:
+    """Which version of each model is champion, how good it is and how old the newest one is."""
+    number = gauge("batchsight_champion_version", "Version that the next job gets.", "model")
+    accuracy = gauge("batchsight_champion_accuracy", "Its accuracy, 0 to 1.", "model")
+    age = gauge("batchsight_training_age_seconds", "Since the newest version was trained.", "model")
+    for name in models.names():
+        try:
+            newest = models.version(name, models.numbers(name)[-1])
+            age.add_metric([name], max(0.0, now - newest.manifest.created_at.timestamp()))
+            if champion := models.champion(name):
+                number.add_metric([name], champion.number)
+                manifest = models.version(name, champion.number).manifest
+                accuracy.add_metric([name], manifest.accuracy)
+        except StorageError:
+            continue  # damaged; `trainer models` tells
+    return iter((number, accuracy, age))

@@ -1,0 +1,132 @@
+"""Figures for Prometheus, from storage and a Redis played by a dictionary or a real one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from messaging.app import make_app
+from messaging.doorbell import Doorbell
+from messaging.messages import PredictBatch
+from messaging.settings import BrokerSettings
+from monitor.metrics import System, time_of_sending
+from storage.jobs import JobStore, Status
+from storage.models import ModelStore
+from tests.builders import array_job, as_any, images_of, publish, result_of
+from tests.processes import RedisServer
+
+Figures = dict[tuple[str, ...], float]
+
+
+def figures(system: System) -> Figures:
+    """All samples as Prometheus reads them, by name and label values."""
+    registry = CollectorRegistry()
+    registry.register(system)
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def redis_here(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis")
+    yield server
+    server.kill()
+
+
+def test_a_redis_that_is_away_leaves_what_storage_knows(
+    tmp_path: Path, redis_here: RedisServer
+) -> None:
+    store = ModelStore(tmp_path)
+    store.promote(publish(store, "digits"))
+    publish(store, "digits")
+    redis_here.kill()
+    system = System(redis_here.client(), JobStore(tmp_path), store)
+    seen = figures(system)
+    assert seen[("batchsight_redis_up",)] == 0
+    assert seen[("batchsight_champion_version", "digits")] == 1
+    assert seen[("batchsight_champion_accuracy", "digits")] == pytest.approx(14 / 15)
+    assert 0 <= seen[("batchsight_training_age_seconds", "digits")] < 60
+    assert not any(name[0].startswith("batchsight_queue") for name in seen)
+
+
+def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, redis_here: RedisServer) -> None:
+    jobs = JobStore(tmp_path)
+    job = array_job(jobs, images_of(range(10)))
+    array_job(jobs, images_of(range(3)), id="other")
+    (jobs.path("damaged")).mkdir()
+    system = System(redis_here.client(), jobs, ModelStore(tmp_path))
+
+    def count(status: Status) -> float:
+        return figures(system)[("batchsight_jobs", status)]
+
+    assert count(Status.QUEUED) == 2
+    jobs.write_result(job, 0, result_of([0, 1, 2, 0]))
+    assert count(Status.RUNNING) == 1
+    jobs.stop(job, Status.CANCELLED, "enough")
+    assert (count(Status.RUNNING), count(Status.CANCELLED)) == (0, 1)
+    assert count(Status.CANCELLED) == 1  # from memory
+    jobs.unstop(job)
+    assert (count(Status.RUNNING), count(Status.CANCELLED)) == (1, 0)
+
+
+def test_batches_are_counted_once_from_what_the_bells_tell(
+    tmp_path: Path, redis_here: RedisServer
+) -> None:
+    client = redis_here.client()
+
+    def ring(job: str, **fields: str | float) -> None:
+        Doorbell(client, job).ring(event="batch", number=0, model="digits@1", **fields)
+
+    ring("old", images=1000, ms=20.0)
+    system = System(client, JobStore(tmp_path), ModelStore(tmp_path))
+    first = figures(system)
+    assert ("batchsight_images_total", "digits@1") not in first  # rung before its time
+    ring("old", images=100, ms=20.0)
+    ring("new", images=7, failed=2, ms=400.0)
+    Doorbell(client, "new").ring(event="batch", number=1, skipped="done before")
+    Doorbell(client, "train-1").ring(event="epoch", epoch=1)
+    for _ in range(2):
+        seen = figures(system)
+        assert seen[("batchsight_images_total", "digits@1")] == 107
+        assert seen[("batchsight_failed_images_total", "digits@1")] == 2
+        assert seen[("batchsight_batches_total", "digits@1")] == 2
+        assert seen[("batchsight_batch_seconds_count",)] == 2
+        assert seen[("batchsight_batch_seconds_bucket", "0.025")] == 1
+    client.flushall()
+    ring("newest", images=1, ms=1.0)
+    assert figures(system)[("batchsight_images_total", "digits@1")] == 108
+
+
+def test_the_queue_is_told_with_the_age_of_its_oldest_message(
+    tmp_path: Path, redis_here: RedisServer
+) -> None:
+    client = redis_here.client()
+    now = [0.0]
+    system = System(client, JobStore(tmp_path), ModelStore(tmp_path), now=lambda: now[0])
+    assert figures(system)[("batchsight_queue_oldest_seconds", "predict")] == 0
+    app = make_app("test", settings=BrokerSettings(redis_url=redis_here.url))
+    for batch in range(3):
+        PredictBatch(job="a", batch=batch).send(app)
+    message: str = as_any(client.lindex("predict", -1))
+    sent_at = time_of_sending(message)
+    assert sent_at
+    assert '"a.0.' in message
+    now[0] = sent_at + 90
+    client.hset("unacked", "tag", "[]")
+    client.zadd("unacked_index", {"tag": now[0] - 40})
+    seen = figures(system)
+    assert seen[("batchsight_queue_messages", "predict")] == 3
+    assert seen[("batchsight_queue_oldest_seconds", "predict")] == pytest.approx(90)
+    assert seen[("batchsight_unacknowledged_messages",)] == 1
+    assert seen[("batchsight_unacknowledged_oldest_seconds",)] == pytest.approx(40)
+
+
+@pytest.mark.parametrize("message", ["", "[]", "{}", '{"headers": {}}', '{"headers": 3}'])
+def test_the_age_of_a_strange_message_is_unknown(message: str) -> None:
+    assert time_of_sending(message) is None
