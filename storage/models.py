@@ -6,6 +6,7 @@ models/<name>/champion.json             the version that `name` resolves to, and
 
 import fcntl
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from storage.files import (
 from storage.images import Shape
 
 MODEL_FILE = "model.keras"
+MODEL_MEMBERS = r"metadata\.json|config\.json|model\.weights\.(h5|npz)|assets/.*"
+MODEL_BYTES_LIMIT = 4_000_000_000
 
 
 class ModelPin(BaseModel, frozen=True, extra="forbid"):
@@ -110,6 +113,29 @@ class ModelVersion:
                 f"Model {self} is damaged: {MODEL_FILE} does not match its digest. "
                 f"Train again, or return to an earlier one with `trainer promote {self.name}@N`."
             )
+
+
+def check_archive(path: Path, name: str) -> None:
+    """Raise `Corrupt` unless a `.keras` file holds what Keras writes, and not too much of it.
+
+    Looks at the archive's directory only: nothing is unpacked.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise Corrupt(
+            f"Model {name} is refused: {MODEL_FILE} is no Keras archive ({error})."
+        ) from None
+    strange = [m.filename for m in members if not re.fullmatch(MODEL_MEMBERS, m.filename)]
+    if strange:
+        raise Corrupt(f"Model {name} is refused: {MODEL_FILE} holds {strange[0][:80]!r}.")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > MODEL_BYTES_LIMIT:
+        raise Corrupt(
+            f"Model {name} is refused: {MODEL_FILE} would unpack to {unpacked / 1e9:.1f} GB, "
+            f"the limit is {MODEL_BYTES_LIMIT / 1e9:.0f} GB."
+        )
 
 
 class ModelStore:

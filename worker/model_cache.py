@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
-from storage.models import ModelPin, ModelStore, ModelVersion
+from storage.models import ModelPin, ModelStore, ModelVersion, check_archive
 from worker.errors import ModelRefused
 
 if TYPE_CHECKING:
@@ -66,5 +66,6 @@ def load_predictor(version: ModelVersion) -> "Predictor":
     """Load a verified version from storage. TensorFlow is imported here, in the pool's child."""
     from worker.predictor import Predictor
 
+    check_archive(version.model_path, str(version))
     manifest = version.manifest
     return Predictor(version.model_path, manifest.input_shape, len(manifest.labels))

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from storage.errors import StorageError
@@ -137,3 +138,14 @@ def test_verify_names_every_damage(house: House, undisturbed: bytes) -> None:
     assert "9" in report
     with pytest.raises(StorageError):
         house.jobs.read_result(job, 5)
+
+
+def test_a_million_images_in_ten_thousand_batches_keep_redis_under_10_mb(house: House) -> None:
+    path = house.storage / "arrays" / "million.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (1_000_000, 8, 8)).flush()
+    client = house.redis.client()
+    before = client.info("memory")["used_memory"]
+    job = house.submit("--batch-size", "100", source=str(path))
+    assert job.batches == 10_000
+    assert client.llen("predict") == job.window
+    assert client.info("memory")["used_memory"] - before < 10_000_000

@@ -1,0 +1,46 @@
+"""A new champion serves the next job, a hundred times, and the worker does not grow."""
+
+import shutil
+
+import psutil
+
+from messaging.settings import BrokerSettings
+from producer.client import PredictionClient
+from producer.settings import ProducerSettings
+from storage.models import ModelStore
+from storage.settings import StorageSettings
+from tests.faults.conftest import House
+
+SWAPS = 100
+SETTLED = 40
+"""After so many swaps the allocator has the memory that it goes on with."""
+
+
+def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(house: House) -> None:
+    worker = house.worker(concurrency=1)
+    (child,) = worker.children()
+    store = ModelStore(house.storage)
+    first = store.resolve("digits")
+    client = PredictionClient(
+        storage=StorageSettings(storage=house.storage),
+        broker=BrokerSettings(redis_url=house.redis.url),
+        settings=ProducerSettings(),
+    )
+    running = client.submit("digits:test", batch_size=20)
+    sizes = []
+    for _ in range(SWAPS):
+        with store.draft("digits") as draft:
+            shutil.copy(first.model_path, draft / "model.keras")
+            version = store.publish("digits", draft, first.manifest)
+        store.promote(version)
+        following = client.submit("digits:test", batch_size=20)  # while the last job still runs
+        assert following.job.model == version.pin
+        summary = running.wait()
+        assert summary.images.predicted == 360
+        results = (house.jobs.read_result(running.job, batch) for batch in range(18))
+        assert {result.model for result in results} == {running.job.model}
+        running = following
+        sizes.append(psutil.Process(child).memory_info().rss)
+    assert running.wait().status == "completed"
+    assert worker.children() == [child]
+    assert max(sizes[SETTLED:]) < 1.05 * sizes[SETTLED], [size // 2**20 for size in sizes]
