@@ -47,17 +47,8 @@ def beat_program() -> Program:
 
 def flower_program(port: int) -> Program:
     """The web page of workers and tasks, on loopback only."""
-    columns = "name,state,kwargs,result,runtime,started,worker"
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "flower",
-        "--address=127.0.0.1",
-        f"--port={port}",
-        f"--tasks_columns={columns}",
-    ]
-    return Program(name="flower", command=command)
+    options = ("--address=127.0.0.1", f"--port={port}")
+    return Program(name="flower", command=celery_command("monitor.flower", "flower", *options))
 
 
 class Programs:
