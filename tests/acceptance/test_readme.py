@@ -1,0 +1,146 @@
+"""The README: its commands are run in order, and what it claims is compared with what is there."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from producer.cli import EXIT_CODES
+from storage.jobs import JobStore
+from storage.models import ModelStore
+from tests.acceptance.conftest import Home, Printed
+from tests.acceptance.readme import README, Step, agrees, blocks, steps, table
+from tests.processes import REPOSITORY
+
+
+@pytest.mark.parametrize("step", steps(), ids=lambda step: f"{step.line}: {step.command}")
+def test_the_readme_command_prints_what_the_readme_says(step: Step, printed: Printed) -> None:
+    code, output = printed[step.line]
+    assert code == step.exit_code, f"{step}\n{output}"
+    said = "\n".join(step.prints)
+    assert agrees(said, output), f"{step}\n--- README says\n{said}\n--- it prints\n{output}"
+
+
+@pytest.mark.usefixtures("printed")
+def test_the_python_example_of_the_readme_works(home: Home) -> None:
+    ((_, lines),) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=home.folder,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "mnist@1 1000"
+    assert re.fullmatch(r"7 0\.\d+", second)
+
+
+@pytest.mark.usefixtures("printed")
+def test_the_accuracy_over_the_mnist_test_images_is_that_of_the_manifest(home: Home) -> None:
+    version = ModelStore(home.storage).resolve("mnist@1")
+    assert version.manifest.accuracy >= 0.97
+    done = home.shell("producer submit mnist:test --model mnist@1 --json 2>/dev/null")
+    summary = json.loads(done.stdout)
+    assert summary["images"] == {"total": 10_000, "predicted": 10_000, "failed": 0}
+    assert summary["accuracy"] == pytest.approx(version.manifest.accuracy)
+
+
+@pytest.mark.usefixtures("printed")
+def test_a_job_of_the_readme_lies_on_storage_as_the_readme_says(home: Home) -> None:
+    folder = JobStore(home.storage).path("first")
+    there = {path.name for path in folder.iterdir()}
+    assert there >= {"job.json", "inputs", "attempts", "results", "predictions.parquet"}
+    assert there >= {"errors.jsonl", "confusion.png", "mistakes.png"}
+
+
+def test_a_different_output_would_be_noticed() -> None:
+    said = "Job a: 10 images.\n...\n  accuracy  0.97 over all images"
+    assert agrees(said, "Job a: 10 images.\nx\ny\n  accuracy    0.9801 over all images\n")
+    assert not agrees(said, "Job a: 11 images.\n  accuracy    0.9801 over all images\n")
+    assert not agrees(said, "Job a: 10 images.\n  accuracy    0.9801 over all images\nmore\n")
+    assert not agrees(said, "before\nJob a: 10 images.\n  accuracy    0.9801 over all images\n")
+
+
+def settings_classes() -> list[type[BaseSettings]]:
+    """All classes that read BATCHSIGHT_* from the environment."""
+    found = []
+    for path in sorted(REPOSITORY.glob("*/*.py")):
+        if path.parent.name != "tests" and "(BaseSettings)" in path.read_text("utf-8"):
+            module = importlib.import_module(f"{path.parent.name}.{path.stem}")
+            found += [
+                thing
+                for thing in vars(module).values()
+                if isinstance(thing, type)
+                and issubclass(thing, BaseSettings)
+                and thing.__module__ == module.__name__
+            ]
+    return found
+
+
+def configuration_rows() -> list[tuple[str, ...]]:
+    """Variable, default and meaning of all settings."""
+    rows = []
+    for settings in settings_classes():
+        for name, field in settings.model_fields.items():
+            default = "" if field.default in (None, "") else f"`{field.default}`"
+            rows.append((f"`BATCHSIGHT_{name.upper()}`", default, field.description or ""))
+    return sorted(rows)
+
+
+def test_the_configuration_table_names_exactly_the_variables_that_exist() -> None:
+    wanted = configuration_rows()
+    assert len(wanted) > 15
+    as_markdown = "\n".join(f"| {' | '.join(row)} |" for row in wanted).replace("|  |", "| |")
+    rows = [tuple(cell for cell in row) for row in table("variable")]
+    assert [row[0] for row in rows] == [row[0] for row in wanted], f"It should be\n{as_markdown}"
+    for row, (name, default, meaning) in zip(rows, wanted, strict=True):
+        assert row == (name, default, meaning), f"It should be\n{as_markdown}"
+
+
+def test_the_readme_lists_the_exit_codes_that_the_help_lists() -> None:
+    documented = {row[0] for row in table("exit code")}
+    assert documented == set(re.findall(r"^  (\d+) ", EXIT_CODES, re.MULTILINE))
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    for document in (README, *REPOSITORY.glob("docs/*.md"), REPOSITORY / "CHANGELOG.md"):
+        text = document.read_text("utf-8")
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE))
+        assert named <= targets, f"{document.name}: {named - targets}"
+    assert {"demo", "test"} <= targets
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in (README, *REPOSITORY.glob("docs/*.md"), REPOSITORY / "CHANGELOG.md"):
+        for link in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+            if link.startswith("http"):
+                continue
+            name, _, anchor = link.partition("#")
+            target = document.parent / name if name else document
+            assert target.is_file(), f"{document.name} links to {link}"
+            if anchor:
+                assert anchor in anchors(target), f"{document.name} links to {link}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What the headings of a document can be reached by."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_tree_of_the_readme_names_the_folders_that_are_there() -> None:
+    tree = next(lines for _, lines in blocks("text") if lines[0].startswith("messaging/"))
+    named = {line.partition("/")[0] for line in tree}
+    packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
+    assert packages <= named
+    assert all((REPOSITORY / name).is_dir() for name in named)
