@@ -45,7 +45,8 @@ def test_redis_at_its_memory_limit_makes_everyone_wait(house: House, undisturbed
     client.config_set("maxmemory", "100mb")
     if not worker.running:
         worker.start()  # as the restart policy of a container does
-    assert waiting.wait(120) == 0
+    waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
     assert_exact(house, undisturbed)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +83,11 @@ def test_a_full_disk_stops_nothing_for_good(
 ) -> None:
     house.submit()
     ballast = small_disk / "ballast"
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
-            pass
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    with suppress(OSError):
+        while True:
+            os.write(descriptor, bytes(4096))
+    os.close(descriptor)
     worker = house.worker()
     wait_for(lambda: "No space left" in worker.log, "the worker meets the full disk")
     assert house.done() < 3000 // BATCH_SIZE
