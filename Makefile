@@ -21,7 +21,7 @@ demo: $(READY) ## Train, predict and report on this machine, no Docker (NETWORK=
 
 test: format lint types imports ## Everything CI checks: format, lint, types, imports, tests
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --ignore=tests/compose --cov
+	@$(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist worksteal --cov
 
 format: $(READY) ## Check formatting (make fix repairs it)
 	@$(BIN)/ruff format --check . || { echo "Run 'make fix' to format these files."; exit 1; }

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.storm import rage
 
 
+@pytest.mark.timeout(900)
 def test_twenty_random_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     verdict = rage(tmp_path, seed=20, faults=20, images=30_000, say=lines.append)
