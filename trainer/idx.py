@@ -19,6 +19,8 @@ from trainer.errors import SourceError
 Bytes = NDArray[np.uint8]
 
 UNSIGNED_BYTES = 0x08
+MOST_GZIP_SAVES = 1100
+"""No gzip file grows by more than this factor: what announces more is not read at all."""
 PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -55,22 +57,22 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return _read(
-                cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file, dimensions
-            )
+            most = path.stat().st_size * (MOST_GZIP_SAVES if zipped else 1)
+            content = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
+            return _read(content, dimensions, most)
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise SourceError(
             f"{path} is no whole IDX file of {dimensions} dimensions ({error}): get it again."
         ) from None
 
 
-def _read(file: IO[bytes], dimensions: int) -> Bytes:
+def _read(file: IO[bytes], dimensions: int, most_bytes: int) -> Bytes:
     zeros, kind, count = struct.unpack(">HBB", file.read(4))
     if (zeros, kind, count) != (0, UNSIGNED_BYTES, dimensions):
         raise ValueError("another magic number")
     shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
     size = int(np.prod(shape, dtype=object))
-    content = file.read(size + 1)
+    content = file.read(size + 1) if size <= most_bytes else b""
     if len(content) != size:
         raise ValueError(f"{size:,} bytes were announced")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -82,23 +82,6 @@ class KnownDataset:
         raise DownloadFailed(f"{self.title} cannot be fetched from anywhere: {self.way_out}.")
 
 
-def ensure_dataset(store: DatasetStore, downloads: Downloads, name: str) -> DataSet:
-    """Open a data set and check its digests; a known one is fetched when missing or damaged."""
-    try:
-        dataset = store.get(name)
-        dataset.verify()
-    except NotFound:
-        if name not in KNOWN:
-            raise
-        return KNOWN[name].fetch(downloads).save(store, name)
-    except Corrupt as error:
-        if name not in KNOWN:
-            raise
-        log.warning("%s It is fetched again.", str(error).partition(" Add it again")[0])
-        return KNOWN[name].fetch(downloads).save(store, name, replace=True)
-    return dataset
-
-
 def read_mnist_npz(path: Path, *, origin: str) -> LabelledArrays:
     """The archive that Keras uses: x_train, y_train, x_test, y_test."""
     with np.load(path, allow_pickle=False) as arrays:
@@ -240,3 +223,25 @@ KNOWN: Mapping[str, KnownDataset] = {
         "`trainer data add cifar-10 cifar:cifar-10-python.tar.gz`",
     ),
 }
+
+
+def ensure_dataset(
+    store: DatasetStore,
+    downloads: Downloads,
+    name: str,
+    known: Mapping[str, KnownDataset] = KNOWN,
+) -> DataSet:
+    """Open a data set and check its digests; a known one is fetched when missing or damaged."""
+    try:
+        dataset = store.get(name)
+        dataset.verify()
+    except NotFound:
+        if name not in known:
+            raise
+        return known[name].fetch(downloads).save(store, name)
+    except Corrupt as error:
+        if name not in known:
+            raise
+        log.warning("%s It is fetched again.", str(error).partition(" Add it again")[0])
+        return known[name].fetch(downloads).save(store, name, replace=True)
+    return dataset

@@ -80,9 +80,9 @@ def build_cnn(input_shape: Shape, classes: int) -> "keras.Model":
     model.add(layers.Rescaling(1 / 255))
     for filters in block_filters(input_shape):
         model.add(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+        model.add(layers.MaxPooling2D(2, padding="same"))  # first, so that the rest has less to do
         model.add(layers.BatchNormalization(momentum=0.9))
         model.add(layers.Activation("relu"))
-        model.add(layers.MaxPooling2D(2, padding="same"))
     model.add(layers.Flatten())
     model.add(layers.Dropout(0.4))
     model.add(layers.Dense(128, activation="relu"))

@@ -8,7 +8,16 @@ import numpy as np
 
 from trainer.errors import SourceError
 
+
+def encode_latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into pickles for Python 2."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes encoded as {encoding}")
+    return text.encode("latin1")
+
+
 ADMITTED = {
+    ("_codecs", "encode"): encode_latin1,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     # Where it lay before NumPy 2, and lies now.

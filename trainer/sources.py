@@ -2,8 +2,10 @@
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from storage.datasets import DataSet, DatasetStore
 from storage.errors import Corrupt, NotFound
@@ -61,7 +63,7 @@ def add_dataset(
 def read_npz(path: Path, origin: str) -> LabelledArrays:
     """Read x_train, y_train, x_test and y_test, and the class names from `classes` if there."""
     try:
-        with np.load(path, allow_pickle=False) as members:
+        with path.open("rb") as file, _open_npz(file) as members:
             arrays = {key: members[key] for key in members.files}
         train, test = (
             LabelledImages(
@@ -74,11 +76,18 @@ def read_npz(path: Path, origin: str) -> LabelledArrays:
         raise SourceError(
             f"{path} has no array {error}: x_train, y_train, x_test and y_test are needed."
         ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path} cannot be read as an .npz file of arrays ({error}).") from None
     names = tuple(str(name) for name in arrays.get("classes", ()))
     classes = names or numbered_classes(train.labels, test.labels)
     return LabelledArrays(train=train, test=test, classes=classes, origin=origin)
+
+
+def _open_npz(file: IO[bytes]) -> NpzFile:
+    members = np.load(file, allow_pickle=False)
+    if not isinstance(members, NpzFile):
+        raise ValueError("it is a single array")
+    return members
 
 
 def _add_known(store: DatasetStore, downloads: Downloads, name: str, *, replace: bool) -> DataSet:
