@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
 from storage.errors import Corrupt, NotFound, StalePublication
-from storage.evaluation import Evaluation
+from storage.evaluation import ClassScore, Evaluation
 from storage.files import (
     check_name,
     draft_folder,
@@ -67,6 +67,12 @@ class Manifest(BaseModel, frozen=True):
     created_at: AwareDatetime
     fence: int = 0
     """Order of scheduled trainings: a lower fence never replaces a higher one as champion."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def per_class(self) -> list[ClassScore]:
+        """Precision, recall and F1 of each class on the test split, for whoever reads the file."""
+        return self.evaluation.per_class()
 
     @property
     def accuracy(self) -> float:
