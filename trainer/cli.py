@@ -5,6 +5,7 @@ Imports are inside the commands: `trainer --help` must not wait for NumPy, Celer
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from storage.models import ModelVersion
     from trainer.pipeline import Pipeline
     from trainer.progress import TrainingSummary
+    from trainer.train_queue import TrainQueue
     from trainer.training import TrainingRequest
 
 FAILED, INTERRUPTED = 1, 130
@@ -30,6 +32,14 @@ Exit codes:
   2    wrong usage
   130  interrupted; a queued training goes on
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What commands work with when their caller brings it: Click's `obj`."""
+
+    pipeline: "Pipeline"
+    queue: "TrainQueue"
 
 
 class OneSentence(click.Group):
@@ -180,11 +190,8 @@ def train_queued(request: "TrainingRequest") -> "TrainingSummary":
     from uuid import uuid4
 
     from trainer.following import follow
-    from trainer.settings import read_settings
-    from trainer.train_queue import RedisTrainQueue
 
-    _, broker, _ = read_settings()
-    queue = RedisTrainQueue(broker)
+    queue = open_queue()
     message = request.to_message(run=f"train-{uuid4().hex[:12]}")
     queue.send(message)
     say(f"Training {message.run}: {request.network} on {request.dataset}, queued.")
@@ -334,13 +341,28 @@ def parse_size(size: str | None) -> tuple[int, int] | None:
 
 
 def open_pipeline() -> "Pipeline":
-    """The pipeline as the environment configures it; what it logs is shown."""
+    """The pipeline as the environment configures it, or a caller's; what it logs is shown."""
     from trainer.pipeline import Pipeline
     from trainer.settings import read_settings
 
     say_logs()
+    given = click.get_current_context().find_object(Given)
+    if given:
+        return given.pipeline
     storage, _, settings = read_settings()
     return Pipeline.of(storage, settings)
+
+
+def open_queue() -> "TrainQueue":
+    """The queue as the environment configures it, or a caller's."""
+    from trainer.settings import read_settings
+    from trainer.train_queue import RedisTrainQueue
+
+    given = click.get_current_context().find_object(Given)
+    if given:
+        return given.queue
+    _, broker, _ = read_settings()
+    return RedisTrainQueue(broker)
 
 
 def print_json(content: object) -> None:

@@ -1,0 +1,485 @@
+"""The `trainer` command on a small storage, without TensorFlow and Redis."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from messaging.errors import BrokerUnavailable
+from messaging.messages import TrainModel
+from storage.datasets import DatasetStore
+from storage.models import ModelStore, ModelVersion
+from tests.builders import encode, publish
+from tests.processes import REPOSITORY
+from trainer import cli
+from trainer.downloads import Downloads
+from trainer.gate import Verdict
+from trainer.pipeline import Outcome, Pipeline
+from trainer.progress import EpochReport
+from trainer.training import OnEpoch, TrainingRequest
+
+REPORT = EpochReport(
+    epoch=1, epochs=2, accuracy=0.5, val_accuracy=0.6, loss=1.5, val_loss=1.25, seconds=3.0
+)
+SUMMARY: dict[str, Any] = {
+    "model": "digits@4",
+    "dataset": "digits",
+    "network": "mlp",
+    "accuracy": 0.975,
+    "promoted": True,
+    "reason": "the first champion",
+    "seconds": 12.0,
+}
+
+
+class FakePipeline(Pipeline):
+    """Publishes without training; remembers what was asked for."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(DatasetStore(root), ModelStore(root), Downloads(root / "d", 0.1))
+        self.requests: list[TrainingRequest] = []
+        self.error: BaseException | None = None
+
+    def run(
+        self,
+        request: TrainingRequest,
+        on_epoch: OnEpoch = lambda report: None,
+        *,
+        fence: int | None = None,
+    ) -> Outcome:
+        self.requests.append(request)
+        on_epoch(REPORT)
+        if self.error:
+            raise self.error
+        version = publish(
+            self.models, request.name, metrics={"accuracy": 0.9, "seconds": 3.0, "loss": 0.1}
+        )
+        self.models.promote(version, fence=fence)
+        return Outcome(version=version, verdict=Verdict(promoted=True, reason="it is new"))
+
+
+@dataclass
+class FakeTrainQueue:
+    """Gives the rings it was made with to whoever listens."""
+
+    rings: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[TrainModel] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def send(self, message: TrainModel) -> None:
+        if isinstance(self.error, BrokerUnavailable):
+            raise self.error
+        self.sent.append(message)
+
+    def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
+        if self.error:
+            raise self.error
+        yield self.rings
+
+    def is_waiting(self, run: str) -> bool:
+        return True
+
+    def is_running(self, run: str) -> bool:
+        return True
+
+    def has_trainer(self) -> bool:
+        return True
+
+
+class House:
+    """A storage root and the fakes."""
+
+    def __init__(self, root: Path) -> None:
+        self.pipeline = FakePipeline(root)
+        self.models = self.pipeline.models
+        self.queue = FakeTrainQueue()
+
+    def run(self, *arguments: str) -> Result:
+        given = cli.Given(pipeline=self.pipeline, queue=self.queue)
+        return CliRunner().invoke(cli.main, arguments, obj=given)
+
+    def publish(self, **metrics: float) -> ModelVersion:
+        return publish(self.models, metrics={"accuracy": 0.9, "loss": 0.1, **metrics})
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "storage")
+
+
+def assert_sentence(result: Result, sentence: str, code: int = 1) -> None:
+    """The command failed with one sentence on stderr, and nothing else."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    assert sentence in lines[0]
+
+
+def program(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The real command in a fresh process."""
+    return subprocess.run(
+        [sys.executable, "-m", "trainer.cli", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Training here
+
+
+def test_training_prints_a_line_per_epoch_and_the_verdict(house: House) -> None:
+    done = house.run("train", "--dataset", "digits", "--network", "mlp")
+    assert done.exit_code == 0
+    assert done.stderr.startswith("epoch 1/2   accuracy 0.5000, validation 0.6000")
+    assert done.stdout == (
+        "digits@1: mlp on digits, test accuracy 0.9000, trained in 3 s. Champion: it is new.\n"
+    )
+
+
+def test_json_is_one_object_and_progress_goes_elsewhere(house: House) -> None:
+    done = house.run("train", "--dataset", "digits", "--json")
+    assert json.loads(done.stdout) == {
+        "model": "digits@1",
+        "dataset": "digits",
+        "network": "mlp",
+        "accuracy": 0.9,
+        "promoted": True,
+        "reason": "it is new",
+        "seconds": 3.0,
+    }
+    assert "epoch 1/2" in done.stderr
+
+
+def test_every_network_brings_its_own_epochs_and_batch_size(house: House) -> None:
+    house.run("train", "--dataset", "mnist")
+    house.run("train", "--dataset", "mnist", "--network", "cnn")
+    house.run(
+        *("train", "--dataset", "mnist", "--epochs", "2", "--batch-size", "7", "--seed", "9"),
+        *("--name", "other"),
+    )
+    assert [
+        (r.network, r.epochs, r.batch_size, r.seed, r.name) for r in house.pipeline.requests
+    ] == [
+        ("mlp", 5, 32, 1, "mnist"),
+        ("cnn", 8, 128, 1, "mnist"),
+        ("mlp", 2, 7, 9, "other"),
+    ]
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones(house: House) -> None:
+    assert_sentence(
+        house.run("train", "--dataset", "digits", "--network", "resnet"),
+        "There is no network 'resnet': choose one of mlp, cnn.",
+    )
+
+
+@pytest.mark.parametrize("option", ["--dataset=../x", "--name=a/b"])
+def test_names_that_leave_the_storage_are_refused(house: House, option: str) -> None:
+    assert_sentence(house.run("train", "--dataset", "digits", option), "is no valid")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied", "/storage"), "Permission denied: /storage."),
+        (OSError(28, "No space left on device"), "No space left on device."),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    house: House, error: OSError, sentence: str
+) -> None:
+    house.pipeline.error = error
+    done = house.run("train", "--dataset", "digits")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == f"error: {sentence}"
+
+
+def test_ctrl_c_ends_with_130_and_a_word(house: House) -> None:
+    house.pipeline.error = KeyboardInterrupt()
+    done = house.run("train", "--dataset", "digits")
+    assert done.exit_code == 130
+    assert done.stderr.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in done.stderr
+
+
+# Training there
+
+
+def test_a_queued_training_is_followed_to_its_verdict(house: House) -> None:
+    house.queue.rings = [
+        {"event": "started", "host": "there"},
+        {"event": "epoch", **{name: str(value) for name, value in REPORT}},
+        {"event": "done", **{k: str(v) for k, v in SUMMARY.items()}, "promoted": "1"},
+    ]
+    done = house.run("train", "--dataset", "digits", "--queue", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == SUMMARY
+    assert "there trains it." in done.stderr
+    assert "epoch 1/2   accuracy 0.5000" in done.stderr
+    (message,) = house.queue.sent
+    assert (message.dataset, message.network, message.epochs) == ("digits", "mlp", 5)
+    assert house.pipeline.requests == []
+
+
+def test_the_reason_of_a_failed_queued_training_is_passed_on(house: House) -> None:
+    house.queue.rings = [{"event": "failed", "reason": "There is no data set 'digits'."}]
+    done = house.run("train", "--dataset", "digits", "--queue")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "error: There is no data set 'digits'."
+
+
+def test_without_redis_a_queued_training_is_refused(house: House) -> None:
+    house.queue.error = BrokerUnavailable("No Redis answers at redis://nowhere.")
+    assert_sentence(
+        house.run("train", "--dataset", "digits", "--queue"), "No Redis answers at redis://nowhere."
+    )
+
+
+def test_ctrl_c_leaves_a_queued_training_running(house: House) -> None:
+    house.queue.error = KeyboardInterrupt()
+    done = house.run("train", "--dataset", "digits", "--queue")
+    assert done.exit_code == 130
+    assert "goes on: `trainer models` lists it" in done.stderr
+
+
+# Models
+
+
+def test_models_are_listed_as_json(house: House) -> None:
+    house.models.promote(house.publish())
+    second = house.publish(accuracy=0.95)
+    publish(house.models, "other")
+    listed = json.loads(house.run("models", "--json").stdout)
+    assert [(line["name"], line["version"], line["champion"]) for line in listed] == [
+        ("digits", 1, True),
+        ("digits", 2, False),
+        ("other", 1, False),
+    ]
+    assert listed[1] == {
+        "name": "digits",
+        "version": 2,
+        "champion": False,
+        "accuracy": 0.95,
+        "network": "mlp",
+        "dataset": "digits",
+        "bytes": len(b"a model"),
+        "created_at": second.manifest.created_at.isoformat().replace("+00:00", "Z"),
+    }
+    assert len(json.loads(house.run("models", "other", "--json").stdout)) == 1
+
+
+def test_models_are_listed_for_people(house: House) -> None:
+    house.models.promote(house.publish())
+    rows = [line.split() for line in house.run("models").stdout.splitlines() if "@" in line]
+    assert rows[0][:6] == ["digits@1", "★", "mlp", "digits", "0.9000", "7"]
+
+
+def test_no_models_are_an_empty_list_and_a_hint(house: House) -> None:
+    assert json.loads(house.run("models", "--json").stdout) == []
+    assert "There are no models yet: `trainer train" in house.run("models").stderr
+
+
+def test_a_model_that_is_not_there_is_an_error(house: House) -> None:
+    house.publish()
+    assert_sentence(house.run("models", "nothing"), "There is no model 'nothing' (digits)")
+
+
+def test_one_damaged_version_does_not_hide_the_others(house: House) -> None:
+    damaged = house.publish()
+    house.publish()
+    (damaged.folder / "manifest.json").write_text("{")
+    done = house.run("models", "--json")
+    assert [line["version"] for line in json.loads(done.stdout)] == [2]
+    assert "digits@1 is damaged" in done.stderr
+
+
+def test_show_tells_the_figures_of_every_class(house: House) -> None:
+    house.models.promote(house.publish(seconds=12.5, parameters=101_770))
+    shown = house.run("show", "digits").stdout
+    assert shown.startswith("digits@1, champion\n")
+    for fact in ("0.9000 on 15 test images", "101,770 parameters", "keras 3", "seed 1"):
+        assert fact in shown
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
+    assert rows["one"] == ["1.0000", "0.8000", "0.8889", "5"]
+
+
+def test_show_gives_the_manifest_as_json(house: House) -> None:
+    version = house.publish()
+    shown = json.loads(house.run("show", "digits@1", "--json").stdout)
+    assert shown["version"] == 1
+    assert shown["champion"] is False
+    assert shown["sha256"] == version.manifest.sha256
+    assert shown["per_class"][1]["recall"] == 0.8
+    assert shown["folder"] == str(version.folder)
+
+
+def test_promote_and_rollback_change_the_champion(house: House) -> None:
+    house.models.promote(house.publish())
+    house.publish()
+    done = house.run("promote", "digits@2")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "digits@2 is the champion now, after digits@1.\n",
+    )
+    assert house.models.resolve("digits").number == 2
+    assert house.run("rollback", "digits").stderr == "digits@1 is the champion again.\n"
+    assert house.models.resolve("digits").number == 1
+    assert_sentence(house.run("rollback", "digits"), "digits@1 is the first champion")
+
+
+def test_a_damaged_version_is_not_promoted(house: House) -> None:
+    version = house.publish()
+    version.model_path.write_bytes(b"another model")
+    assert_sentence(house.run("promote", "digits@1"), "digits@1 is damaged")
+    assert house.models.champion("digits") is None
+
+
+def test_promote_wants_a_number(house: House) -> None:
+    done = house.run("promote", "digits")
+    assert done.exit_code == 2
+    assert "digits@3, for example" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [("model.onnx", "must end in .h5 or .keras"), ("no/folder/model.h5", "There is no folder")],
+)
+def test_an_export_that_cannot_be_written_is_refused(
+    house: House, tmp_path: Path, file: str, sentence: str
+) -> None:
+    house.models.promote(house.publish())
+    assert_sentence(house.run("export", "digits", str(tmp_path / file)), sentence)
+
+
+def test_a_damaged_version_is_not_exported(house: House, tmp_path: Path) -> None:
+    house.publish().model_path.write_bytes(b"another model")
+    target = tmp_path / "model.keras"
+    assert_sentence(house.run("export", "digits@1", str(target)), "digits@1 is damaged")
+    assert not target.exists()
+
+
+def test_bootstrap_trains_only_when_there_is_no_champion(house: House) -> None:
+    assert house.run("bootstrap").exit_code == 0
+    again = house.run("bootstrap")
+    assert again.stderr == "mnist@1 is champion already.\n"
+    (request,) = house.pipeline.requests
+    assert (request.dataset, request.network, request.name) == ("mnist", "mlp", "mnist")
+
+
+# Data sets
+
+
+def test_data_sets_are_added_and_listed(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for i in range(5):
+            (folder / name / f"{i}.png").write_bytes(encode(np.full((8, 8), i, np.uint8)))
+    done = house.run("data", "add", "pets", f"folder:{folder}", "--size", "4x6", "--seed", "3")
+    assert done.exit_code == 0
+    assert "Data set pets: 8 train, 2 test images of 4 x 6 x 1, 2 classes, from" in done.stderr
+    (line,) = json.loads(house.run("data", "list", "--json").stdout)
+    assert line["name"] == "pets"
+    assert line["shape"] == [4, 6, 1]
+    assert line["splits"] == {"train": 8, "test": 2}
+    assert line["classes"] == ["cat", "dog"]
+    assert "seed 3" in line["origin"]
+    assert "8 train, 2 test" in house.run("data", "list").stdout
+
+
+def test_a_damaged_data_set_does_not_hide_the_others(house: House) -> None:
+    folder = house.pipeline.datasets.folder / "broken"
+    folder.mkdir(parents=True)
+    (folder / "dataset.json").write_text("[]")
+    done = house.run("data", "list", "--json")
+    assert json.loads(done.stdout) == []
+    assert "broken is damaged" in done.stderr
+
+
+@pytest.mark.parametrize("size", ["0", "x", "3x", "1x2x3", "-1", "1.5", "\u0663"])
+def test_a_size_that_is_none_is_wrong_usage(house: House, size: str) -> None:
+    done = house.run("data", "add", "pets", "folder:pets", f"--size={size}")
+    assert done.exit_code == 2
+    assert "write 96, or 96x128" in done.stderr
+
+
+def test_a_source_that_cannot_be_read_is_one_sentence(house: House) -> None:
+    assert_sentence(house.run("data", "add", "pets", "folder:/nowhere"), "/nowhere is no folder")
+
+
+# The program
+
+
+def test_help_names_the_exit_codes_and_comes_within_half_a_second() -> None:
+    program("--help")
+    began = time.process_time(), time.monotonic()
+    done = program("--help")
+    seconds = time.monotonic() - began[1]
+    assert done.returncode == 0
+    for code in ("0    all good", "1    failed", "2    wrong usage", "130  interrupted"):
+        assert code in done.stdout
+    assert seconds < 1.5  # half a second on a machine that does nothing else
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    assert program("train").returncode == 2
+    assert program("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("BATCHSIGHT_REDIS_URL", "http://x", "BATCHSIGHT_REDIS_URL: write it as redis://"),
+        ("BATCHSIGHT_DOWNLOAD_TIMEOUT_SECONDS", "soon", "BATCHSIGHT_DOWNLOAD_TIMEOUT_SECONDS:"),
+        ("BATCHSIGHT_RETRAIN_DATASET", "../x", "BATCHSIGHT_RETRAIN_DATASET:"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str, sentence: str) -> None:
+    done = program("models", **{variable: value})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: The environment cannot be used: ")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_storage_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    archive = tmp_path / "a.npz"
+    images, labels = np.zeros((2, 3, 3), np.uint8), np.array([0, 1])
+    np.savez(archive, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    done = program(
+        "data", "add", "x", f"npz:{archive}", BATCHSIGHT_STORAGE=str(tmp_path / "file" / "root")
+    )
+    assert done.returncode == 1
+    assert "Cannot write to shared storage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_schedule_stops_the_programs_of_celery_with_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "trainer", "beat"],
+        cwd=REPOSITORY,
+        env={**os.environ, "BATCHSIGHT_RETRAIN_SCHEDULE": "at night"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "'at night' is no crontab expression" in done.stderr
+    assert "Traceback" not in done.stderr
