@@ -71,6 +71,7 @@ CMD ["celery", "-A", "worker", "worker", "-n", "worker@%h", "--loglevel", "INFO"
 # known data sets.
 FROM base AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
+COPY docker/trainer /usr/local/bin/
 COPY messaging /app/messaging
 COPY storage /app/storage
 COPY trainer /app/trainer

@@ -81,8 +81,8 @@ class PredictBatch(Message):
         return f"{self.job}.{self.batch}"
 
     def readable(self) -> str:
-        """Job and batch, as people count."""
-        return f"job {self.job}, batch {self.batch}"
+        """Job and batch; people count from one."""
+        return f"job {self.job}, batch {self.batch + 1}"
 
 
 class Sweep(Message):

@@ -77,6 +77,7 @@ class Scheduler(beat.Scheduler):
     def setup_schedule(self) -> None:
         """Go on where the last beat stopped, unless the entry's schedule has changed since."""
         super().setup_schedule()
+        self.app.conf.task_send_sent_event = False  # Flower would show every sweep as pending
         make_folder(self._path.parent)
         for name, remembered in Memory.read(self._path).root.items():
             entry = self.schedule.get(name)

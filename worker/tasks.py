@@ -62,7 +62,8 @@ def predict(*args: Any, **fields: Any) -> Summary:
         return {"dropped": str(error)[:200]}
 
 
-@app.task(name=Sweep.task, expires=60)
+# Sent every few seconds: shown in Flower, it would hide all else.
+@app.task(name=Sweep.task, expires=60, send_events=False)
 def sweep(*args: Any, **fields: Any) -> Summary:
     """Send lost batches of standing jobs again."""
     client = connect(broker_settings())

