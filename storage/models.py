@@ -242,10 +242,15 @@ class ModelStore:
         """Make a version the champion.
 
         A `fence` lower than that of the present champion raises `StalePublication`; without one
-        (a person decided) the present fence stays.
+        (a person decided) the present fence stays, and an unreadable champion.json is replaced.
         """
         with self._locked(version.name):
-            present = self.champion(version.name)
+            try:
+                present = self.champion(version.name)
+            except Corrupt:
+                if fence is not None:
+                    raise
+                present = None
             if present and fence is not None and fence < present.fence:
                 raise StalePublication(
                     f"{version} was trained by an overtaken run (fence {fence}, the champion has "
