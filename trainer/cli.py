@@ -289,12 +289,14 @@ def show(version: str, *, json_: bool) -> None:
 @click.argument("version", metavar="NAME@N")
 def promote(version: str) -> None:
     """Make a version the champion, whatever its accuracy."""
+    from trainer.listing import read_champion
+
     store = open_pipeline().models
     found = exact_version(version)
     found.verify()
-    before = store.champion(found.name)
+    before = read_champion(store, found.name, say)
     store.promote(found)
-    former = f", after {found.name}@{before.number}" if before else ""
+    former = f", after {found.name}@{before}" if before else ""
     say(f"{found} is the champion now{former}.")
 
 

@@ -84,7 +84,7 @@ class Pipeline:
         if verdict.promoted:
             try:
                 self.models.promote(version, fence=fence)
-            except StalePublication as error:
+            except (StalePublication, Corrupt) as error:
                 return Verdict(promoted=False, reason=str(error))
         return verdict
 

@@ -348,6 +348,16 @@ def test_a_damaged_version_is_not_promoted(house: House) -> None:
     assert house.models.champion("digits") is None
 
 
+def test_promote_mends_an_unreadable_champion_file(house: House) -> None:
+    house.models.promote(house.publish())
+    (house.models.folder / "digits" / "champion.json").write_text("{")
+    assert_sentence(
+        house.run("show", "digits"), "choose a champion with `trainer promote digits@N`"
+    )
+    assert house.run("promote", "digits@1").exit_code == 0
+    assert house.models.resolve("digits").number == 1
+
+
 def test_promote_wants_a_number(house: House) -> None:
     done = house.run("promote", "digits")
     assert done.exit_code == 2
