@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -40,6 +41,7 @@ WORKERS = ("one", "two")
 CHILDREN = 2
 SECONDS_PER_CALL = 0.15
 PAUSE_SECONDS = (0.3, 3.0)
+RECEIVED = r"worker\.predict\[storm\.\d+\.\w+\] received"
 
 
 @dataclass
@@ -121,6 +123,8 @@ class Verdict:
     attempts: int
     batches: int
     deaths: int
+    deliveries: int
+    """Messages of the job that workers received."""
     faults: int
 
     @property
@@ -197,7 +201,7 @@ def rage(
                 follower.start()
         seconds = time.monotonic() - began
         run(environment, "producer", "status", job.id, "--follow")
-        verdict = judge(jobs, job, expected, sum(storm.done.values()))
+        verdict = judge(jobs, job, expected, storm)
     finally:
         for program in workers.values():
             program.kill()
@@ -239,7 +243,7 @@ def follow(folder: Path, environment: dict[str, str]) -> Program:
     return Program(command, folder / "follow.log", environment)
 
 
-def judge(jobs: JobStore, job: Job, expected: np.ndarray, faults: int) -> Verdict:
+def judge(jobs: JobStore, job: Job, expected: np.ndarray, storm: Storm) -> Verdict:
     """Compare every record with the ledger, and count the attempts in the logs."""
     records = pq.read_table(jobs.path(job.id) / "predictions.parquet")
     ids = Counter(records["id"].to_pylist())
@@ -259,7 +263,8 @@ def judge(jobs: JobStore, job: Job, expected: np.ndarray, faults: int) -> Verdic
         attempts=kinds["start"],
         batches=job.batches,
         deaths=kinds["start"] - kinds["end"],
-        faults=faults,
+        deliveries=sum(len(re.findall(RECEIVED, w.log)) for w in storm.workers.values()),
+        faults=sum(storm.done.values()),
     )
 
 
@@ -271,8 +276,10 @@ def report(
     for name, count in storm.done.most_common():
         say(f"  {count:>5}  {name}")
     say(f"  {verdict.images:>7,} images in {verdict.batches} batches")
+    redelivered = verdict.deliveries - verdict.batches
+    say(f"  {verdict.deliveries:>7,} messages received, {redelivered} beyond one per batch")
     say(f"  {verdict.attempts:>7,} attempts, {verdict.deaths} ended by death")
-    say(f"  {verdict.wasted:>7,} beyond one per batch ({verdict.wasted / verdict.batches:.1%})")
+    say(f"  {verdict.wasted:>7,} wasted: beyond one per batch")
     say(f"  {verdict.lost:>7,} lost, {verdict.double} double, {verdict.wrong} wrong")
     say(f"  {verdict.unexplained:>7,} attempts that no fault explains")
     say(json.dumps({"seed": seed, "good": verdict.good}))

@@ -1,0 +1,103 @@
+"""A batchsight to measure: Redis, one worker with a child per core, models and arrays."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from local.programs import Programs, worker_program
+from local.redis_server import choose_port
+from local.up import start_redis
+from storage.datasets import DatasetStore
+from storage.models import ModelStore
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSystem:
+    """What runs, and how to reach it."""
+
+    root: Path
+    environment: Mapping[str, str]
+    log: Path
+
+    @property
+    def redis_url(self) -> str:
+        """The broker."""
+        return self.environment["BATCHSIGHT_REDIS_URL"]
+
+    def model_folder(self, network: str) -> Path:
+        """The version trained with this network."""
+        versions = ModelStore(self.root).versions(network)
+        return versions[-1].folder
+
+    def array(self, count: int) -> Path:
+        """The test images of MNIST, repeated to `count`, as one array on storage."""
+        path = self.root / "arrays" / f"{count}.npy"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            images = DatasetStore(self.root).get("mnist").images("test")
+            array = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *images.shape[1:]))
+            for first in range(0, count, len(images)):
+                last = min(first + len(images), count)
+                array[first:last] = images[: last - first]
+        return path
+
+    def producer(self, *arguments: str) -> tuple[float, dict[str, object], int]:
+        """Run the producer in a fresh process: wall seconds, its JSON, its peak memory in bytes."""
+        command = [sys.executable, "-m", "producer.cli", *arguments, "--json"]
+        environment = {**os.environ, **self.environment}
+        began = time.perf_counter()
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            output = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - began
+        assert process.returncode == 0, f"{arguments}: {process.returncode}"
+        return seconds, json.loads(output), usage.ru_maxrss * 1024
+
+
+@contextmanager
+def bench_system(root: Path, networks: Sequence[str]) -> Iterator[BenchSystem]:
+    """Start the system; the networks are trained on MNIST unless they are there."""
+    root.mkdir(parents=True, exist_ok=True)
+    port = choose_port()
+    environment = {
+        "BATCHSIGHT_STORAGE": str(root),
+        "BATCHSIGHT_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+    }
+    log = root / "worker.log"
+    log.write_text("")
+
+    def write(name: str, line: str) -> None:
+        with log.open("a") as file:
+            file.write(f"{name}: {line}\n")
+
+    for network in networks:
+        if not ModelStore(root).numbers(network):
+            train = ["train", "--dataset", "mnist", "--network", network, "--name", network]
+            command = [sys.executable, "-m", "trainer.cli", *train]
+            subprocess.run(command, env={**os.environ, **environment}, check=True)
+    with Programs(environment, write) as programs:
+        start_redis(programs, port, root)
+        programs.start(worker_program())
+        while log.read_text().count("Ready with") < CORES:
+            time.sleep(0.2)
+        yield BenchSystem(root=root, environment=environment, log=log)
+
+
+def peak_memory() -> int:
+    """Peak resident bytes of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,80 @@
+"""Rows of measured values, and the Markdown that people read."""
+
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("tensorflow", "keras", "celery", "kombu", "redis", "numpy", "pillow", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing measured several times."""
+
+    name: str
+    unit: str
+    values: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        """The figure to quote."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Half the range as a share of the median."""
+        return (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """One row's median over another's, beside its target."""
+
+    name: str
+    value: float
+    target: str
+
+
+def machine() -> str:
+    """Processor, cores, versions: what the figures depend on."""
+    cpu = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    packages = []
+    for name in PACKAGES:
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return (
+        f"{cpu}, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        + ", ".join(packages)
+    )
+
+
+def markdown(title: str, rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
+    """One section of `results.md`."""
+    lines = [f"## {title}", "", "| | median | spread | rounds |", "|---|---:|---:|---:|"]
+    for row in rows:
+        figure = f"{row.median:,.0f}" if row.median >= 100 else f"{row.median:,.3g}"
+        lines.append(
+            f"| {row.name} | {figure} {row.unit} | ± {row.spread:.0%} | {len(row.values)} |"
+        )
+    if ratios:
+        lines += ["", "| ratio | measured | target |", "|---|---:|---:|"]
+        lines += [f"| {ratio.name} | {ratio.value:.2f} | {ratio.target} |" for ratio in ratios]
+    return "\n".join([*lines, ""])
+
+
+def header() -> str:
+    """The beginning of `results.md`."""
+    return (
+        f"# What the queue costs\n\nMeasured on {date.today():%Y-%m-%d} by `make bench` on "
+        f"{machine()}.\nMedians of rounds in which all take turns; compare within this page only.\n"
+    )
