@@ -24,7 +24,7 @@ def hold_lock(
     frees itself `seconds` after its holder has died. The fence is the broker's clock in
     microseconds: it grows even when Redis was started again empty.
     """
-    lock = client.lock(f"batchsight:lock:{name}", timeout=seconds)
+    lock = client.lock(f"batchsight:lock:{name}", timeout=seconds, thread_local=False)
     if not lock.acquire(blocking=False):
         yield None
         return
