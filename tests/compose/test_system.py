@@ -1,0 +1,174 @@
+"""The whole system in containers, from `up` on empty volumes to `down`.
+
+The tests build on one another, in this order.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.compose.containers import ARTEFACTS, Containers, wait_until, written
+
+pytestmark = pytest.mark.timeout(1800)
+
+SERVICES = ("redis", "worker", "trainer", "beat", "flower")
+LONG_JOB = ("mnist:train", "--limit", "32000", "--batch-size", "16", "--model", "mnist@1")
+"""2,000 batches, long enough to be disturbed."""
+BATCHES = 2000
+SIGNAL_MAIN_PROCESS = """
+import os, sys
+processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+parents = {p: open(f"/proc/{p}/stat").read().rpartition(")")[2].split()[1] for p in processes}
+(main,) = [p for p, parent in parents.items() if parent == "1"]
+os.kill(main, int(sys.argv[1]))
+"""
+
+
+def models(containers: Containers) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(containers.trainer("models", "--json"))
+    return listed
+
+
+def done(containers: Containers, job: str) -> int:
+    """How many batches have results, seen from a worker that runs."""
+    command = f"ls /storage/jobs/{job}/results 2>/dev/null | grep -c npz$"
+    printed = containers.compose("exec", "-T", "worker", "sh", "-c", command, check=False)
+    return int(printed or 0)
+
+
+def test_up_on_empty_volumes_comes_to_health(containers: Containers) -> None:
+    containers.compose("up", "--detach", "--wait", "--wait-timeout", "400")
+    for service in SERVICES:
+        assert containers.health(service) == ["healthy"]
+
+
+def test_the_first_job_works_and_its_accuracy_is_that_of_the_model(containers: Containers) -> None:
+    summary = containers.submit("mnist:test", "--job-id", "first")  # waits for the bootstrap
+    assert summary["status"] == "completed"
+    assert summary["images"]["total"] == summary["images"]["predicted"] == 10_000
+    (model,) = models(containers)
+    assert (model["name"], model["version"], model["champion"]) == ("mnist", 1, True)
+    assert summary["accuracy"] == pytest.approx(model["accuracy"], abs=1e-4)
+    assert summary["accuracy"] > 0.97
+
+
+def test_the_doctor_finds_nothing(containers: Containers) -> None:
+    findings = json.loads(containers.producer("doctor", "--json"))
+    assert [f for f in findings if f["status"] not in ("ok", "skipped")] == []
+
+
+def test_containers_have_no_more_rights_than_they_need(containers: Containers) -> None:
+    for service in SERVICES:
+        (container,) = containers.ids(service)
+        (facts,) = json.loads(containers.docker("inspect", container))
+        host = facts["HostConfig"]
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert host["Memory"] > 0, service
+        assert host["PidsLimit"] > 0, service
+        assert facts["Config"]["User"] not in ("", "root", "0"), service
+    refused = "touch /storage/models/x || touch /storage/datasets/x || touch /app/x"
+    containers.compose("exec", "-T", "worker", "sh", "-c", f"if {refused}; then exit 1; fi")
+    ports = containers.docker("port", containers.ids("flower")[0])
+    assert ports.strip() == f"5555/tcp -> 127.0.0.1:{containers.flower_port}"
+
+
+def test_a_hung_main_process_is_unhealthy_until_it_goes_on(containers: Containers) -> None:
+    (worker,) = containers.ids("worker")
+
+    def signal_main_process(number: int) -> None:
+        containers.docker("exec", worker, "python", "-c", SIGNAL_MAIN_PROCESS, str(number))
+
+    signal_main_process(signal.SIGSTOP)
+    wait_until(lambda: containers.health("worker") == ["unhealthy"], "it is noticed", 120)
+    signal_main_process(signal.SIGCONT)
+    wait_until(lambda: containers.health("worker") == ["healthy"], "it is well again", 60)
+
+
+def test_the_job_that_is_disturbed_gives_the_exact_result(containers: Containers) -> None:
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(containers.submit, *LONG_JOB, "--job-id", "undisturbed")
+        busy = set()
+        while not job.done():
+            busy |= set(containers.health("worker"))
+            time.sleep(1)
+        assert job.result()["status"] == "completed"
+        assert busy == {"healthy"}
+    containers.compose("up", "--detach", "--wait", "--scale", "worker=2", "worker")
+    assert containers.health("worker") == ["healthy"] * 2
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(containers.submit, *LONG_JOB, "--job-id", "disturbed")
+        wait_until(lambda: done(containers, "disturbed") > BATCHES / 10, "the job has begun")
+        containers.docker("kill", "--signal", "KILL", containers.ids("worker")[1])
+        killed_at = done(containers, "disturbed")
+        containers.compose("stop", "redis")
+        time.sleep(10)
+        containers.compose("start", "redis")
+        assert killed_at < BATCHES, "the job was over before anything happened"
+        summary = job.result(timeout=900)
+    assert summary["status"] == "completed"
+    assert summary["images"]["predicted"] == 32_000
+    assert containers.digest("disturbed") == containers.digest("undisturbed")
+    containers.compose("up", "--detach", "--wait", "--scale", "worker=2")
+    assert len(containers.ids("worker")) == 2
+
+
+def test_a_training_every_minute_serves_the_next_job(containers: Containers) -> None:
+    containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"] = "* * * * *"
+    containers.compose("up", "--detach", "--wait", "trainer", "beat")
+    line = json.loads(containers.trainer("schedule", "--json"))
+    assert line["schedule"] == "* * * * *"
+    wait_until(lambda: len(models(containers)) > 1, "a training by schedule", 400)
+    del containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"]
+    containers.compose("up", "--detach", "--wait", "beat")
+    newest = max(model["version"] for model in models(containers) if model["champion"])
+    assert newest > 1
+    summary = containers.submit("mnist:test", "--job-id", "retrained")
+    assert summary["model"] == f"mnist@{newest}"
+
+
+def test_flower_is_readable_at_a_glance_and_asks_for_a_password(containers: Containers) -> None:
+    containers.trainer("train", "--dataset", "mnist", "--epochs", "1", "--queue")
+    containers.submit("mnist:test", "--job-id", "nightly")
+    text = containers.browse("/tasks", "flower.png")
+    assert written(ARTEFACTS / "flower.png")
+    for shown in (
+        "worker.predict",
+        "trainer.train",
+        "job nightly, batch 10 of 10",
+        "1,000 images, ",
+        " correct, ",
+        "mlp on mnist, 1 epoch",
+        ", rejected, ",
+    ):
+        assert shown in text, shown
+    assert "worker.sweep" not in text
+    url = f"http://127.0.0.1:{containers.flower_port}/tasks"
+    code = "import sys, urllib.request as r; r.urlopen(sys.argv[1])"
+    stranger = subprocess.run(["python3", "-c", code, url], capture_output=True, check=False)
+    assert b"401" in stranger.stderr
+
+
+def test_down_and_up_again_keeps_jobs_models_and_schedule(containers: Containers) -> None:
+    before = models(containers)
+    jobs = {job["id"] for job in json.loads(containers.producer("jobs", "--json"))}
+    digest = containers.digest("first")
+    sent = json.loads(containers.trainer("schedule", "--json"))
+    containers.compose("--profile", "tools", "down", "--timeout", "60")
+    containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"] = "0 0 29 2 *"
+    containers.compose("up", "--detach", "--wait")
+    assert models(containers) == before
+    assert {job["id"] for job in json.loads(containers.producer("jobs", "--json"))} == jobs
+    assert jobs >= {"first", "disturbed", "nightly"}
+    assert containers.digest("first") == digest
+    after = json.loads(containers.trainer("schedule", "--json"))
+    assert after["newest"] == sent["newest"]
+    assert not after["missed"]
+    summary = containers.submit("mnist:test", "--job-id", "after")
+    assert summary["status"] == "completed"
