@@ -118,7 +118,8 @@ class TrainModel(Message):
         """What is trained on what."""
         name = f" as {self.name}" if self.name != self.dataset else ""
         by = ", by schedule" if self.scheduled else ""
-        return f"{self.network} on {self.dataset}{name}, {self.epochs} epochs{by}"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return f"{self.network} on {self.dataset}{name}, {epochs}{by}"
 
 
 def _brief(place: tuple[int | str, ...], problem: str) -> str:
