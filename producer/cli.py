@@ -121,7 +121,8 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
     for note in handle.notes:
         say(note)
     job = handle.job
-    say(f"Job {job.id}: {job.total:,} images in {job.batches:,} batches for {job.model}.")
+    batches = f"{job.batches:,} batch{'es' if job.batches > 1 else ''}"
+    say(f"Job {job.id}: {job.total:,} images in {batches} for {job.model}.")
     if wait:
         follow(handle, json_)
         return
@@ -229,7 +230,7 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     done = handle.resume(failed_only=failed_only)
     if done.damaged:
         say(f"{done.damaged} damaged results are computed again.")
-    say(f"Job {job_id}: {done.missing} of {handle.job.batches} batches to do.")
+    say(f"Job {job_id}: {done.missing:,} of {handle.job.batches:,} batches to do.")
     if wait:
         follow(handle, json_)
     elif json_:
@@ -246,7 +247,7 @@ def verify(job_id: str) -> None:
         click.echo(fault)
         faults += 1
     done = len(handle.jobs.done(handle.job))
-    say(f"{done} of {handle.job.batches} batches read, {faults or 'no'} faults found.")
+    say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
     if faults:
         click.get_current_context().exit(FAULTS_FOUND)
 
