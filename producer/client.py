@@ -18,7 +18,7 @@ from messaging.settings import BrokerSettings
 from producer.errors import ModelUnclear, NotQueued
 from producer.predict_queue import PredictQueue, RedisQueue
 from producer.settings import ProducerSettings, read_settings
-from producer.sources import Request, open_source
+from producer.sources import FEWEST_IMAGES, Request, open_source
 from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
 from storage.jobs import Job, JobStore, Status
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from producer.following import Progress
     from producer.pruning import Pruned
     from producer.recovery import Resumption
+
+
+BATCH_SECONDS = 0.5
+"""A batch should last long enough to hide the queue, and be short to cancel and to repeat."""
+UNKNOWN_IMAGES_PER_SECOND = 2_000
 
 
 class JobHandle:
@@ -228,6 +233,7 @@ class PredictionClient:
     def _request(
         self, job_id: str, version: ModelVersion, limit: int | None, batch_size: int | None
     ) -> Request:
+        affordable = affordable_batch(version)
         return Request(
             root=self._storage.root,
             job_id=job_id,
@@ -235,8 +241,8 @@ class PredictionClient:
             labels=version.manifest.labels,
             limit=limit,
             batch_size=batch_size,
-            array_batch_size=self._settings.array_batch_size,
-            file_batch_size=self._settings.file_batch_size,
+            array_batch_size=min(self._settings.array_batch_size, affordable),
+            file_batch_size=min(self._settings.file_batch_size, affordable),
             max_image_bytes=self._storage.max_image_bytes,
         )
 
@@ -263,6 +269,15 @@ class PredictionClient:
             notes=notes,
             unsent=unsent,
         )
+
+
+def affordable_batch(version: ModelVersion) -> int:
+    """How many images a batch may have, so that it lasts about `BATCH_SECONDS` at the most.
+
+    Speed is that of the trainer's machine; a model of unknown speed gets small batches.
+    """
+    speed = version.manifest.metrics.get("images_per_second", UNKNOWN_IMAGES_PER_SECOND)
+    return max(FEWEST_IMAGES, int(speed * BATCH_SECONDS))
 
 
 def choose_model(models: ModelStore, reference: str | None, dataset: str | None) -> ModelVersion:

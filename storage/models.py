@@ -59,7 +59,8 @@ class Manifest(BaseModel, frozen=True):
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
-    """`accuracy` and `loss` on the test split, `seconds` of training, and more."""
+    """`accuracy` and `loss` on the test split, `seconds` of training, `images_per_second`
+    of prediction on the trainer's machine, and more."""
     versions: dict[str, str]
     """Library versions by name."""
     sha256: str

@@ -6,10 +6,8 @@ Reads from top to bottom. The same seed, data and number of cores give the same 
 import math
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from messaging.messages import TrainModel
+from messaging.native_logs import native_logs_held_back
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.files import sha256_of
@@ -110,7 +109,10 @@ def train(
     history = fit(model, request, dataset, training, validation, on_epoch)
     seconds = time.monotonic() - began
 
+    model.predict_on_batch(dataset.images("test")[:TEST_BATCH])  # compiles, which is not timed
+    began = time.monotonic()
     probabilities = predict(model, dataset, "test")
+    images_per_second = len(probabilities) / (time.monotonic() - began)
     actual = np.asarray(dataset.labels("test"))
     evaluation = Evaluation.of(classes, actual, probabilities.argmax(axis=1))
     accuracy, loss = evaluation.accuracy or 0.0, cross_entropy(probabilities, actual)
@@ -132,6 +134,7 @@ def train(
             "accuracy": accuracy,
             "loss": loss,
             "seconds": round(seconds, 2),
+            "images_per_second": round(images_per_second, 1),
             "train_accuracy": history[-1].accuracy,
             "val_accuracy": history[-1].val_accuracy,
             "val_loss": history[-1].val_loss,
@@ -147,7 +150,7 @@ def train(
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with silenced_stderr():
+    with native_logs_held_back():
         import keras
         import tensorflow as tf
 
@@ -156,23 +159,6 @@ def import_tensorflow(seed: int) -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-
-
-@contextmanager
-def silenced_stderr() -> Iterator[None]:
-    """Drop what is written to the stderr of this process.
-
-    While it is imported, TensorFlow's C++ code tells of missing GPUs whatever the log level.
-    """
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def fit(

@@ -18,8 +18,9 @@ with native_logs_held_back():
 
     tf.config.list_physical_devices()
 
-CHUNK_VALUES = 4_000_000
-"""Input values per call of the compiled function: enough to keep it busy, few enough for memory."""
+CHUNK_BYTES = 32 * 2**20
+"""How large the largest activation may become in one call of the compiled function. Measured with
+the networks of the trainer: smaller chunks cost speed, larger ones only memory."""
 
 
 def limit_threads(threads: int) -> None:
@@ -37,12 +38,12 @@ class Predictor:
 
     def __init__(self, model_path: Path, shape: Shape, classes: int) -> None:
         self.shape = shape
-        self._chunk = max(1, CHUNK_VALUES // int(np.prod(shape)))
         try:
             model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises whatever its deserialisation runs into
             reason = str(error).strip().splitlines()[0]
             raise ModelRefused(f"The model {model_path} cannot be loaded: {reason}") from error
+        self._chunk = max(16, CHUNK_BYTES // largest_activation(model, shape))
 
         @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
         def classify(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -77,3 +78,14 @@ class Predictor:
                 f"The model {model_path} fails its warm-up: it does not give {classes} "
                 "finite class probabilities per image."
             )
+
+
+def largest_activation(model: keras.Model, shape: Shape) -> int:
+    """Bytes of the largest float32 tensor between two layers, for one image."""
+    sizes = [int(np.prod(shape))]
+    for layer in model.layers:
+        try:
+            sizes.append(int(np.prod(layer.output.shape[1:])))
+        except (AttributeError, TypeError):
+            continue  # a layer with several outputs, or of unknown size
+    return 4 * max(sizes)
