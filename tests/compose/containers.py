@@ -63,6 +63,23 @@ class Containers:
         """Build all images; the first time takes minutes."""
         self.compose("--profile", "tools", "--profile", "monitoring", "build", seconds=1500)
 
+    def up(self, *arguments: str) -> None:
+        """`docker compose up --detach`, and wait until all that runs is healthy.
+
+        Its own `--wait` takes the end of the bootstrap for a failure.
+        """
+        self.compose("up", "--detach", *arguments)
+        wait_until(
+            lambda: all(state in ("healthy", "") for state in self.states()),
+            "all containers are healthy",
+            400,
+        )
+
+    def states(self) -> list[str]:
+        """The state of health of all containers that run, empty for one without a check."""
+        lines = self.compose("ps", "--format", "json").splitlines()
+        return [json.loads(line)["Health"] for line in lines]
+
     def remove(self) -> None:
         """Take everything down, volumes included; keep the logs."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)

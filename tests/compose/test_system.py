@@ -42,7 +42,7 @@ def done(containers: Containers, job: str) -> int:
 
 
 def test_up_on_empty_volumes_comes_to_health(containers: Containers) -> None:
-    containers.compose("up", "--detach", "--wait", "--wait-timeout", "400")
+    containers.up()
     for service in SERVICES:
         assert containers.health(service) == ["healthy"]
 
@@ -100,7 +100,7 @@ def test_the_job_that_is_disturbed_gives_the_exact_result(containers: Containers
             time.sleep(1)
         assert job.result()["status"] == "completed"
         assert busy == {"healthy"}
-    containers.compose("up", "--detach", "--wait", "--scale", "worker=2", "worker")
+    containers.up("--scale", "worker=2", "worker")
     assert containers.health("worker") == ["healthy"] * 2
     with ThreadPoolExecutor() as pool:
         job = pool.submit(containers.submit, *LONG_JOB, "--job-id", "disturbed")
@@ -115,18 +115,18 @@ def test_the_job_that_is_disturbed_gives_the_exact_result(containers: Containers
     assert summary["status"] == "completed"
     assert summary["images"]["predicted"] == 32_000
     assert containers.digest("disturbed") == containers.digest("undisturbed")
-    containers.compose("up", "--detach", "--wait", "--scale", "worker=2")
+    containers.up("--scale", "worker=2")
     assert len(containers.ids("worker")) == 2
 
 
 def test_a_training_every_minute_serves_the_next_job(containers: Containers) -> None:
     containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"] = "* * * * *"
-    containers.compose("up", "--detach", "--wait", "trainer", "beat")
+    containers.up("trainer", "beat")
     line = json.loads(containers.trainer("schedule", "--json"))
     assert line["schedule"] == "* * * * *"
     wait_until(lambda: len(models(containers)) > 1, "a training by schedule", 400)
     del containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"]
-    containers.compose("up", "--detach", "--wait", "beat")
+    containers.up("beat")
     newest = max(model["version"] for model in models(containers) if model["champion"])
     assert newest > 1
     summary = containers.submit("mnist:test", "--job-id", "retrained")
@@ -155,14 +155,31 @@ def test_flower_is_readable_at_a_glance_and_asks_for_a_password(containers: Cont
     assert b"401" in stranger.stderr
 
 
+def test_prometheus_finds_figures(containers: Containers) -> None:
+    containers.up("metrics")
+    containers.submit("mnist:test", "--job-id", "counted", "--model", "mnist@1")
+    read = "import urllib.request as r; print(r.urlopen('http://metrics:9108/metrics').read())"
+    text = containers.compose("exec", "-T", "flower", "python", "-c", read)
+    for figure in (
+        "batchsight_redis_up 1.0",
+        'batchsight_queue_messages{queue="predict"} 0.0',
+        'batchsight_images_total{model="mnist@1"} 10000.0',
+        "batchsight_batch_seconds_count 10.0",
+        'batchsight_jobs{status="completed"}',
+        'batchsight_champion_version{model="mnist"}',
+        "batchsight_workers 2.0",
+    ):
+        assert figure in text, figure
+
+
 def test_down_and_up_again_keeps_jobs_models_and_schedule(containers: Containers) -> None:
     before = models(containers)
     jobs = {job["id"] for job in json.loads(containers.producer("jobs", "--json"))}
     digest = containers.digest("first")
     sent = json.loads(containers.trainer("schedule", "--json"))
-    containers.compose("--profile", "tools", "down", "--timeout", "60")
+    containers.compose("--profile", "monitoring", "down", "--timeout", "60")
     containers.settings["BATCHSIGHT_RETRAIN_SCHEDULE"] = "0 0 29 2 *"
-    containers.compose("up", "--detach", "--wait")
+    containers.up()
     assert models(containers) == before
     assert {job["id"] for job in json.loads(containers.producer("jobs", "--json"))} == jobs
     assert jobs >= {"first", "disturbed", "nightly"}
