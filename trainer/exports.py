@@ -26,7 +26,7 @@ def export(version: ModelVersion, path: Path) -> None:
     It takes raw uint8 pixels (N, H, W, C). Raises `ExportFailed`, or `Corrupt` when the
     published file is damaged.
     """
-    suffix = path.suffix.lower()
+    suffix = path.suffix  # Keras tells its formats apart by it, in lower case only
     if suffix not in SUFFIXES:
         raise ExportFailed(f"{path} must end in {' or '.join(SUFFIXES)}.")
     if not path.parent.is_dir():

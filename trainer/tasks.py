@@ -4,12 +4,15 @@ import logging
 from typing import Any
 
 import redis
+from billiard.exceptions import WorkerLostError
+from celery.signals import task_failure
 
 from messaging.broker import connect
 from messaging.doorbell import Doorbell
 from messaging.errors import BadMessage
 from messaging.lock import hold_lock
 from messaging.messages import TrainModel
+from messaging.settings import broker_settings
 from storage.errors import StorageError
 from trainer.celery import app
 from trainer.errors import TrainerError
@@ -32,20 +35,33 @@ def train(*args: Any, **fields: Any) -> dict[str, str | float | bool]:
         log.warning("%s", error)
         return {"dropped": str(error)[:200]}
     storage, broker, settings = read_settings()
-    client = connect(broker)
-    doorbell = Doorbell(client, message.run)
-
-    def ring(**facts: str | float) -> None:
-        try:
-            doorbell.ring(**facts)
-        except (redis.RedisError, OSError) as error:
-            log.warning("Nobody could be told of the training's progress: %s", error)
-
     pipeline = Pipeline.of(storage, settings)
     return run_queued(
         message,
         run=pipeline.run,
         trained_since=pipeline.trained_since,
-        turn=lambda: hold_lock(client, f"train:{message.name}"),
-        ring=ring,
+        turn=lambda: hold_lock(connect(broker), f"train:{message.name}"),
+        ring=Ringer(message.run),
     )
+
+
+@task_failure.connect(sender=train)
+def tell_of_death(exception: BaseException, kwargs: dict[str, Any], **_: Any) -> None:
+    """Tell those who follow a training that its process died: it cannot do so itself."""
+    if isinstance(exception, WorkerLostError) and "run" in kwargs:
+        reason = f"The process of the trainer died ({exception}): is there enough memory?"
+        Ringer(str(kwargs["run"]))(event="failed", reason=reason)
+
+
+class Ringer:
+    """Rings the doorbell of a training; when Redis is away, nobody hears, and the log says so."""
+
+    def __init__(self, run: str) -> None:
+        self._doorbell = Doorbell(connect(broker_settings()), run)
+
+    def __call__(self, **facts: str | float) -> None:
+        """Send a few facts."""
+        try:
+            self._doorbell.ring(**facts)
+        except (redis.RedisError, OSError) as error:
+            log.warning("Nobody could be told of the training's progress: %s", error)

@@ -366,7 +366,11 @@ def test_promote_wants_a_number(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("file", "sentence"),
-    [("model.onnx", "must end in .h5 or .keras"), ("no/folder/model.h5", "There is no folder")],
+    [
+        ("model.onnx", "must end in .h5 or .keras"),
+        ("model.H5", "must end in .h5 or .keras"),
+        ("no/folder/model.h5", "There is no folder"),
+    ],
 )
 def test_an_export_that_cannot_be_written_is_refused(
     house: House, tmp_path: Path, file: str, sentence: str

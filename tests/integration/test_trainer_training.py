@@ -1,0 +1,280 @@
+"""Training with the real TensorFlow on scikit-learn's digits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.datasets import DataSet, DatasetStore
+from storage.evaluation import Evaluation
+from storage.files import sha256_of
+from storage.models import MODEL_FILE, Manifest, ModelStore, ModelVersion
+from tests.digits import TEST_IMAGES, digits
+from tests.processes import REPOSITORY, run
+from trainer.arrays import LabelledArrays, LabelledImages
+from trainer.errors import TrainingFailed
+from trainer.exports import export
+from trainer.networks import build
+from trainer.progress import EpochReport
+from trainer.training import TrainingRequest, fit, train
+
+REQUEST = TrainingRequest(
+    dataset="digits", network="mlp", name="digits", epochs=3, batch_size=32, seed=1
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    images, labels = digits()
+    arrays = LabelledArrays(
+        train=LabelledImages(images=images[TEST_IMAGES:, ..., None], labels=labels[TEST_IMAGES:]),
+        test=LabelledImages(images=images[:TEST_IMAGES, ..., None], labels=labels[:TEST_IMAGES]),
+        classes=tuple("0123456789"),
+        origin="scikit-learn",
+    )
+    return arrays.save(DatasetStore(tmp_path_factory.mktemp("storage")), "digits")
+
+
+def train_into(folder: Path, request: TrainingRequest, dataset: DataSet) -> Manifest:
+    folder.mkdir(exist_ok=True)
+    return train(request, dataset, folder)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, dataset: DataSet
+) -> tuple[ModelVersion, list[EpochReport]]:
+    """One published training, and what it reported."""
+    store = ModelStore(tmp_path_factory.mktemp("models"))
+    reports: list[EpochReport] = []
+    with store.draft("digits") as draft:
+        manifest = train(REQUEST, dataset, draft, reports.append, fence=5)
+        version = store.publish("digits", draft, manifest)
+    return version, reports
+
+
+def keras_predictions(model: Any, dataset: DataSet) -> np.ndarray:
+    return np.asarray(model.predict(np.asarray(dataset.images("test")), verbose=0))
+
+
+# The networks
+
+
+def test_the_default_network_is_exactly_this() -> None:
+    model = build("mlp", (28, 28, 1), 10)
+    assert [type(layer).__name__ for layer in model.layers] == [
+        "Rescaling",
+        "Flatten",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ]
+    rescaling, _, hidden, dropout, out = model.layers
+    assert rescaling.scale == pytest.approx(1 / 255)
+    assert (hidden.units, hidden.activation.__name__) == (128, "relu")
+    assert dropout.rate == 0.2
+    assert (out.units, out.activation.__name__) == (10, "softmax")
+    assert type(model.optimizer).__name__ == "Adam"
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+    assert model.loss == "sparse_categorical_crossentropy"
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((28, 28, 1), 10), ((1, 5, 3), 2), ((96, 64, 3), 200), ((7, 7, 4), 3)]
+)
+def test_every_network_takes_any_shape_and_number_of_classes(
+    network: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    model = build(network, shape, classes)
+    probabilities = np.asarray(model.predict_on_batch(np.full((2, *shape), 255, np.uint8)))
+    assert probabilities.shape == (2, classes)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert model.count_params() < 3_000_000 * (network == "cnn") + 10_000_000 * (network == "mlp")
+
+
+# A training
+
+
+def test_the_manifest_says_what_the_model_is(
+    trained: tuple[ModelVersion, list[EpochReport]], dataset: DataSet
+) -> None:
+    manifest = trained[0].manifest
+    assert manifest.sha256 == sha256_of(trained[0].model_path)
+    assert manifest.dataset_sha256 == dataset.description.sha256
+    assert (manifest.network, manifest.seed, manifest.epochs, manifest.fence) == ("mlp", 1, 3, 5)
+    assert manifest.labels == tuple("0123456789")
+    assert manifest.input_shape == (8, 8, 1)
+    assert set(manifest.versions) == {"python", "numpy", "keras", "tensorflow"}
+    assert manifest.metrics["parameters"] == 64 * 128 + 128 + 128 * 10 + 10
+    assert manifest.metrics["seconds"] > 0
+    on_disk = json.loads((trained[0].folder / "manifest.json").read_text())
+    assert [row["label"] for row in on_disk["per_class"]] == list("0123456789")
+
+
+def test_the_figures_are_those_of_the_published_file(
+    trained: tuple[ModelVersion, list[EpochReport]], dataset: DataSet
+) -> None:
+    import keras
+
+    model = keras.saving.load_model(trained[0].model_path)
+    probabilities = keras_predictions(model, dataset)
+    actual = np.asarray(dataset.labels("test"))
+    manifest = trained[0].manifest
+    expected = Evaluation.of(manifest.labels, actual, probabilities.argmax(axis=1))
+    assert manifest.evaluation == expected
+    assert manifest.accuracy == expected.accuracy
+    loss, accuracy = model.evaluate(np.asarray(dataset.images("test")), actual, verbose=0)
+    assert manifest.metrics["loss"] == pytest.approx(loss, rel=1e-4)
+    assert manifest.accuracy == pytest.approx(accuracy)
+    assert manifest.accuracy > 0.75
+
+
+def test_every_epoch_is_reported(trained: tuple[ModelVersion, list[EpochReport]]) -> None:
+    reports = trained[1]
+    assert [(report.epoch, report.epochs) for report in reports] == [(1, 3), (2, 3), (3, 3)]
+    assert reports[-1].loss < reports[0].loss
+    assert reports[-1].val_accuracy > 0.7
+    assert trained[0].manifest.metrics["val_accuracy"] == reports[-1].val_accuracy
+
+
+def test_all_pictures_lie_beside_the_model(
+    trained: tuple[ModelVersion, list[EpochReport]],
+) -> None:
+    names = {path.name for path in trained[0].folder.iterdir()}
+    pictures = {"samples.png", "curves.png", "confusion.png", "predictions.png"}
+    assert names == pictures | {MODEL_FILE, "manifest.json"}
+    for name in pictures:
+        assert (trained[0].folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_validation_is_measured_on_the_held_back_tenth_after_each_epoch(
+    tmp_path: Path, dataset: DataSet
+) -> None:
+    import keras
+
+    reports: list[EpochReport] = []
+    tmp_path.mkdir(exist_ok=True)
+    train(REQUEST, dataset, tmp_path, reports.append)
+    count = dataset.split("train").count
+    order = np.random.default_rng(REQUEST.seed).permutation(count)
+    held_back = order[-round(count / 10) :]
+    model = keras.saving.load_model(tmp_path / MODEL_FILE)
+    loss, accuracy = model.evaluate(
+        dataset.images("train")[held_back], dataset.labels("train")[held_back], verbose=0
+    )
+    assert reports[-1].val_accuracy == pytest.approx(accuracy, abs=1e-6)
+    assert reports[-1].val_loss == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(
+    tmp_path: Path, dataset: DataSet, network: str
+) -> None:
+    request = replace(REQUEST, network=network, epochs=2)
+    one = train_into(tmp_path / "one", request, dataset)
+    again = train_into(tmp_path / "again", request, dataset)
+    other = train_into(tmp_path / "other", replace(request, seed=2), dataset)
+    assert one.evaluation == again.evaluation
+    figures = [
+        {name: m.metrics[name] for name in ("accuracy", "loss", "train_accuracy", "val_loss")}
+        for m in (one, again, other)
+    ]
+    assert figures[0] == figures[1]
+    assert figures[0]["loss"] != figures[2]["loss"]
+
+
+def test_a_fresh_process_gives_the_same_model_too(
+    system: Mapping[str, str], trained: tuple[ModelVersion, list[EpochReport]], tmp_path: Path
+) -> None:
+    def accuracies() -> tuple[float, float]:
+        options = ("--dataset", "digits", "--epochs", "2", "--name", "twice", "--json")
+        run(system, "trainer", "train", *options)
+        store = ModelStore(Path(system["BATCHSIGHT_STORAGE"]))
+        newest = store.versions("twice")[-1].manifest
+        return newest.accuracy, newest.metrics["loss"]
+
+    assert accuracies() == accuracies()
+
+
+def test_the_cnn_learns_better_than_the_mlp(tmp_path: Path, dataset: DataSet) -> None:
+    manifest = train_into(tmp_path / "cnn", replace(REQUEST, network="cnn", epochs=8), dataset)
+    assert manifest.accuracy > 0.95
+
+
+def test_a_training_that_diverges_is_told(dataset: DataSet) -> None:
+    import keras
+
+    model = build("mlp", (8, 8, 1), 10)
+    model.compile(
+        optimizer=keras.optimizers.SGD(1e30),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    rows = np.arange(dataset.split("train").count)
+    with pytest.raises(TrainingFailed, match=r"diverged in epoch 1 \(loss nan\)"):
+        fit(model, REQUEST, dataset, rows[100:], rows[:100], lambda report: None)
+
+
+def test_a_data_set_of_one_training_image_is_refused(tmp_path: Path) -> None:
+    part = LabelledImages(images=np.zeros((1, 4, 4, 1), np.uint8), labels=np.array([0]))
+    arrays = LabelledArrays(train=part, test=part, classes=("a", "b"), origin="here")
+    tiny = arrays.save(DatasetStore(tmp_path), "tiny")
+    with pytest.raises(TrainingFailed, match="too few images"):
+        train(REQUEST, tiny, tmp_path)
+
+
+# Exports
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_an_export_loads_in_keras_and_predicts_the_same_from_raw_pixels(
+    trained: tuple[ModelVersion, list[EpochReport]],
+    dataset: DataSet,
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    import keras
+
+    path = tmp_path / f"model{suffix}"
+    export(trained[0], path)
+    exported = keras.saving.load_model(path, compile=False)
+    published = keras.saving.load_model(trained[0].model_path, compile=False)
+    np.testing.assert_array_equal(
+        keras_predictions(exported, dataset), keras_predictions(published, dataset)
+    )
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+# Publishing
+
+
+def test_two_trainers_that_publish_at_once_get_two_numbers(
+    system: Mapping[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "trainer.cli", "train", "--dataset", "digits"]
+    command += ["--epochs", "1", "--name", "race", "--json"]
+    running = [
+        subprocess.Popen(
+            [*command, "--seed", str(seed)],
+            cwd=REPOSITORY,
+            env={**os.environ, **system},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for seed in (1, 2)
+    ]
+    published = {json.loads(program.communicate(timeout=200)[0])["model"] for program in running}
+    assert published == {"race@1", "race@2"}
+    store = ModelStore(Path(system["BATCHSIGHT_STORAGE"]))
+    assert {version.manifest.seed for version in store.versions("race")} == {1, 2}
+    for version in store.versions("race"):
+        version.verify()
