@@ -1,0 +1,70 @@
+"""Command line: `python -m benchmarks [PART ...]`. Writes `benchmarks/results.md`.
+
+mlp, cnn    images per second beside the bare machine and its peers
+small       10,000 test images, submitted by a fresh process
+latency     one image, submitted by a client that is already running
+memory      the producer's and Redis' while a job grows
+growth      images per second over job and batch sizes
+files       PNG files beside decoding alone
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import parts
+from benchmarks.bench_system import bench_system
+from benchmarks.report import header
+from benchmarks.throughput import PEERS
+
+RESULTS = Path(__file__).parent / "results.md"
+PARTS: dict[str, Callable[[parts.Setting], str]] = {
+    "mlp": parts.mlp,
+    "cnn": parts.cnn,
+    "small": parts.small,
+    "latency": parts.latency,
+    "memory": parts.memory,
+    "growth": parts.growth,
+    "files": parts.files,
+}
+
+
+def main() -> None:
+    """Run some parts or all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
+    parser.add_argument("--images", type=int, default=1_000_000, help="images of mlp's job")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--storage", type=Path, help="kept and used again; default: temporary")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        help=f"python of an environment with {PEERS.name}/requirements.txt, for Ray and Dramatiq",
+    )
+    options = parser.parse_args()
+    chosen = options.parts or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+    networks = ["mlp", "cnn"] if "cnn" in chosen else ["mlp"]
+    with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
+        root = (options.storage or Path(temporary)).resolve()
+        with bench_system(root, networks) as system:
+            setting = parts.Setting(
+                system=system, images=options.images, rounds=options.rounds, peers=options.peers
+            )
+            sections = [header()]
+            for name in chosen:
+                print(f"{name} ...", flush=True)
+                sections.append(PARTS[name](setting))
+                RESULTS.write_text("\n".join(sections))
+                print(sections[-1], flush=True)
+    print(f"Written to {RESULTS}.")
+
+
+if __name__ == "__main__":
+    main()

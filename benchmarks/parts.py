@@ -1,0 +1,244 @@
+"""What is measured, part by part; each gives a section of Markdown."""
+
+import io
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+from PIL import Image
+
+from benchmarks.bench_system import CORES, BenchSystem
+from benchmarks.report import Ratio, Row, markdown
+from benchmarks.throughput import compare, contestants, peers
+from messaging.app import make_app
+from messaging.doorbell import Doorbell
+from messaging.messages import PredictBatch
+from messaging.settings import BrokerSettings
+from producer.client import PredictionClient
+from producer.settings import ProducerSettings
+from storage.datasets import DatasetStore
+from storage.images import decode_image
+from storage.settings import StorageSettings
+
+CNN_IMAGES = 100_000
+PNG_FILES = 20_000
+SINGLES = 200
+
+Submission = tuple[float, dict[str, object], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all parts are given."""
+
+    system: BenchSystem
+    images: int
+    rounds: int
+    peers: Path | None
+
+
+def mlp(setting: Setting) -> str:
+    """The cheap network: here the queue shows."""
+    return _throughput(setting, "mlp", setting.images, {"single": "≥ 1.2", "cores": "≥ 0.85"})
+
+
+def cnn(setting: Setting) -> str:
+    """The dear network: here it must not."""
+    images = min(setting.images, CNN_IMAGES)
+    return _throughput(setting, "cnn", images, {"single": "", "cores": "≥ 0.97"})
+
+
+def _throughput(setting: Setting, network: str, images: int, targets: dict[str, str]) -> str:
+    field = contestants(setting.system, network, images)
+    if setting.peers:
+        field |= peers(setting.system, network, images, setting.peers)
+    rows = compare(field, setting.rounds)
+    speed = {row.name: row.median for row in rows}
+    ours = speed["batchsight, end to end"]
+    wanted = {
+        "one process, no queue": targets["single"],
+        "one process per core, no queue": targets["cores"],
+        "Ray Data": "≥ 10" if network == "mlp" else "",
+        "Celery as first written": "≥ 200" if network == "mlp" else "",
+    }
+    ratios = [
+        Ratio(name=f"batchsight ÷ {name}", value=ours / value, target=wanted.get(name, ""))
+        for name, value in speed.items()
+        if not name.startswith("batchsight")
+    ]
+    return markdown(f"{network}, {images:,} images", rows, ratios)
+
+
+def small(setting: Setting) -> str:
+    """From the start of the producer's process to the merged predictions."""
+    seconds = [
+        setting.system.producer("submit", "mnist:test", "--model", "mlp")[0]
+        for _ in range(2 * setting.rounds + 1)
+    ][1:]
+    rows = [Row(name="submit mnist:test, process start included", unit="s", values=seconds)]
+    target = Ratio(name="seconds", value=rows[0].median, target="≤ 1.0")
+    return markdown("10,000 test images, warm workers", rows, [target])
+
+
+def latency(setting: Setting) -> str:
+    """One image from a running client, beside a message that has nothing to do."""
+    system = setting.system
+    broker = BrokerSettings(redis_url=system.redis_url)
+    client = PredictionClient(
+        storage=StorageSettings(storage=system.root), broker=broker, settings=ProducerSettings()
+    )
+    path = system.root / "arrays" / "one.npy"
+    np.save(path, DatasetStore(system.root).get("mnist").images("test")[:1])
+    done = client.submit(str(path), model="mlp")
+    done.wait()
+    app = make_app("bench", settings=broker)
+    connection = redis.Redis.from_url(system.redis_url, decode_responses=True)
+
+    def nop() -> None:
+        latest: Any = connection.xrevrange(f"batchsight:bell:{done.id}", count=1)
+        rings = Doorbell(connection, done.id).listen(since=latest[0][0], wait_seconds=5)
+        PredictBatch(job=done.id, batch=0).send(app)
+        next(rings)
+
+    def one() -> None:
+        client.submit(str(path), model="mlp").wait()
+
+    rows = []
+    for name, action in (("nop: a message and its ring", nop), ("one image", one)):
+        times = []
+        for _ in range(SINGLES):
+            began = time.perf_counter()
+            action()
+            times.append(1000 * (time.perf_counter() - began))
+        times = times[SINGLES // 10 :]
+        for percent in (50, 99):
+            value = float(np.percentile(times, percent))
+            rows.append(Row(name=f"{name}, p{percent}", unit="ms", values=[value]))
+    ratios = [
+        Ratio(name="one image - nop, p50, ms", value=rows[2].median - rows[0].median, target="≤ 5"),
+        Ratio(
+            name="one image - nop, p99, ms", value=rows[3].median - rows[1].median, target="≤ 20"
+        ),
+    ]
+    return markdown("One image, submit to result", rows, ratios)
+
+
+def memory(setting: Setting) -> str:
+    """Peaks while a job grows a hundredfold."""
+    system = setting.system
+    client = redis.Redis.from_url(system.redis_url)
+    rows = []
+    for count in (10_000, setting.images):
+        client.config_resetstat()
+        idle = int(client.info("memory")["used_memory"])
+        array = system.array(count)
+        peak, (_, _, producer) = _redis_peak(
+            client,
+            lambda array=array: system.producer(
+                "submit", str(array), "--model", "mlp", "--batch-size", "1000"
+            ),
+        )
+        rows.append(Row(name=f"producer, {count:,} images", unit="MB", values=[producer / 1e6]))
+        above = (peak - idle) / 1e6
+        rows.append(Row(name=f"Redis above idle, {count:,} images", unit="MB", values=[above]))
+    ratios = [
+        Ratio(
+            name="producer, large ÷ small", value=rows[2].median / rows[0].median, target="± 0.1"
+        ),
+        Ratio(name="Redis above idle, MB", value=rows[3].median, target="≤ 5"),
+    ]
+    return markdown("Memory, batches of 1,000", rows, ratios)
+
+
+def _redis_peak(client: "redis.Redis", action: Callable[[], Submission]) -> tuple[int, Submission]:
+    """Run the action while sampling Redis' memory, in bytes."""
+    peak, stop = 0, threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        while not stop.wait(0.02):
+            peak = max(peak, int(client.info("memory")["used_memory"]))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        outcome = action()
+    finally:
+        stop.set()
+        thread.join()
+    return peak, outcome
+
+
+def growth(setting: Setting) -> str:
+    """Images per second over the size of the job and of the batch."""
+    system = setting.system
+    rows = [
+        _speed(setting, f"{count:,} images", str(system.array(count)), count, [])
+        for count in (10_000, 100_000, 1_000_000, 10_000_000)
+        if count <= 10 * setting.images
+    ]
+    array, count = str(system.array(100_000)), 100_000
+    rows += [
+        _speed(setting, f"batches of {size:,}", array, count, ["--batch-size", str(size)])
+        for size in (100, 500, 1_000, 5_000, 10_000, 20_000)
+    ]
+    return markdown("Growth: the whole job, and 100,000 images by batch size", rows, [])
+
+
+def _speed(setting: Setting, name: str, source: str, count: int, options: Sequence[str]) -> Row:
+    speeds = []
+    for _ in range(max(1, setting.rounds // 2)):
+        seconds, _, _ = setting.system.producer("submit", source, "--model", "mlp", *options)
+        speeds.append(count / seconds)
+    return Row(name=name, unit="images/s", values=speeds)
+
+
+def files(setting: Setting) -> str:
+    """PNG files, packed and queued, beside decoding them on all cores and nothing else."""
+    folder = _png_folder(setting.system)
+    paths = sorted(folder.iterdir())
+    ours, alone = [], []
+    for _ in range(setting.rounds):
+        alone.append(len(paths) / _decode_on_all_cores(paths))
+        seconds, _, _ = setting.system.producer("submit", str(folder), "--model", "mlp")
+        ours.append(len(paths) / seconds)
+    rows = [
+        Row(name="Pillow, one process per core", unit="images/s", values=alone),
+        Row(name="batchsight, end to end", unit="images/s", values=ours),
+    ]
+    ratio = Ratio(
+        name="batchsight ÷ Pillow alone", value=rows[1].median / rows[0].median, target="≥ 0.85"
+    )
+    return markdown(f"{len(paths):,} PNG files", rows, [ratio])
+
+
+def _png_folder(system: BenchSystem) -> Path:
+    folder = system.root.parent / f"{system.root.name}-png"
+    if not folder.exists():
+        folder.mkdir()
+        images = DatasetStore(system.root).get("mnist").images("train")[:PNG_FILES, ..., 0]
+        for i, image in enumerate(images):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "PNG")
+            (folder / f"{i:06d}.png").write_bytes(buffer.getvalue())
+    return folder
+
+
+def _decode_on_all_cores(paths: Sequence[Path]) -> float:
+    """Seconds to read and decode all files, the processes being warm."""
+    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        pool.map(_decode, [paths[:10]] * CORES, chunksize=1)
+        began = time.perf_counter()
+        parts = [paths[i::CORES] for i in range(CORES)]
+        assert sum(pool.map(_decode, parts, chunksize=1)) == len(paths)
+        return time.perf_counter() - began
+
+
+def _decode(paths: Sequence[Path]) -> int:
+    return sum(decode_image(p.read_bytes(), (28, 28, 1)).shape[2] for p in paths)
