@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,8 @@ def memory(setting: Setting) -> str:
     for count in (10_000, setting.images):
         client.config_resetstat()
         idle = int(client.info("memory")["used_memory"])
-        array = system.array(count)
-        peak, (_, _, producer) = _redis_peak(
-            client,
-            lambda array=array: system.producer(
-                "submit", str(array), "--model", "mlp", "--batch-size", "1000"
-            ),
-        )
+        submit = partial(system.producer, "submit", str(system.array(count)), "--model", "mlp")
+        peak, (_, _, producer) = _redis_peak(client, partial(submit, "--batch-size", "1000"))
         rows.append(Row(name=f"producer, {count:,} images", unit="MB", values=[producer / 1e6]))
         above = (peak - idle) / 1e6
         rows.append(Row(name=f"Redis above idle, {count:,} images", unit="MB", values=[above]))
