@@ -221,6 +221,12 @@ class DatasetStore:
                 draft.folder.rename(target)
                 shutil.rmtree(discarded / "replaced")
         else:
-            draft.folder.rename(target)
+            try:
+                draft.folder.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+                # Somebody else has added it meanwhile.
+                return self.commit(draft, name, classes, origin, replace=replace)
         sync_folder(self.folder)
         return DataSet(target, description)
