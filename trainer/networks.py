@@ -3,6 +3,7 @@
 Scaling to 0..1 is a layer of the network, so that whoever predicts cannot forget it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,9 +22,10 @@ class Network:
     build: "Callable[[Shape, int], keras.Model]"
     epochs: int
     batch_size: int
-    about: str
     steps_per_execution: int = 1
     """Steps that TensorFlow runs before Python looks again: many for a network of short steps."""
+    learning_rate: Callable[[float], float] | None = None
+    """Learning rate by the share of the epochs done, 0 to 1; that of Adam throughout if none."""
 
 
 def get_network(name: str) -> Network:
@@ -99,15 +101,22 @@ def block_filters(input_shape: Shape) -> list[int]:
     return [min(32 * 2**block, 128) for block in range(blocks)]
 
 
+def cosine_decay(done: float) -> float:
+    """From 0.002 down to nothing: large steps first, and none that undo the last ones."""
+    return 0.001 * (1 + math.cos(math.pi * done))
+
+
 NETWORKS: Mapping[str, Network] = {
     "mlp": Network(
         build=build_mlp,
         epochs=5,
         batch_size=32,
-        about="one hidden layer of 128 units; seconds",
         steps_per_execution=50,
     ),
     "cnn": Network(
-        build=build_cnn, epochs=8, batch_size=128, about="small convolutional network; minutes"
+        build=build_cnn,
+        epochs=8,
+        batch_size=128,
+        learning_rate=cosine_decay,
     ),
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 VALIDATION_SHARE = 0.1
 TEST_BATCH = 1000
+FIGURES = ("accuracy", "val_accuracy", "loss", "val_loss")
 
 OnEpoch = Callable[[EpochReport], None]
 Probabilities = NDArray[np.float32]
@@ -178,7 +179,7 @@ def fit(
     def report(epoch: int, logs: dict[str, Any]) -> None:
         nonlocal began
         now = time.monotonic()
-        numbers = {name: float(logs[name]) for name in logs}
+        numbers = {name: float(logs[name]) for name in FIGURES}
         if not math.isfinite(numbers["loss"]):
             raise TrainingFailed(
                 f"The training diverged in epoch {epoch + 1} (loss {numbers['loss']}): "
@@ -190,11 +191,17 @@ def fit(
         )
         on_epoch(history[-1])
 
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
+    if learning_rate := get_network(request.network).learning_rate:
+        by_epoch = keras.callbacks.LearningRateScheduler(
+            lambda epoch: learning_rate(epoch / request.epochs)
+        )
+        callbacks.append(by_epoch)
     model.fit(
         batches(dataset, training, request.batch_size, shuffle_seed=request.seed),
         validation_data=batches(dataset, validation, TEST_BATCH),
         epochs=request.epochs,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=report)],
+        callbacks=callbacks,
         shuffle=False,  # the batches are shuffled already
         verbose=0,
     )

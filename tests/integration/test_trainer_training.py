@@ -253,6 +253,20 @@ def test_an_export_loads_in_keras_and_predicts_the_same_from_raw_pixels(
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+def test_an_h5_file_is_one_that_keras_2_can_read(
+    trained: tuple[ModelVersion, list[EpochReport]], tmp_path: Path
+) -> None:
+    import h5py  # type: ignore[import-untyped]
+
+    export(trained[0], tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5") as file:
+        config = file.attrs["model_config"]
+    # Tried with tf_keras 2.21, which refuses the file when any of these is there.
+    for newer in ("batch_shape", "DTypePolicy", "registered_name", "quantization_config"):
+        assert f'"{newer}"' not in config
+    assert '"batch_input_shape": [null, 8, 8, 1]' in config
+
+
 # Publishing
 
 

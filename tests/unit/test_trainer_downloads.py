@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -357,6 +358,24 @@ def test_a_damaged_data_set_of_the_user_is_told_and_left(
     with pytest.raises(Corrupt, match=r"mine is damaged.*--replace"):
         ensure_dataset(store, downloads, "mine", {})
     assert store.names() == ["mine"]
+
+
+def test_many_who_miss_a_data_set_at_once_get_the_same(
+    store: DatasetStore, downloads: Downloads, catalogue: Mapping[str, KnownDataset]
+) -> None:
+    downloads.folder.mkdir()
+    (downloads.folder / "first").write_bytes(CONTENT)
+    together = threading.Barrier(8)
+
+    def ensure(_: int) -> str:
+        together.wait()
+        return ensure_dataset(store, downloads, "shop", catalogue).description.sha256
+
+    with ThreadPoolExecutor(8) as pool:
+        digests = set(pool.map(ensure, range(8)))
+    assert digests == {store.get("shop").description.sha256}
+    assert store.names() == ["shop"]
+    assert [entry.name for entry in store.folder.iterdir()] == ["shop"]
 
 
 def test_an_unknown_data_set_is_not_found(store: DatasetStore, downloads: Downloads) -> None:

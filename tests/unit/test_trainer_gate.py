@@ -7,8 +7,9 @@ import pytest
 from storage.models import ModelStore, ModelVersion
 from tests.builders import as_any, describe_model, publish
 from trainer.errors import UnknownNetwork
+from trainer.exports import older_config
 from trainer.gate import TOLERANCE, Verdict, judge
-from trainer.networks import NETWORKS, block_filters, get_network
+from trainer.networks import NETWORKS, block_filters, cosine_decay, get_network
 from trainer.pipeline import Pipeline
 from trainer.training import TrainingRequest
 
@@ -89,6 +90,13 @@ def test_the_default_network_is_trained_as_the_demo_promises() -> None:
     assert (NETWORKS["mlp"].epochs, NETWORKS["mlp"].batch_size) == (5, 32)
 
 
+def test_the_learning_rate_of_the_cnn_falls_to_nothing() -> None:
+    rates = [cosine_decay(done / 8) for done in range(9)]
+    assert rates == sorted(rates, reverse=True)
+    assert [rates[i] for i in (0, 4, 8)] == pytest.approx([0.002, 0.001, 0])
+    assert NETWORKS["mlp"].learning_rate is None
+
+
 @pytest.mark.parametrize(
     ("shape", "blocks"),
     [
@@ -109,3 +117,47 @@ def test_a_request_survives_the_queue() -> None:
     message = request.to_message("run-1")
     assert (message.run, message.scheduled) == ("run-1", False)
     assert TrainingRequest.from_message(type(message).from_wire(message.model_dump())) == request
+
+
+def test_a_configuration_is_written_as_keras_2_knows_it() -> None:
+    float32 = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
+    zeros = {"module": "keras.initializers", "class_name": "Zeros", "config": {}}
+    newer = {
+        "class_name": "Sequential",
+        "config": {
+            "dtype": float32,
+            "layers": [
+                {
+                    "class_name": "InputLayer",
+                    "config": {"batch_shape": [None, 28, 28, 1], "optional": False},
+                },
+                {
+                    "module": "keras.layers",
+                    "class_name": "Dense",
+                    "config": {
+                        "units": 10,
+                        "bias_initializer": zeros | {"registered_name": None},
+                        "quantization_config": None,
+                    },
+                },
+                {"class_name": "BatchNormalization", "config": {"synchronized": True}},
+            ],
+        },
+    }
+    assert older_config(newer) == {
+        "class_name": "Sequential",
+        "config": {
+            "dtype": "float32",
+            "layers": [
+                {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 28, 28, 1]}},
+                {
+                    "class_name": "Dense",
+                    "config": {
+                        "units": 10,
+                        "bias_initializer": {"class_name": "Zeros", "config": {}},
+                    },
+                },
+                {"class_name": "BatchNormalization", "config": {"synchronized": True}},
+            ],
+        },
+    }
