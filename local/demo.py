@@ -66,7 +66,7 @@ def run_demo(network: str) -> int:
         run(environment, *submit, "--job-id", job, "--json", logs=logs, show_output=False)
         run(environment, "producer.cli", "report", job, logs=logs)
         console.print("[bold]4[/] Stopping everything")
-    console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}")
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}", soft_wrap=True)
     return 0
 
 
