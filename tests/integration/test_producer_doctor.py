@@ -12,6 +12,7 @@ import pytest
 
 from local.redis_server import choose_port, is_listening
 from messaging.app import make_app
+from messaging.broker import connect
 from messaging.messages import PredictBatch
 from messaging.presence import present_workers
 from messaging.settings import BrokerSettings
@@ -139,6 +140,9 @@ def test_messages_that_wait_for_a_pool_that_hangs_are_found(
     app = make_app("test", settings=BrokerSettings(redis_url=environment["BATCHSIGHT_REDIS_URL"]))
     for batch in range(5):
         PredictBatch(job="none", batch=batch).send(app)
+    client = connect(BrokerSettings(redis_url=environment["BATCHSIGHT_REDIS_URL"]))
+    ahead = app.conf.worker_prefetch_multiplier
+    wait_for(lambda: client.hlen("unacked") == ahead, "the worker has fetched what it may")
     facts = look(environment)
     assert facts.workers is not None
     assert faults(facts) == LINE_FAULTS  # the trainer is missing, and the worker is young
