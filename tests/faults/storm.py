@@ -166,6 +166,7 @@ def rage(
     faults: int,
     images: int,
     say: Callable[[str], None] = print,
+    seconds_per_call: float = SECONDS_PER_CALL,
 ) -> Verdict:
     """Run one storm; returns its verdict."""
     server = RedisServer(folder / "redis", "--appendonly", "yes")
@@ -174,7 +175,7 @@ def rage(
         "BATCHSIGHT_REDIS_URL": server.url,
         "BATCHSIGHT_LEASE_SECONDS": "5",
         "BATCHSIGHT_SHUTDOWN_SECONDS": "5",
-        "FAULTY_SECONDS_PER_CALL": str(SECONDS_PER_CALL),
+        "FAULTY_SECONDS_PER_CALL": str(seconds_per_call),
     }
     expected = prepare(folder, environment, images)
     app = "tests.faults.faulty_worker"
