@@ -58,8 +58,7 @@ def make_app(
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
-        # One batch runs, one is at hand. With 1, a child waits for Redis after each.
-        worker_prefetch_multiplier=2,
+        worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # TensorFlow takes longer to import than the 4 s after which a child counts as dead.
         worker_proc_alive_timeout=120,

@@ -19,8 +19,8 @@ with native_logs_held_back():
     tf.config.list_physical_devices()
 
 CHUNK_BYTES = 32 * 2**20
-"""How large the largest activation may become in one call of the compiled function. Measured with
-the networks of the trainer: smaller chunks cost speed, larger ones only memory."""
+"""How large the largest activation may become in one call of the compiled function. Without a bound
+the cnn is 3 % faster over 28 x 28 images, and a worker process 0.9 GB larger."""
 
 
 def limit_threads(threads: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from storage.jobs import Job, JobStore
@@ -103,8 +104,21 @@ class House:
     def wait_until_done(self, batches: int, seconds: float = 60.0) -> None:
         wait_for(lambda: self.done() >= batches, f"{batches} batches are done", seconds)
 
-    def predictions(self) -> bytes:
-        return (self.jobs.path("job") / "predictions.parquet").read_bytes()
+    def predictions(self, job: str = "job") -> bytes:
+        return (self.jobs.path(job) / "predictions.parquet").read_bytes()
+
+    def records(self, job: str = "job") -> dict[str, tuple[object, ...]]:
+        """Everything that was found out about each image, by its id."""
+        table = pq.read_table(self.jobs.path(job) / "predictions.parquet")
+        columns = (table[name].to_pylist() for name in ("prediction", "score", "model", "batch"))
+        ids = table["id"].to_pylist()
+        assert len(set(ids)) == len(ids)
+        return dict(zip(ids, zip(*columns, strict=True), strict=True))
+
+    def run_undisturbed(self, source: Path, *options: str) -> None:
+        """Run the job `reference`, to which nothing happens."""
+        arguments = ["--model", "digits", "--batch-size", str(BATCH_SIZE), "--job-id", "reference"]
+        run(self.environment, "producer", "submit", str(source), *arguments, *options)
 
     def popen(self, *command: str) -> "subprocess.Popen[str]":
         """Start `producer ...` and go on."""

@@ -34,6 +34,18 @@ def test_redis_started_again_empty(house: House, undisturbed: bytes) -> None:
     assert_exact(house, undisturbed)
 
 
+def test_bytes_that_are_no_message_amid_the_batches(house: House, undisturbed: bytes) -> None:
+    worker = house.worker(seconds_per_call=SLOW / 3)
+    house.submit()
+    client = house.redis.client()
+    for batches in (2, 8, 14):
+        house.wait_until_done(batches)
+        client.rpush("predict", '{"body": ', "[]", "\x00\xff")
+    assert_exact(house, undisturbed)
+    assert worker.log.count("A malformed message was dropped") == 9
+    assert worker.running
+
+
 def test_redis_at_its_memory_limit_makes_everyone_wait(house: House, undisturbed: bytes) -> None:
     worker = house.worker(seconds_per_call=SLOW / 3)
     house.submit()

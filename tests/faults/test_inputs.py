@@ -24,6 +24,8 @@ def test_referenced_files_that_go_or_change_become_error_records(
     folder.mkdir()
     for i, path in enumerate(sorted((digits_folder / "test").rglob("*.png"))[:50]):
         shutil.copy(path, folder / f"{i:02d}.png")
+    intact = house.storage / "intact"
+    shutil.copytree(folder, intact)
     house.submit(source=str(folder))
     (folder / "07.png").unlink()
     content = (folder / "11.png").read_bytes()
@@ -34,7 +36,13 @@ def test_referenced_files_that_go_or_change_become_error_records(
     assert summary["images"] == {"total": 50, "predicted": 47, "failed": 3}
     errors = (house.jobs.path("job") / "errors.jsonl").read_text().splitlines()
     reasons = {json.loads(e)["id"]: json.loads(e)["reason"] for e in errors}
-    assert {Path(name).name for name in reasons} == {"07.png", "11.png", "13.png"}
+    assert reasons.keys() == {"07.png", "11.png", "13.png"}
+    house.run_undisturbed(intact)
+    found, wanted = house.records(), house.records("reference")
+    for name in reasons:
+        assert found.pop(name)[0] is None
+        del wanted[name]
+    assert found == wanted
 
 
 def test_an_array_replaced_after_submission_fails_the_job_by_name(house: House) -> None:

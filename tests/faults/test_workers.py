@@ -121,6 +121,8 @@ def test_a_batch_that_outlasts_the_visibility_timeout_runs_once(house: House) ->
     ]
     house.submit("--batch-size", str(IMAGES))
     assert house.follow()["status"] == "completed"
+    house.run_undisturbed(house.storage / "arrays" / "images.npy", "--batch-size", str(IMAGES))
+    assert house.predictions() == house.predictions("reference")
     log = house.jobs.attempt_path(house.jobs.get("job"), 0).read_text()
     assert log.count('"start"') == 1
     assert sum(w.log.count("another worker runs it") for w in workers) > 0
@@ -163,29 +165,46 @@ def test_a_stopping_worker_gives_back_a_batch_that_does_not_end_in_time(
     assert_exact(house, undisturbed)
 
 
-def test_one_killer_among_ten_thousand_images_becomes_the_only_error(house: House) -> None:
+def mark_one_image(house: House, count: int, position: int, value: int) -> Path:
+    """Make the job `count` images long, one of them harmful; returns the same without harm."""
     path = house.storage / "arrays" / "images.npy"
-    images = np.resize(np.load(path), (10_000, 8, 8))
-    images[1234] = KILLER
+    images = np.resize(np.load(path), (count, 8, 8))
+    harmless = path.with_name("harmless.npy")
+    np.save(harmless, images)
+    images[position] = value
     np.save(path, images)
+    return harmless
+
+
+def assert_only_one_failed(house: House, harmless: Path, failed: str) -> None:
+    """All images but one have the records, to the bit, that they have without the harmful one."""
+    house.run_undisturbed(harmless)
+    found, wanted = house.records(), house.records("reference")
+    prediction, score, *_ = found.pop(failed)
+    assert prediction is None
+    assert score is None
+    del wanted[failed]
+    assert found == wanted
+
+
+def test_one_killer_among_ten_thousand_images_becomes_the_only_error(house: House) -> None:
+    harmless = mark_one_image(house, 10_000, 1234, KILLER)
     worker = house.worker()
     house.submit()
     summary = house.follow(240, code=3)
     assert summary["images"] == {"total": 10_000, "predicted": 9_999, "failed": 1}
-    errors = (Path(house.jobs.path("job")) / "errors.jsonl").read_text().splitlines()
+    errors = (house.jobs.path("job") / "errors.jsonl").read_text().splitlines()
     assert len(errors) == 1
     assert '"1234"' in errors[0]
     assert "kills the worker" in errors[0]
     assert worker.running
+    assert_only_one_failed(house, harmless, "1234")
 
 
 def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
     house: House,
 ) -> None:
-    path = house.storage / "arrays" / "images.npy"
-    images = np.load(path)[:1000]
-    images[777] = HANGER
-    np.save(path, images)
+    harmless = mark_one_image(house, 1000, 777, HANGER)
     house.environment |= {
         "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "5",
         "BATCHSIGHT_TIME_LIMIT_SECONDS": "6",
@@ -195,3 +214,4 @@ def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
     summary = house.follow(240, code=3)
     assert summary["images"] == {"total": 1000, "predicted": 999, "failed": 1}
     assert worker.running
+    assert_only_one_failed(house, harmless, "777")
