@@ -19,6 +19,7 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
     from producer.summary import Summary
+    from producer.timeline import Timeline
     from storage.tally import Tally
 
 FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
@@ -188,7 +189,7 @@ def report(job_id: str, *, json_: bool) -> None:
             say(f"Wrote {path}.")
     except NothingToReport as error:
         say(str(error))
-    show(handle, tally, json_)
+    show(handle, tally, json_, timeline=handle.timeline())
 
 
 @main.command("jobs")
@@ -298,12 +299,14 @@ def follow(handle: "JobHandle", json_: bool) -> None:
     show(handle, tally, json_)
 
 
-def show(handle: "JobHandle", tally: "Tally", json_: bool) -> None:
+def show(
+    handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
+) -> None:
     """Print what a job came to so far, and exit accordingly."""
     from producer.summary import over_failure_limit, summarise
     from producer.terminal import show_summary
 
-    summary = summarise(handle.jobs, handle.job, tally)
+    summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
     stop = handle.jobs.stopped(handle.job)
     reason = stop.reason if stop and summary.status in ("failed", "cancelled") else None
     if json_:
@@ -329,7 +332,8 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    click.echo(summary.model_dump_json(indent=2))
+    unknown = {"timeline"} if summary.timeline is None else None
+    click.echo(summary.model_dump_json(indent=2, exclude=unknown))
 
 
 if __name__ == "__main__":

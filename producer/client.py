@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from producer.following import Progress
     from producer.pruning import Pruned
     from producer.recovery import Resumption
+    from producer.timeline import Timeline
 
 
 BATCH_SECONDS = 0.5
@@ -126,6 +127,12 @@ class JobHandle:
             lease_seconds=self._storage.lease_seconds,
             failed_only=failed_only,
         )
+
+    def timeline(self) -> "Timeline | None":
+        """Where the job's time went, phase by phase; none when nobody has begun it."""
+        from producer.timeline import trace
+
+        return trace(self.jobs, self.job)
 
     def report(self, tally: Tally) -> list[Path]:
         """Draw pictures of a counted job into its folder; raises `NothingToReport`."""

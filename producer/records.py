@@ -8,6 +8,7 @@ A failed image has neither prediction nor score; its reason is in `errors.jsonl`
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from producer.errors import DamagedResult
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, sync_folder
+from storage.files import TEMPORARY_PREFIX, sync_folder, write_atomically
 from storage.inputs import ArrayInputs, read_columns
 from storage.jobs import Job, JobStore
 from storage.results import BatchResult
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS_FILE = "predictions.parquet"
 ERRORS_FILE = "errors.jsonl"
+MERGE_FILE = "merge.json"
 ROW_GROUP_ROWS = 20_000
 
 
@@ -140,6 +142,7 @@ class PredictionsWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._began_at = time.time()
         suffix = secrets.token_hex(4)
         self._predictions = folder / f"{TEMPORARY_PREFIX}{PREDICTIONS_FILE}-{suffix}"
         self._errors = folder / f"{TEMPORARY_PREFIX}{ERRORS_FILE}-{suffix}"
@@ -177,6 +180,8 @@ class PredictionsWriter:
         self.close()
         target = self._folder / PREDICTIONS_FILE
         self._errors.replace(self._folder / ERRORS_FILE)
+        times = json.dumps({"began_at": self._began_at, "ended_at": time.time()})
+        write_atomically(self._folder / MERGE_FILE, times.encode(), durable=False)
         self._predictions.replace(target)  # last: with it the merge counts as done
         sync_folder(self._folder)
         return target
@@ -220,5 +225,5 @@ def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
 
 def discard_merged(folder: Path) -> None:
     """Remove what was made of results that are about to change."""
-    for name in (PREDICTIONS_FILE, ERRORS_FILE):
+    for name in (PREDICTIONS_FILE, ERRORS_FILE, MERGE_FILE):
         (folder / name).unlink(missing_ok=True)

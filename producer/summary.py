@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel
 
 from producer.gathering import images_of
+from producer.timeline import Timeline
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
@@ -37,6 +38,8 @@ class Summary(BaseModel, frozen=True):
     """When the last result was written or the job was stopped."""
     storage: str
     """Storage root that the job lies on, in `jobs/<id>`."""
+    timeline: Timeline | None = None
+    """Where the time went; only `report` works it out."""
 
 
 class JobLine(BaseModel, frozen=True):
@@ -67,7 +70,14 @@ def line_of(store: JobStore, job: Job) -> JobLine:
     )
 
 
-def summarise(store: JobStore, job: Job, tally: Tally, *, now: datetime | None = None) -> Summary:
+def summarise(
+    store: JobStore,
+    job: Job,
+    tally: Tally,
+    *,
+    timeline: Timeline | None = None,
+    now: datetime | None = None,
+) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
     status = status_of(store, job, tally)
     ended_at = end_of(store, job, status)
@@ -85,6 +95,7 @@ def summarise(store: JobStore, job: Job, tally: Tally, *, now: datetime | None =
         created_at=job.created_at,
         completed_at=ended_at,
         storage=str(store.root),
+        timeline=timeline,
     )
 
 

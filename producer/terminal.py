@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from producer.following import Progress
     from producer.summary import JobLine, Summary
+    from producer.timeline import Timeline
     from storage.evaluation import Evaluation
     from storage.jobs import Job
     from storage.tally import Tally
@@ -91,11 +92,21 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
     if summary.images_per_second is not None:
         console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
+    if summary.timeline is not None:
+        console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
     if summary.accuracy is not None:
         console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
         console.print(class_table(evaluation))
+
+
+def describe_time(timeline: "Timeline") -> str:
+    """The wall time and the phases that took most of it, the longest first."""
+    longest = sorted(timeline.phases, key=lambda phase: -phase.seconds)
+    shares = [(phase.name, phase.seconds / timeline.wall_seconds) for phase in longest]
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.01)
+    return f"{timeline.wall_seconds:,.1f} s: {parts}"
 
 
 def report_hint(folder: Path, job_id: str) -> str:

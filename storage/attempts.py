@@ -47,10 +47,11 @@ class Attempt:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = secrets.token_hex(4)
+        self._began = time.monotonic()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         if os.fstat(self._file).st_size:
             os.write(self._file, b"\n")  # the last writer may have died in the middle of a line
-        self._write(event="start", worker=worker_identity(), at=round(time.time(), 3))
+        self._write(event="start", worker=worker_identity(), at=round(time.time(), 6))
 
     def touch(self, image: int) -> None:
         """Announce that the image at this position of the batch is next to be tried alone."""
@@ -61,8 +62,9 @@ class Attempt:
         self._write(event="walked")
 
     def end(self, outcome: str, phases: Mapping[str, float] | None = None) -> None:
-        """Close the attempt with its outcome and the seconds each phase took."""
-        self._write(event="end", outcome=outcome, phases=dict(phases or {}))
+        """Close the attempt with its outcome, its length and the seconds each phase took."""
+        seconds = round(time.monotonic() - self._began, 6)
+        self._write(event="end", outcome=outcome, seconds=seconds, phases=dict(phases or {}))
         os.close(self._file)
 
     def beat(self) -> None:

@@ -178,3 +178,13 @@ def test_bytes_that_are_no_message_are_dropped_and_the_worker_goes_on(
     assert summary["status"] == "completed"
     assert running_worker.log.count("A malformed message was dropped") >= 6
     assert running_worker.running
+
+
+def test_the_phases_of_a_job_add_up_to_its_wall_time(system: Mapping[str, str]) -> None:
+    summary, _ = predictions(system, "digits:test", "--batch-size", "10")
+    done = run(system, "producer", "report", str(summary["id"]), "--json")
+    timeline = json.loads(done.stdout)["timeline"]
+    phases = {phase["name"]: phase["seconds"] for phase in timeline["phases"]}
+    assert sum(phases.values()) == pytest.approx(timeline["wall_seconds"], rel=0.05)
+    assert {"submit", "queue", "open", "read", "predict", "write", "merge"} <= set(phases)
+    assert phases.get("untraced", 0.0) < 0.05 * timeline["wall_seconds"]
