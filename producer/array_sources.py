@@ -26,7 +26,7 @@ MOST_DISTINCT_LABELS = 100_000
 
 
 class DataSetSource:
-    """A split of a data set on storage, written `mnist:test`."""
+    """A split of a data set on storage, written `mnist:test`, or `mnist@2:test` for a version."""
 
     def __init__(self, description: str, root: Path) -> None:
         self.description = description

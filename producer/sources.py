@@ -1,6 +1,6 @@
 """What a user submits, and what every kind of it must come to: the images of a job.
 
-mnist:test                  `DataSetSource`, a split of a data set on storage
+mnist:test, mnist@2:test    `DataSetSource`, a split of a data set on storage, or of one version
 images.npy, images.npz      `NpySource`, `NpzSource`, uint8 arrays
 a folder                    `FolderSource`, image files, with class subfolders or without
 list.csv, list.jsonl        `ManifestSource`, image files named line by line
@@ -109,7 +109,7 @@ def open_source(arguments: Sequence[str], root: Path) -> Source:
             f"{argument} is no source: give a data set and split such as mnist:test, a folder, "
             "a manifest (.csv, .jsonl), an array (.npy, .npz) or image files."
         )
-    if re.fullmatch(f"{NAME_PATTERN}:{NAME_PATTERN}", argument):
+    if re.fullmatch(f"{NAME_PATTERN}(@[0-9]+)?:{NAME_PATTERN}", argument):
         return DataSetSource(argument, root)
     raise SourceError(
         f"There is no file or folder {argument}; for a data set name its split, as in mnist:test."

@@ -1,11 +1,16 @@
 """Named, labelled images on shared storage, as arrays that can be memory-mapped.
 
-datasets/<name>/dataset.json                 shape, classes, counts, digests, origin
-datasets/<name>/<split>_images.npy           uint8 (N, H, W, C)
-datasets/<name>/<split>_labels.npy           int32 (N,), indices into the classes
+    datasets/<name>/<n>/dataset.json             shape, classes, counts, digests, origin
+    datasets/<name>/<n>/<split>_images.npy       uint8 (N, H, W, C)
+    datasets/<name>/<n>/<split>_labels.npy       int32 (N,), indices into the classes
+
+A version never changes: other content is another version. Folders written before there were
+versions have these files in `datasets/<name>` itself, and are read there as version 1.
 """
 
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,21 +20,26 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
 from storage.errors import AlreadyExists, Corrupt, NotFound
 from storage.files import (
     check_name,
     draft_folder,
     list_folders,
+    make_folder,
     sha256_of,
     sync_folder,
     sync_tree,
     write_atomically,
 )
+from storage.fingerprints import fingerprints
 from storage.images import Pixels, Shape
 
 Labels = NDArray[np.int32]
+
+FIRST = 1
+DESCRIPTION_FILE = "dataset.json"
 
 
 class Split(BaseModel, frozen=True):
@@ -40,16 +50,41 @@ class Split(BaseModel, frozen=True):
     labels_sha256: str
 
 
+class Parent(BaseModel, frozen=True):
+    """The version that was the newest when another one was made."""
+
+    number: int
+    sha256: str
+
+
+class Appended(BaseModel, frozen=True):
+    """Images that were added to the training split later."""
+
+    source: str
+    added: int
+    """They follow those that were there before, in the order of their adding."""
+    corrected: int
+    """Images that were there already and got another label."""
+
+
 class DataSetDescription(BaseModel, frozen=True):
     """What `dataset.json` says."""
 
     name: str
+    number: int = FIRST
+    parent: Parent | None = None
     shape: Shape
     classes: tuple[str, ...]
     splits: dict[str, Split]
     origin: str
+    """Where the images come from, but for those that were appended."""
+    appended: tuple[Appended, ...] = ()
+    held_out: int | None = None
+    """Training images whose pixels are in the test split as well: nothing trains on them. None
+    where nobody has counted."""
     created_at: AwareDatetime
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def sha256(self) -> str:
         """One digest for the whole content: equal for equal images, labels and classes."""
@@ -70,6 +105,14 @@ class DataSet:
     def name(self) -> str:
         """The name it was added under."""
         return self.description.name
+
+    @property
+    def number(self) -> int:
+        """Which version of the data set this is."""
+        return self.description.number
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.number}"
 
     def images_path(self, split: str) -> Path:
         """The `.npy` file with the images of a split; raises `NotFound` for an unknown split."""
@@ -97,9 +140,20 @@ class DataSet:
             return self.description.splits[name]
         except KeyError:
             raise NotFound(
-                f"Data set {self.name} has no split {name!r}, only "
-                f"{', '.join(self.description.splits)}."
+                f"Data set {self} has no split {name!r}, only {', '.join(self.description.splits)}."
             ) from None
+
+    def training_rows(self) -> NDArray[np.int64]:
+        """Rows of the training split to train on, ascending: those that are not in test as well."""
+        if self.description.held_out == 0:
+            return np.arange(self.split("train").count)
+        return np.flatnonzero(~self.in_test(self.images("train")))
+
+    def in_test(self, images: Pixels) -> NDArray[np.bool_]:
+        """Which of some images (N, H, W, C) have the pixels of a test image."""
+        if "test" not in self.description.splits:
+            return np.zeros(len(images), np.bool_)
+        return np.isin(fingerprints(images), fingerprints(self.images("test")))
 
     def verify(self) -> None:
         """Read every array and raise `Corrupt` unless all digests match."""
@@ -110,14 +164,11 @@ class DataSet:
             )
             for path, sha256 in expected:
                 if not path.is_file() or sha256_of(path) != sha256:
-                    raise Corrupt(
-                        f"Data set {self.name} is damaged: {path.name} does not match its digest. "
-                        f"Add it again with `trainer data add {self.name} --replace`."
-                    )
+                    raise damaged(self.folder, self.name, f"{path.name} does not match its digest")
 
 
 class DataSetDraft:
-    """A data set being written. Fill the arrays it hands out, then `commit`."""
+    """A version being written. Fill the arrays it hands out, then `commit`."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
         self.folder = folder
@@ -126,15 +177,39 @@ class DataSetDraft:
 
     def add_split(self, split: str, count: int) -> tuple[Pixels, Labels]:
         """Two writable memory-mapped arrays: uint8 (count, H, W, C) and int32 (count,)."""
-        self.counts[split] = count
-        images = open_memmap(
-            self.folder / f"{split}_images.npy", "w+", np.uint8, (count, *self.shape)
-        )
-        labels = open_memmap(self.folder / f"{split}_labels.npy", "w+", np.int32, (count,))
-        return images, labels
+        return self.add_images(split, count), self.add_labels(split, count)
 
-    def describe(self, name: str, classes: Sequence[str], origin: str) -> DataSetDescription:
-        """Digest all arrays."""
+    def add_images(self, split: str, count: int) -> Pixels:
+        """The images of a split, to be written: memory-mapped uint8 (count, H, W, C)."""
+        self.counts[split] = count
+        path = self.folder / f"{split}_images.npy"
+        return open_memmap(path, "w+", np.uint8, (count, *self.shape))
+
+    def add_labels(self, split: str, count: int) -> Labels:
+        """The labels of a split, to be written: memory-mapped int32 (count,)."""
+        return open_memmap(self.folder / f"{split}_labels.npy", "w+", np.int32, (count,))
+
+    def keep_images(self, split: str, parent: DataSet) -> None:
+        """Take the images of another version's split as they are."""
+        self.counts[split] = parent.split(split).count
+        link_or_copy(parent.images_path(split), self.folder)
+
+    def keep_split(self, split: str, parent: DataSet) -> None:
+        """Take another version's split as it is."""
+        self.keep_images(split, parent)
+        link_or_copy(parent.labels_path(split), self.folder)
+
+    def describe(
+        self,
+        name: str,
+        classes: Sequence[str],
+        origin: str,
+        *,
+        number: int = FIRST,
+        parent: Parent | None = None,
+        appended: tuple[Appended, ...] = (),
+    ) -> DataSetDescription:
+        """Digest all arrays, and count the training images that are test images as well."""
         splits = {
             split: Split(
                 count=count,
@@ -143,14 +218,20 @@ class DataSetDraft:
             )
             for split, count in self.counts.items()
         }
-        return DataSetDescription(
+        description = DataSetDescription(
             name=name,
+            number=number,
+            parent=parent,
             shape=self.shape,
             classes=tuple(classes),
             splits=splits,
             origin=origin,
+            appended=appended,
             created_at=datetime.now(UTC),
         )
+        written = DataSet(self.folder, description)
+        held_out = written.in_test(written.images("train")).sum() if "train" in splits else 0
+        return description.model_copy(update={"held_out": int(held_out)})
 
 
 class DatasetStore:
@@ -161,29 +242,51 @@ class DatasetStore:
 
     def names(self) -> list[str]:
         """Names of all data sets, sorted."""
-        return list_folders(self.folder)
+        return [name for name in list_folders(self.folder) if self.numbers(name)]
 
-    def get(self, name: str) -> DataSet:
-        """Open a data set; raises `NotFound` or `Corrupt`."""
+    def numbers(self, name: str) -> list[int]:
+        """Version numbers of a data set, ascending."""
         folder = self.folder / check_name(name, "data set name")
-        try:
-            text = (folder / "dataset.json").read_bytes()
-        except FileNotFoundError:
+        numbers = {int(entry) for entry in list_folders(folder) if entry.isdecimal()}
+        if (folder / DESCRIPTION_FILE).exists():
+            numbers.add(FIRST)
+        return sorted(numbers)
+
+    def get(self, reference: str) -> DataSet:
+        """The newest version of `mnist`, or the one that `mnist@2` means.
+
+        Raises `NotFound` or `Corrupt`.
+        """
+        name, at, which = reference.partition("@")
+        numbers = self.numbers(name)
+        if not numbers:
             known = ", ".join(self.names()) or "none so far"
             raise NotFound(
                 f"There is no data set {name!r} ({known}): add it with `trainer data add {name}`."
-            ) from None
+            )
+        if not at:
+            return self.version(name, numbers[-1])
+        if not re.fullmatch(r"[0-9]{1,9}", which):
+            raise NotFound(f"{reference!r} names no version of a data set: write {name}@2, say.")
+        if int(which) not in numbers:
+            raise NotFound(
+                f"Data set {name} has no version {which}, only {', '.join(map(str, numbers))}."
+            )
+        return self.version(name, int(which))
+
+    def version(self, name: str, number: int) -> DataSet:
+        """Open a version that is there; raises `Corrupt` when its description cannot be read."""
+        folder = self._folder(name, number)
         try:
-            return DataSet(folder, DataSetDescription.model_validate_json(text))
-        except ValidationError:
-            raise Corrupt(
-                f"Data set {name} is damaged: dataset.json cannot be read. "
-                f"Add it again with `trainer data add {name} --replace`."
-            ) from None
+            text = (folder / DESCRIPTION_FILE).read_bytes()
+            description = DataSetDescription.model_validate_json(text)
+        except (FileNotFoundError, ValidationError):
+            raise damaged(folder, name, f"{DESCRIPTION_FILE} cannot be read") from None
+        return DataSet(folder, description)
 
     @contextmanager
     def draft(self, shape: Shape) -> Iterator[DataSetDraft]:
-        """Begin a data set with images of `shape`; nothing is visible before `commit`."""
+        """Begin a version with images of `shape`; nothing is visible before `commit`."""
         with draft_folder(self.folder) as folder:
             yield DataSetDraft(folder, shape)
 
@@ -196,37 +299,106 @@ class DatasetStore:
         *,
         replace: bool = False,
     ) -> DataSet:
-        """Make the draft visible under `name`.
+        """Make the draft the next version of `name`.
 
-        The same content under the same name is left as it is; other content raises
-        `AlreadyExists` unless `replace`.
+        The content of the newest version gives that one; other content raises `AlreadyExists`
+        unless `replace`, which also mends the arrays of the newest version with the same content.
         """
-        target = self.folder / check_name(name, "data set name")
-        description = draft.describe(name, classes, origin)
-        if target.exists() and not replace:
-            present = self.get(name)
-            if present.description.sha256 == description.sha256:
-                return present
+        numbers = self.numbers(name)
+        present = self._newest(name, forgiving=replace)
+        description = draft.describe(
+            name,
+            classes,
+            origin,
+            number=max(numbers, default=0) + 1,
+            parent=parent_of(present) if present else None,
+        )
+        if present and present.description.sha256 == description.sha256:
+            if replace and not is_whole(present):
+                mend(present, draft)
+            return present
+        if present and not replace:
             raise AlreadyExists(
-                f"There is already a data set {name} with other content: "
-                "choose another name, or replace it with --replace."
+                f"There is already a data set {name} with other content: choose another name, make "
+                f"this its next version with --replace, or add to it with `trainer data append`."
             )
+        committed = self.publish(draft, description)
+        # Else somebody else has added a version meanwhile: it is the one to compare with.
+        return committed or self.commit(draft, name, classes, origin, replace=replace)
+
+    def publish(self, draft: DataSetDraft, description: DataSetDescription) -> DataSet | None:
+        """Make the draft visible under the number in its description, whole or not at all.
+
+        None when that number was taken meanwhile: of two writers one wins.
+        """
         write_atomically(
-            draft.folder / "dataset.json", description.model_dump_json(indent=2).encode()
+            draft.folder / DESCRIPTION_FILE, description.model_dump_json(indent=2).encode()
         )
         sync_tree(draft.folder)
-        if target.exists():
-            with draft_folder(self.folder) as discarded:
-                target.rename(discarded / "replaced")
-                draft.folder.rename(target)
-                shutil.rmtree(discarded / "replaced")
-        else:
-            try:
-                draft.folder.rename(target)
-            except OSError:
-                if not target.exists():
-                    raise
-                # Somebody else has added it meanwhile.
-                return self.commit(draft, name, classes, origin, replace=replace)
+        target = make_folder(self.folder / description.name) / str(description.number)
+        try:
+            draft.folder.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            return None
+        sync_folder(target.parent)
         sync_folder(self.folder)
         return DataSet(target, description)
+
+    def _newest(self, name: str, *, forgiving: bool) -> DataSet | None:
+        """The newest version, if there is any that can be read."""
+        try:
+            return self.get(name)
+        except NotFound:
+            return None
+        except Corrupt:
+            if not forgiving:
+                raise
+            return None
+
+    def _folder(self, name: str, number: int) -> Path:
+        folder = self.folder / check_name(name, "data set name")
+        if number == FIRST and (folder / DESCRIPTION_FILE).exists():
+            return folder
+        return folder / str(number)
+
+
+def damaged(folder: Path, name: str, fault: str) -> Corrupt:
+    """The sentence for a version that cannot be used."""
+    number = FIRST if folder.name == name else int(folder.name)
+    earlier = f", or remove {folder} to return to the version before it" if number > FIRST else ""
+    return Corrupt(
+        f"Data set {name}@{number} is damaged: {fault}. "
+        f"Add it again with `trainer data add {name} --replace`{earlier}."
+    )
+
+
+def parent_of(dataset: DataSet) -> Parent:
+    """What the next version says of this one."""
+    return Parent(number=dataset.number, sha256=dataset.description.sha256)
+
+
+def is_whole(dataset: DataSet) -> bool:
+    """Whether all digests match."""
+    try:
+        dataset.verify()
+    except Corrupt:
+        return False
+    return True
+
+
+def mend(dataset: DataSet, draft: DataSetDraft) -> None:
+    """Put a draft of the same content in the place of a version's arrays, file by file."""
+    sync_tree(draft.folder)
+    for path in draft.folder.glob("*.npy"):
+        path.replace(dataset.folder / path.name)
+    sync_folder(dataset.folder)
+
+
+def link_or_copy(path: Path, folder: Path) -> None:
+    """Have a file that never changes in another folder too, as a link where those are possible."""
+    try:
+        os.link(path, folder / path.name)
+    except OSError:
+        shutil.copyfile(path, folder / path.name)

@@ -50,6 +50,8 @@ class Manifest(BaseModel, frozen=True):
 
     network: str
     dataset: str
+    dataset_number: int = 1
+    """Which version of the data set."""
     dataset_sha256: str
     seed: int
     epochs: int

@@ -89,7 +89,9 @@ def data() -> None:
 @data.command("add")
 @click.argument("name")
 @click.argument("source", required=False)
-@click.option("--replace", is_flag=True, help="Replace other images under the same name.")
+@click.option(
+    "--replace", is_flag=True, help="Make this the next version of a data set with other images."
+)
 @click.option(
     "--test-share",
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
@@ -104,7 +106,7 @@ def data() -> None:
 def add_data(
     name: str, source: str | None, *, replace: bool, test_share: float, seed: int, size: str | None
 ) -> None:
-    """Import SOURCE as the data set NAME.
+    """Import SOURCE as the data set NAME, or as its next version.
 
     \b
     Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise SOURCE is one of
@@ -131,9 +133,11 @@ def add_data(
     counts = ", ".join(f"{part.count:,} {split}" for split, part in about.splits.items())
     height, width, channels = about.shape
     say(
-        f"Data set {name}: {counts} images of {height} x {width} x {channels}, "
+        f"Data set {dataset}: {counts} images of {height} x {width} x {channels}, "
         f"{len(about.classes)} classes, from {about.origin}."
     )
+    if about.held_out:
+        say(f"Nothing trains on {about.held_out:,} of the training images: they are in test, too.")
 
 
 @data.command("list")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.datasets import DataSet, DatasetStore
+from storage.datasets import FIRST, DataSet, DatasetStore
 from storage.errors import Corrupt, NotFound
 from trainer.arrays import LabelledArrays, LabelledImages, as_images, as_labels
 from trainer.cifar import read_cifar
@@ -231,16 +231,21 @@ def ensure_dataset(
     name: str,
     known: Mapping[str, KnownDataset] = KNOWN,
 ) -> DataSet:
-    """Open a data set and check its digests; a known one is fetched when missing or damaged."""
+    """Open a data set and check its digests; a known one is fetched when missing or damaged.
+
+    Raises `Corrupt` for a damaged version that may have appended images: no host has those.
+    """
+    published = store.numbers(name.partition("@")[0]) == [FIRST]
     try:
         dataset = store.get(name)
+        published = not dataset.description.appended
         dataset.verify()
     except NotFound:
         if name not in known:
             raise
         return known[name].fetch(downloads).save(store, name)
     except Corrupt as error:
-        if name not in known:
+        if name not in known or not published:
             raise
         log.warning("%s It is fetched again.", str(error).partition(" Add it again")[0])
         return known[name].fetch(downloads).save(store, name, replace=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel
 
-from storage.datasets import DatasetStore
+from storage.datasets import Appended, DatasetStore
 from storage.errors import Corrupt
 from storage.images import Shape
 from storage.models import ModelStore, ModelVersion
@@ -20,6 +20,7 @@ class ModelLine(BaseModel, frozen=True):
     accuracy: float
     network: str
     dataset: str
+    dataset_number: int
     bytes: int
     """Size of the model file."""
     created_at: AwareDatetime
@@ -35,21 +36,24 @@ class ModelLine(BaseModel, frozen=True):
             accuracy=manifest.accuracy,
             network=manifest.network,
             dataset=manifest.dataset,
+            dataset_number=manifest.dataset_number,
             bytes=file_size(version.model_path),
             created_at=manifest.created_at,
         )
 
 
 class DataSetLine(BaseModel, frozen=True):
-    """One data set."""
+    """One version of a data set."""
 
     name: str
+    version: int
     shape: Shape
     classes: tuple[str, ...]
     splits: dict[str, int]
     """Number of images by split."""
     bytes: int
     origin: str
+    appended: tuple[Appended, ...]
     created_at: AwareDatetime
 
 
@@ -84,21 +88,23 @@ def read_champion(store: ModelStore, name: str, on_fault: Callable[[str], None])
 
 
 def list_datasets(store: DatasetStore, on_fault: Callable[[str], None]) -> Iterator[DataSetLine]:
-    """All data sets; `on_fault` hears of those that cannot be read."""
-    for name in store.names():
+    """All versions of all data sets; `on_fault` hears of those that cannot be read."""
+    for name, number in ((known, n) for known in store.names() for n in store.numbers(known)):
         try:
-            dataset = store.get(name)
+            dataset = store.version(name, number)
         except Corrupt as error:
             on_fault(str(error))
             continue
         about = dataset.description
         yield DataSetLine(
             name=name,
+            version=number,
             shape=about.shape,
             classes=about.classes,
             splits={split: part.count for split, part in about.splits.items()},
             bytes=sum(file_size(dataset.images_path(split)) for split in about.splits),
             origin=about.origin,
+            appended=about.appended,
             created_at=about.created_at,
         )
 

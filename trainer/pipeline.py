@@ -27,7 +27,7 @@ class Outcome:
         manifest = self.version.manifest
         return TrainingSummary(
             model=str(self.version),
-            dataset=manifest.dataset,
+            dataset=f"{manifest.dataset}@{manifest.dataset_number}",
             network=manifest.network,
             accuracy=manifest.accuracy,
             promoted=self.verdict.promoted,

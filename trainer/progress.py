@@ -29,6 +29,7 @@ class TrainingSummary(BaseModel, frozen=True):
     model: str
     """The published version, such as `mnist@3`."""
     dataset: str
+    """The version it was trained on, such as `mnist@2`."""
     network: str
     accuracy: float
     """Share of right predictions on the test split."""

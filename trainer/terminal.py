@@ -56,7 +56,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             f"{line.name}@{line.version}",
             "[bold green]★[/]" if line.champion else "",
             line.network,
-            line.dataset,
+            f"{line.dataset}@{line.dataset_number}",
             f"{line.accuracy:.4f}",
             _readable_size(line.bytes),
             f"{line.created_at.astimezone():%Y-%m-%d %H:%M}",
@@ -65,7 +65,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
 
 
 def show_datasets(lines: "Sequence[DataSetLine]") -> None:
-    """Print data sets, one per line."""
+    """Print the versions of data sets, one per line."""
     if not lines:
         say("There are no data sets yet: `trainer data add mnist` adds one.")
         return
@@ -75,12 +75,12 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
     table.add_column("origin", overflow="fold")
     for line in lines:
         table.add_row(
-            line.name,
+            f"{line.name}@{line.version}",
             ", ".join(f"{count:,} {split}" for split, count in line.splits.items()),
             " x ".join(map(str, line.shape)),
             str(len(line.classes)),
             _readable_size(line.bytes),
-            line.origin,
+            ", ".join([line.origin, *(f"{a.added:,} from {a.source}" for a in line.appended)]),
         )
     _stdout().print(table)
 
@@ -117,7 +117,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         "accuracy": f"{manifest.accuracy:.4f} on {manifest.evaluation.count:,} test images",
         "loss": f"{metrics.get('loss', float('nan')):.4f}",
         "network": f"{manifest.network}, {metrics.get('parameters', 0):,.0f} parameters",
-        "data set": f"{manifest.dataset} ({manifest.dataset_sha256[:12]})",
+        "data set": f"{manifest.dataset}@{manifest.dataset_number} "
+        f"({manifest.dataset_sha256[:12]})",
         "trained": f"{trained}, {metrics.get('seconds', 0):.0f} s, {manifest.epochs} epochs of "
         f"batches of {manifest.batch_size}, seed {manifest.seed}",
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),

@@ -99,7 +99,7 @@ def train(
     began = time.monotonic()
 
     # The last tenth of the shuffled training images is held back to validate with.
-    order = np.random.default_rng(request.seed).permutation(dataset.split("train").count)
+    order = np.random.default_rng(request.seed).permutation(dataset.training_rows())
     held_back = max(1, round(VALIDATION_SHARE * len(order)))
     training, validation = order[:-held_back], np.sort(order[-held_back:])
     if not len(training):
@@ -124,6 +124,7 @@ def train(
     return Manifest(
         network=request.network,
         dataset=dataset.name,
+        dataset_number=dataset.number,
         dataset_sha256=dataset.description.sha256,
         seed=request.seed,
         epochs=request.epochs,

@@ -46,7 +46,7 @@ def test_a_damaged_data_set_is_mended_from_the_cache(
     np.load(mnist.images_path("test"), mmap_mode="r+")[0, 14, 14, 0] ^= 1
     caplog.set_level(logging.INFO)
     ensure_dataset(DatasetStore(root), downloads, "mnist").verify()
-    assert "Data set mnist is damaged" in caplog.text
+    assert "Data set mnist@1 is damaged" in caplog.text
     assert "mnist.pkl.gz, fetched before" in caplog.text
 
 

@@ -303,7 +303,7 @@ def test_no_model_at_all_is_a_sentence(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["submit", "letters:test"], "There is no data set 'letters' (digits)"),
-        (["submit", "digits:training"], "Data set digits has no split 'training', only test."),
+        (["submit", "digits:training"], "Data set digits@1 has no split 'training', only test."),
         (["submit", "digits"], "There is no file or folder digits; for a data set name its split"),
         (["submit", "digits:test", "--model", "letters"], "There is no model 'letters' (digits)"),
         (["submit", "digits:test", "--model", "digits@7"], "has no version 7, only 1."),

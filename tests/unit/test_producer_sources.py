@@ -94,8 +94,8 @@ def test_a_data_set_with_the_models_classes_is_referenced_with_its_labels(
     add_dataset(root, LABELS, [0, 1, 2, 1])
     done = prepare("digits:test")
     assert isinstance(done.inputs, ArrayInputs)
-    assert done.inputs.images == "datasets/digits/test_images.npy"
-    assert done.inputs.labels == "datasets/digits/test_labels.npy"
+    assert done.inputs.images == "datasets/digits/1/test_images.npy"
+    assert done.inputs.labels == "datasets/digits/1/test_labels.npy"
     assert (done.total, done.labelled) == (4, 4)
     assert list(prepare.draft.inputs.iterdir()) == []
 

@@ -146,7 +146,7 @@ def test_training_prints_a_line_per_epoch_and_the_verdict(house: House) -> None:
     assert done.exit_code == 0
     assert done.stderr.startswith("epoch 1/2   accuracy 0.5000, validation 0.6000")
     assert done.stdout == (
-        "digits@1: mlp on digits, test accuracy 0.9000, trained in 3 s. Champion: it is new.\n"
+        "digits@1: mlp on digits@1, test accuracy 0.9000, trained in 3 s. Champion: it is new.\n"
     )
 
 
@@ -154,7 +154,7 @@ def test_json_is_one_object_and_progress_goes_elsewhere(house: House) -> None:
     done = house.run("train", "--dataset", "digits", "--json")
     assert json.loads(done.stdout) == {
         "model": "digits@1",
-        "dataset": "digits",
+        "dataset": "digits@1",
         "network": "mlp",
         "accuracy": 0.9,
         "promoted": True,
@@ -276,6 +276,7 @@ def test_models_are_listed_as_json(house: House) -> None:
         "accuracy": 0.95,
         "network": "mlp",
         "dataset": "digits",
+        "dataset_number": 1,
         "bytes": len(b"a model"),
         "created_at": second.manifest.created_at.isoformat().replace("+00:00", "Z"),
     }
@@ -285,7 +286,7 @@ def test_models_are_listed_as_json(house: House) -> None:
 def test_models_are_listed_for_people(house: House) -> None:
     house.models.promote(house.publish())
     rows = [line.split() for line in house.run("models").stdout.splitlines() if "@" in line]
-    assert rows[0][:6] == ["digits@1", "★", "mlp", "digits", "0.9000", "7"]
+    assert rows[0][:6] == ["digits@1", "★", "mlp", "digits@1", "0.9000", "7"]
 
 
 def test_no_models_are_an_empty_list_and_a_hint(house: House) -> None:
@@ -405,7 +406,7 @@ def test_data_sets_are_added_and_listed(house: House, tmp_path: Path) -> None:
             (folder / name / f"{i}.png").write_bytes(encode(np.full((8, 8), i, np.uint8)))
     done = house.run("data", "add", "pets", f"folder:{folder}", "--size", "4x6", "--seed", "3")
     assert done.exit_code == 0
-    assert "Data set pets: 8 train, 2 test images of 4 x 6 x 1, 2 classes, from" in done.stderr
+    assert "Data set pets@1: 8 train, 2 test images of 4 x 6 x 1, 2 classes, from" in done.stderr
     (line,) = json.loads(house.run("data", "list", "--json").stdout)
     assert line["name"] == "pets"
     assert line["shape"] == [4, 6, 1]
@@ -421,7 +422,7 @@ def test_a_damaged_data_set_does_not_hide_the_others(house: House) -> None:
     (folder / "dataset.json").write_text("[]")
     done = house.run("data", "list", "--json")
     assert json.loads(done.stdout) == []
-    assert "broken is damaged" in done.stderr
+    assert "broken@1 is damaged" in done.stderr
 
 
 @pytest.mark.parametrize("size", ["0", "x", "3x", "1x2x3", "-1", "1.5", "\u0663"])

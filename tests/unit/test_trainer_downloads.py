@@ -346,7 +346,7 @@ def test_a_damaged_known_data_set_is_fetched_again(
     mended = ensure_dataset(store, downloads, "shop", catalogue)
     mended.verify()
     assert mended.description.sha256 == dataset.description.sha256
-    assert "Data set shop is damaged" in caplog.text
+    assert "Data set shop@1 is damaged" in caplog.text
     assert "It is fetched again." in caplog.text
 
 
@@ -355,7 +355,7 @@ def test_a_damaged_data_set_of_the_user_is_told_and_left(
 ) -> None:
     dataset = arrays().save(store, "mine")
     np.load(dataset.images_path("test"), mmap_mode="r+")[0, 0, 0, 0] += 1
-    with pytest.raises(Corrupt, match=r"mine is damaged.*--replace"):
+    with pytest.raises(Corrupt, match=r"mine@1 is damaged.*--replace"):
         ensure_dataset(store, downloads, "mine", {})
     assert store.names() == ["mine"]
 
