@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
+from storage.baseline import Baseline
 from storage.errors import Corrupt, NotFound, StalePublication
 from storage.evaluation import ClassScore, Evaluation
 from storage.files import (
@@ -70,6 +71,8 @@ class Manifest(BaseModel, frozen=True):
     created_at: AwareDatetime
     fence: int = 0
     """Order of scheduled trainings: a lower fence never replaces a higher one as champion."""
+    baseline: Baseline | None = None
+    """What jobs are compared with to see drift; none in versions of before there was one."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

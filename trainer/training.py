@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from messaging.messages import TrainModel
 from messaging.native_logs import native_logs_held_back
+from storage.baseline import Baseline
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.files import sha256_of
@@ -146,6 +147,7 @@ def train(
         sha256=sha256_of(draft / MODEL_FILE),
         created_at=datetime.now(UTC),
         fence=fence,
+        baseline=Baseline.of(probabilities, dataset.images("test")),
     )
 
 

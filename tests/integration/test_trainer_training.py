@@ -137,6 +137,17 @@ def test_the_figures_are_those_of_the_published_file(
     assert manifest.accuracy > 0.75
 
 
+def test_the_baseline_is_of_all_test_images(
+    trained: tuple[ModelVersion, list[EpochReport]], dataset: DataSet
+) -> None:
+    manifest = trained[0].manifest
+    assert manifest.baseline is not None
+    assert manifest.baseline.classes == tuple(manifest.evaluation.matrix.sum(axis=0).tolist())
+    images = dataset.split("test").count
+    for histogram in (manifest.baseline.scores, *manifest.baseline.pixels.values()):
+        assert sum(histogram.counts) == images
+
+
 def test_every_epoch_is_reported(trained: tuple[ModelVersion, list[EpochReport]]) -> None:
     reports = trained[1]
     assert [(report.epoch, report.epochs) for report in reports] == [(1, 3), (2, 3), (3, 3)]
