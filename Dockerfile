@@ -68,12 +68,13 @@ USER batchsight
 CMD ["celery", "-A", "worker", "worker", "-n", "worker@%h", "--loglevel", "INFO"]
 
 # Also beat, and the bootstrap: they are trainers with another command. It keeps pip, which fetches
-# known data sets.
+# known data sets, and holds the worker's code, which examines new versions.
 FROM base AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY docker/trainer /usr/local/bin/
 COPY messaging /app/messaging
 COPY storage /app/storage
+COPY worker /app/worker
 COPY trainer /app/trainer
 RUN python -m compileall -q /app
 USER batchsight

@@ -46,8 +46,7 @@ def sorted_entries(folder: Path, run_length: int = RUN_LENGTH) -> Iterator[tuple
         if len(names) == run_length:
             runs.append(spilled(sorted(names)))
             names = []
-    names.sort()
-    return heapq.merge(*runs, names) if runs else iter(names)
+    return heapq.merge(*runs, sorted(names))
 
 
 def entries(folder: Path) -> Iterator[tuple[str, str]]:

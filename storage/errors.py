@@ -8,6 +8,7 @@
     ├── AlreadyExists        the name is taken by something else
     ├── Corrupt              bytes that do not match their recorded digest
     ├── StalePublication     an older training tries to replace a newer champion
+    ├── ChampionChanged      a version was compared with another champion than the present one
     ├── ConflictingResult    one batch, two different results
     └── ImageError           one image that cannot be classified; becomes a record
 
@@ -45,6 +46,10 @@ class Corrupt(StorageError):
 
 class StalePublication(StorageError):
     """A training that started earlier tries to replace the champion of a later one."""
+
+
+class ChampionChanged(StorageError):
+    """A version was compared with a champion that has been replaced meanwhile."""
 
 
 class ConflictingResult(StorageError):

@@ -1,6 +1,6 @@
 """Model versions on shared storage: immutable folders, one of which is the champion.
 
-models/<name>/<number>/model.keras, manifest.json, pictures
+models/<name>/<number>/model.keras, manifest.json, pictures, promotion.json
 models/<name>/champion.json             the version that `name` resolves to, and its forerunners
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
 from storage.baseline import Baseline
-from storage.errors import Corrupt, NotFound, StalePublication
+from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication
 from storage.evaluation import ClassScore, Evaluation
 from storage.files import (
     check_name,
@@ -244,11 +244,18 @@ class ModelStore:
                 f"choose a champion with `trainer promote {name}@N`."
             ) from None
 
-    def promote(self, version: ModelVersion, *, fence: int | None = None) -> Champion:
+    def promote(
+        self,
+        version: ModelVersion,
+        *,
+        fence: int | None = None,
+        instead_of: int | None = None,
+    ) -> Champion:
         """Make a version the champion.
 
         A `fence` lower than that of the present champion raises `StalePublication`; without one
         (a person decided) the present fence stays, and an unreadable champion.json is replaced.
+        Another present champion than `instead_of` raises `ChampionChanged`; 0 stands for none.
         """
         with self._locked(version.name):
             try:
@@ -261,6 +268,10 @@ class ModelStore:
                 raise StalePublication(
                     f"{version} was trained by an overtaken run (fence {fence}, the champion has "
                     f"{present.fence}): it stays published but does not become champion."
+                )
+            if instead_of not in (None, present.number if present else 0):
+                raise ChampionChanged(
+                    f"Model {version.name} has another champion meanwhile: promote {version} again."
                 )
             former = present.former if present else ()
             if present and present.number != version.number:

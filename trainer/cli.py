@@ -169,7 +169,8 @@ def list_data(*, json_: bool) -> None:
 def train(*, queue: bool, json_: bool, **options: Any) -> None:
     """Train a network and publish it as a new version.
 
-    It becomes the champion unless its test accuracy is more than 0.002 below the champion's.
+    It becomes the champion unless it is significantly worse on the test images, or much slower or
+    larger: see `trainer promote`.
     """
     from storage.files import check_name
     from trainer.training import TrainingRequest
@@ -291,17 +292,33 @@ def show(version: str, *, json_: bool) -> None:
 
 @main.command()
 @click.argument("version", metavar="NAME@N")
-def promote(version: str) -> None:
-    """Make a version the champion, whatever its accuracy."""
+@click.option("--force", is_flag=True, help="Whatever the gate says; it is kept who did so.")
+def promote(version: str, *, force: bool) -> None:
+    """Make a version the champion if it passes the gate.
+
+    It is examined beside the champion, on the test images of the data set that it was trained on.
+    The verdict is kept as promotion.json in the version's folder.
+    """
+    from trainer.errors import NotPromoted
     from trainer.listing import read_champion
 
-    store = open_pipeline().models
+    pipeline = open_pipeline()
     found = exact_version(version)
     found.verify()
-    before = read_champion(store, found.name, say)
-    store.promote(found)
+    before = read_champion(pipeline.models, found.name, say)
+    if before == found.number:
+        say(f"{found} is champion already.")
+        return
+    if force:
+        promotion = pipeline.force(found)
+        reason = promotion.reason if promotion.passed else f"forced, although {promotion.reason}"
+    else:
+        verdict = pipeline.promote(found, pipeline.trained_on(found))
+        reason = verdict.reason
+        if not verdict.promoted:
+            raise NotPromoted(f"{found} is not promoted: {reason}. --force does it all the same.")
     former = f", after {found.name}@{before}" if before else ""
-    say(f"{found} is the champion now{former}.")
+    say(f"{found} is the champion now{former}: {reason}.")
 
 
 @main.command()

@@ -6,6 +6,9 @@
     ├── DownloadFailed    a known data set whose hosts cannot be reached or send something else
     ├── UnknownNetwork    no network of that name
     ├── TrainingFailed    a training that came to no model
+    ├── ExaminationFailed a version that a worker could not use
+    ├── NotPromoted       a version that the gate refuses
+    ├── ImportFailed      a model file that cannot be published
     └── ExportFailed      a model that cannot be written in the form asked for
 
 Every error takes one sentence that names the thing and the way out.
@@ -34,6 +37,18 @@ class UnknownNetwork(TrainerError):
 
 class TrainingFailed(TrainerError):
     """A training that came to no model."""
+
+
+class ExaminationFailed(TrainerError):
+    """A version that a worker could not use, or not within its limits."""
+
+
+class NotPromoted(TrainerError):
+    """A version that the gate refuses as champion."""
+
+
+class ImportFailed(TrainerError):
+    """A model file from elsewhere that cannot be published."""
 
 
 class ExportFailed(TrainerError):

@@ -1,13 +1,18 @@
 """From a request to a published version: what the command line and the task both call."""
 
+import getpass
+import os
+import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from storage.datasets import DatasetStore
-from storage.errors import Corrupt, NotFound, StalePublication
+from storage.datasets import DataSet, DatasetStore
+from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
 from storage.models import ModelStore, ModelVersion
+from storage.promotions import Override, Promotion, read_promotion, write_promotion
 from storage.settings import StorageSettings
 from trainer.downloads import Downloads
-from trainer.gate import Verdict, judge
+from trainer.gate import Gate, Verdict
 from trainer.known_datasets import ensure_dataset
 from trainer.progress import TrainingSummary
 from trainer.settings import TrainerSettings
@@ -39,10 +44,13 @@ class Outcome:
 class Pipeline:
     """Data sets in, model versions out."""
 
-    def __init__(self, datasets: DatasetStore, models: ModelStore, downloads: Downloads) -> None:
+    def __init__(
+        self, datasets: DatasetStore, models: ModelStore, downloads: Downloads, gate: Gate
+    ) -> None:
         self.datasets = datasets
         self.models = models
         self.downloads = downloads
+        self.gate = gate
 
     @classmethod
     def of(cls, storage: StorageSettings, settings: TrainerSettings) -> "Pipeline":
@@ -51,7 +59,7 @@ class Pipeline:
         downloads = Downloads(
             settings.downloads or root / "downloads", settings.download_timeout_seconds
         )
-        return cls(DatasetStore(root), ModelStore(root), downloads)
+        return cls(DatasetStore(root), ModelStore(root), downloads, Gate(settings.thresholds))
 
     def run(
         self,
@@ -68,7 +76,7 @@ class Pipeline:
         with self.models.draft(request.name) as draft:
             manifest = train(request, dataset, draft, on_epoch, fence=fence or 0)
             version = self.models.publish(request.name, draft, manifest)
-        return Outcome(version=version, verdict=self._promote(version, fence))
+        return Outcome(version=version, verdict=self.promote(version, dataset, fence=fence))
 
     def trained_since(self, name: str, when: float) -> str | None:
         """The newest version of a model, if it is younger than `when`, seconds since 1970."""
@@ -79,18 +87,74 @@ class Pipeline:
             return None
         return str(newest) if newest and newest.manifest.created_at.timestamp() > when else None
 
-    def _promote(self, version: ModelVersion, fence: int | None) -> Verdict:
-        verdict = judge(version.manifest, self._champion(version.name))
-        if verdict.promoted:
+    def promote(
+        self, version: ModelVersion, dataset: DataSet, *, fence: int | None = None
+    ) -> Verdict:
+        """Make a version champion if it passes the gate; the verdict is kept beside it."""
+        while True:
+            number = self._champion_number(version.name)
+            promotion = self._judge(version, number, dataset)
+            write_promotion(version, promotion)
+            if not promotion.passed:
+                return Verdict(promoted=False, reason=promotion.reason)
             try:
-                self.models.promote(version, fence=fence)
+                self.models.promote(version, fence=fence, instead_of=number)
+            except ChampionChanged:
+                continue  # it has to be better than that one
             except (StalePublication, Corrupt) as error:
-                return Verdict(promoted=False, reason=str(error))
-        return verdict
+                return Verdict(promoted=False, reason=str(error).removesuffix("."))
+            return Verdict(promoted=True, reason=promotion.reason)
 
-    def _champion(self, name: str) -> ModelVersion | None:
-        """The present champion, if there is one that can be read."""
+    def force(self, version: ModelVersion) -> Promotion:
+        """Make a version champion whatever the gate says, and keep who did so beside its verdict.
+
+        One that was never judged is judged now, if there is a data set to judge it by.
+        """
+        promotion = read_promotion(version) or self._judge_now(version)
+        if not promotion.passed:
+            override = Override(by=user_and_host(), at=datetime.now(UTC))
+            promotion = promotion.model_copy(update={"override": override})
+        write_promotion(version, promotion)
+        self.models.promote(version)
+        return promotion
+
+    def trained_on(self, version: ModelVersion) -> DataSet:
+        """The data set that a version was trained on, its digests checked."""
+        manifest = version.manifest
+        dataset = self.datasets.get(f"{manifest.dataset}@{manifest.dataset_number}")
+        dataset.verify()
+        return dataset
+
+    def _judge_now(self, version: ModelVersion) -> Promotion:
         try:
-            return self.models.resolve(name)
+            dataset = self.trained_on(version)
+        except StorageError as error:
+            return self.gate.refuse(version, None, str(error))
+        return self._judge(version, self._champion_number(version.name), dataset)
+
+    def _judge(self, version: ModelVersion, number: int, dataset: DataSet) -> Promotion:
+        """Judge a version beside the champion of that number, 0 for none."""
+        if not number:
+            return self.gate.judge(version, None, dataset).promotion
+        try:
+            champion, otherwise = self.models.version(version.name, number), ""
         except (NotFound, Corrupt):
-            return None
+            champion, otherwise = None, f"{version.name}@{number} cannot be read"
+        return self.gate.judge(version, champion, dataset, otherwise).promotion
+
+    def _champion_number(self, name: str) -> int:
+        """Number of the present champion; 0 when there is none that can be told."""
+        try:
+            champion = self.models.champion(name)
+        except Corrupt:
+            return 0
+        return champion.number if champion else 0
+
+
+def user_and_host() -> str:
+    """Who runs this process, and where."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

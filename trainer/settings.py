@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from messaging.settings import BrokerSettings, broker_settings
 from storage.files import NAME_PATTERN
+from storage.promotions import Thresholds
 from storage.settings import StorageSettings, storage_settings
 from trainer.errors import BadSettings
 
@@ -36,6 +37,47 @@ class TrainerSettings(BaseSettings):
         pattern=f"^{NAME_PATTERN}$",
         description="Name of the model trained by schedule; that of the data set if unset.",
     )
+    gate_alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="What is likelier than this counts as chance."
+    )
+    gate_recall: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Share of every class that a new version must recognise.",
+    )
+    gate_recall_loss: float = Field(
+        default=0.02, ge=0, le=1, description="How much less of a class than the champion."
+    )
+    gate_calibration: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="How far scores may be off, 0 to 1, or as far as before.",
+    )
+    gate_latency: float = Field(
+        default=3.0, ge=1, description="How many times the champion's processor time for an image."
+    )
+    gate_memory: float = Field(
+        default=3.0,
+        ge=1,
+        description="How many times the champion's memory a new version may take.",
+    )
+    gate_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="How long the examination of a version may take.",
+    )
+    gate_megabytes: float = Field(
+        default=3000.0, gt=0, description="How much memory the examination of a version may take."
+    )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What new versions are judged by."""
+        names = Thresholds.model_fields
+        return Thresholds(**{name: getattr(self, f"gate_{name}") for name in names})
 
 
 @cache

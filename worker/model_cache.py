@@ -64,8 +64,9 @@ class ModelCache:
 
 def load_predictor(version: ModelVersion) -> "Predictor":
     """Load a verified version from storage. TensorFlow is imported here, in the pool's child."""
+    check_archive(version.model_path, str(version))
+
     from worker.predictor import Predictor
 
-    check_archive(version.model_path, str(version))
     manifest = version.manifest
     return Predictor(version.model_path, manifest.input_shape, len(manifest.labels))

@@ -1,14 +1,13 @@
 """A loaded model as one compiled function. The only place where a worker imports TensorFlow."""
 
 import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from messaging.native_logs import native_logs_held_back
-from storage.errors import ImageError
 from storage.images import Pixels, Shape
 from worker.errors import ModelRefused
 
@@ -23,6 +22,8 @@ with native_logs_held_back():
 CHUNK_BYTES = 32 * 2**20
 """How large the largest activation may become in one call of the compiled function. Without a bound
 the cnn is 3 % faster over 28 x 28 images, and a worker process 0.9 GB larger."""
+ROUNDING = 0.01
+"""How far probabilities may be from adding up to 1: a half-precision output rounds so much."""
 
 
 def limit_threads(threads: int) -> None:
@@ -43,8 +44,9 @@ class Predictor:
         try:
             model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises whatever its deserialisation runs into
-            reason = str(error).strip().splitlines()[0]
-            raise ModelRefused(f"The model {model_path} cannot be loaded: {reason}") from error
+            raise ModelRefused(
+                f"The model {model_path} cannot be loaded: {reason_of(error)}"
+            ) from error
         self._chunk = max(16, CHUNK_BYTES // largest_activation(model, shape))
 
         @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
@@ -53,19 +55,8 @@ class Predictor:
             best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
             return best, tf.reduce_max(probabilities, axis=-1)
 
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
-        def decode(contents: tf.Tensor) -> tf.Tensor:
-            return tf.map_fn(
-                lambda content: tf.ensure_shape(
-                    tf.io.decode_png(content, channels=shape[2]), shape
-                ),
-                contents,
-                fn_output_signature=tf.TensorSpec(shape, tf.uint8),
-            )
-
         self._classify = classify
-        self._decode = decode
-        self._warm_up(model_path, classes)
+        self._warm_up(model, model_path, classes)
 
     def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Class indices (N,) and their probabilities (N,) for uint8 pixels (N, H, W, C)."""
@@ -75,33 +66,42 @@ class Predictor:
         scores = np.concatenate([score.numpy() for _, score in parts])
         return predictions, scores.astype(np.float32, copy=False)
 
-    def decode_pngs(self, contents: Sequence[bytes]) -> Pixels:
-        """Pixels (N, H, W, C) of plain PNG files, see `is_plain_png`, in a third of Pillow's time.
-
-        Raises `ImageError` when any of them is damaged.
-        """
-        try:
-            pixels: Pixels = self._decode(tf.constant(contents, tf.string)).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise ImageError("damaged image among others") from error
-        return pixels
-
-    def _warm_up(self, model_path: Path, classes: int) -> None:
+    def _warm_up(self, model: keras.Model, model_path: Path, classes: int) -> None:
         """Compile, and refuse a model that does not turn pixels into class probabilities."""
+        images = np.zeros((2, *self.shape), np.uint8)
+        images[1] = np.random.default_rng(1).integers(0, 256, self.shape)
         try:
-            predictions, scores = self(np.zeros((2, *self.shape), np.uint8))
+            probabilities = np.asarray(model(tf.constant(images), training=False))
+            self(images)
         except Exception as error:  # a wrong input shape surfaces as one of many types
-            reason = str(error).strip().splitlines()[0]
-            raise ModelRefused(f"The model {model_path} fails its warm-up: {reason}") from error
-        if (
-            predictions.shape != (2,)
-            or not np.isfinite(scores).all()
-            or predictions.max() >= classes
-        ):
             raise ModelRefused(
-                f"The model {model_path} fails its warm-up: it does not give {classes} "
-                "finite class probabilities per image."
-            )
+                f"The model {model_path} fails its warm-up: {reason_of(error)}"
+            ) from error
+        if problem := find_problem(probabilities, classes):
+            raise ModelRefused(f"The model {model_path} fails its warm-up: {problem}")
+
+
+def reason_of(error: Exception) -> str:
+    """The line of an error of Keras that tells what is wrong, without colours."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
+    text = re.sub(r"^Exception encountered when calling .*\s+", "", text)
+    shapes = re.search(r"Expected shape .*", text)  # an image may be printed before it
+    return (shapes[0] if shapes else text.partition("\n")[0])[:300]
+
+
+def find_problem(probabilities: NDArray[np.floating], classes: int) -> str | None:
+    """Why this output for two images is not `classes` probabilities each, if it is not."""
+    if probabilities.shape != (2, classes):
+        return (
+            f"its output for two images has the shape {probabilities.shape}, "
+            f"where {classes} classes need (2, {classes})."
+        )
+    if not np.isfinite(probabilities).all():
+        return "its output is not finite."
+    off = np.abs(probabilities.astype(np.float64).sum(axis=1) - 1).max()
+    if probabilities.min() < -ROUNDING or off > ROUNDING:
+        return "its output is no probabilities, which add up to 1: end it with a softmax layer."
+    return None
 
 
 def largest_activation(model: keras.Model, shape: Shape) -> int:

@@ -23,6 +23,8 @@ VOLATILE = {
     "<time>": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*Z?",
     "<seconds> s": r"\b[\d.]+ s\b",
     "<rate>": r"[\d,.]+ images/s",
+    "<count> right that": r"[\d,]+ right that\b",
+    "<count> the other way, p <number>": r"[\d,]+ the other way, p [\d.e-]+\d",
     "<number>": r"\d+\.\d+(e-\d+)?",
     "<host> trains it.": r"\S+ trains it\.",
 }

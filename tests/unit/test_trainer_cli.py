@@ -1,7 +1,9 @@
 """The `trainer` command on a small storage, without TensorFlow and Redis."""
 
+import getpass
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,14 +19,18 @@ from click.testing import CliRunner, Result
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets import DatasetStore
+from storage.examinations import Figures
 from storage.models import ModelStore, ModelVersion
-from tests.builders import encode, publish
+from storage.promotions import read_promotion
+from tests.builders import LABELS, add_dataset, encode, publish
 from tests.processes import REPOSITORY
 from trainer import cli
 from trainer.downloads import Downloads
-from trainer.gate import Verdict
+from trainer.examination import Examination
+from trainer.gate import Gate, Verdict
 from trainer.pipeline import Outcome, Pipeline
 from trainer.progress import EpochReport
+from trainer.settings import TrainerSettings
 from trainer.training import OnEpoch, TrainingRequest
 
 REPORT = EpochReport(
@@ -44,8 +50,8 @@ SUMMARY: dict[str, Any] = {
 class FakePipeline(Pipeline):
     """Publishes without training; remembers what was asked for."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(DatasetStore(root), ModelStore(root), Downloads(root / "d", 0.1))
+    def __init__(self, root: Path, gate: Gate) -> None:
+        super().__init__(DatasetStore(root), ModelStore(root), Downloads(root / "d", 0.1), gate)
         self.requests: list[TrainingRequest] = []
         self.error: BaseException | None = None
 
@@ -99,15 +105,35 @@ class House:
     """A storage root and the fakes."""
 
     def __init__(self, root: Path) -> None:
-        self.pipeline = FakePipeline(root)
+        gate = Gate(TrainerSettings().thresholds, self.examine)
+        self.pipeline = FakePipeline(root, gate)
         self.models = self.pipeline.models
         self.queue = FakeTrainQueue()
+        self.wrong: set[int] = set()
+        """Numbers of the versions that have no image of the data set right."""
 
     def run(self, *arguments: str) -> Result:
         given = cli.Given(pipeline=self.pipeline, queue=self.queue)
         return CliRunner().invoke(cli.main, arguments, obj=given)
 
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
+        """What a worker would find out about a version."""
+        labels = np.load(images)[:, 0, 0, 0].astype(np.int32)
+        return Examination(
+            predictions=(labels + (version.number in self.wrong)) % len(LABELS),
+            scores=np.full(len(labels), 0.95, np.float32),
+            figures=Figures(
+                load_seconds=1,
+                images_per_second=1000,
+                latency_ms=2,
+                processor_ms=2,
+                peak_memory_mb=500,
+            ),
+        )
+
     def publish(self, **metrics: float) -> ModelVersion:
+        """A version of a model of the data set `digits`, which is there then."""
+        add_dataset(self.models.folder.parent, [i % len(LABELS) for i in range(100)])
         return publish(self.models, metrics={"accuracy": 0.9, "loss": 0.1, **metrics})
 
 
@@ -334,18 +360,56 @@ def test_promote_and_rollback_change_the_champion(house: House) -> None:
     done = house.run("promote", "digits@2")
     assert (done.exit_code, done.stderr) == (
         0,
-        "digits@2 is the champion now, after digits@1.\n",
+        "digits@2 is the champion now, after digits@1: "
+        "0 right that digits@1 had wrong, 0 the other way, p 1.\n",
     )
     assert house.models.resolve("digits").number == 2
+    assert house.run("promote", "digits@2").stderr == "digits@2 is champion already.\n"
     assert house.run("rollback", "digits").stderr == "digits@1 is the champion again.\n"
     assert house.models.resolve("digits").number == 1
     assert_sentence(house.run("rollback", "digits"), "digits@1 is the first champion")
 
 
+def test_what_the_gate_refuses_is_promoted_only_by_force_and_that_is_kept(house: House) -> None:
+    house.models.promote(house.publish())
+    second = house.publish()
+    house.wrong = {2}
+    reason = "0 of 100 right, 34 by guessing, p 1; also refused for accuracy, classes"
+    assert_sentence(
+        house.run("promote", "digits@2"),
+        f"digits@2 is not promoted: {reason}, calibration. --force",
+    )
+    assert house.models.resolve("digits").number == 1
+    refused = read_promotion(second)
+    assert refused is not None
+    assert refused.override is None
+    done = house.run("promote", "digits@2", "--force")
+    assert done.exit_code == 0
+    assert "after digits@1: forced, although" in done.stderr
+    assert house.models.resolve("digits").number == 2
+    forced = read_promotion(second)
+    assert forced is not None
+    assert forced.override is not None
+    assert forced.override.by == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert forced.model_copy(update={"override": None}) == refused
+
+
+def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
+    version = publish(house.models, dataset="gone")
+    assert_sentence(house.run("promote", "digits@1"), "There is no data set 'gone'")
+    assert house.models.champion("digits") is None
+    assert house.run("promote", "digits@1", "--force").exit_code == 0
+    promotion = read_promotion(version)
+    assert promotion is not None
+    assert promotion.override is not None
+    assert promotion.reason.startswith("There is no data set 'gone'")
+
+
 def test_a_damaged_version_is_not_promoted(house: House) -> None:
     version = house.publish()
     version.model_path.write_bytes(b"another model")
-    assert_sentence(house.run("promote", "digits@1"), "digits@1 is damaged")
+    for force in ((), ("--force",)):
+        assert_sentence(house.run("promote", "digits@1", *force), "digits@1 is damaged")
     assert house.models.champion("digits") is None
 
 

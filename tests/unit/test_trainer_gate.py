@@ -1,79 +1,268 @@
-"""What a training does to the champion: the gate, stale runs, damaged champions."""
+"""What a training does to the champion: the gate, stale runs, damaged champions.
 
+What the gate does with real models is in tests/integration/test_gate.py.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from storage.datasets import DataSet
+from storage.examinations import Figures
 from storage.models import ModelStore, ModelVersion
-from tests.builders import as_any, describe_model, publish
-from trainer.errors import UnknownNetwork
+from storage.promotions import Promotion, read_promotion
+from tests.builders import LABELS, add_dataset, as_any, publish
+from trainer.errors import ExaminationFailed, UnknownNetwork
+from trainer.examination import Examination
 from trainer.exports import older_config
-from trainer.gate import TOLERANCE, Verdict, judge
+from trainer.gate import Gate
 from trainer.networks import NETWORKS, block_filters, cosine_decay, get_network
 from trainer.pipeline import Pipeline
+from trainer.settings import TrainerSettings
 from trainer.training import TrainingRequest
 
-
-def version(store: ModelStore, accuracy: float) -> ModelVersion:
-    return publish(store, metrics={"accuracy": accuracy, "loss": 0.1, "seconds": 1.0})
-
-
-def promote(store: ModelStore, candidate: ModelVersion, fence: int | None = None) -> Verdict:
-    pipeline = Pipeline(as_any(None), store, as_any(None))
-    return pipeline._promote(candidate, fence)
+ACTUAL = np.arange(300) % 3
+"""A hundred images of each of three classes."""
+FIGURES = Figures(
+    load_seconds=1, images_per_second=1000, latency_ms=2, processor_ms=2, peak_memory_mb=500
+)
 
 
-def test_the_first_version_becomes_champion(tmp_path: Path) -> None:
-    verdict = judge(describe_model(metrics={"accuracy": 0.1}), None)
-    assert verdict == Verdict(promoted=True, reason="the first champion")
+def answers(wrong: Iterable[int] = (), score: float = 0.9, **figures: Any) -> Examination:
+    """All right but for the images at these positions, which get the next class."""
+    predictions = ACTUAL.astype(np.int32)
+    where = list(wrong)
+    predictions[where] = (predictions[where] + 1) % 3
+    return Examination(
+        predictions=predictions,
+        scores=np.full(len(ACTUAL), score, np.float32),
+        figures=FIGURES.model_copy(update=figures),
+    )
+
+
+class House:
+    """A storage with a data set, and models that answer as they are told to."""
+
+    def __init__(self, root: Path) -> None:
+        self.models = ModelStore(root)
+        self.dataset: DataSet = add_dataset(root, ACTUAL.tolist())
+        self.examined: Mapping[int, Examination | ExaminationFailed] = {}
+        gate = Gate(TrainerSettings().thresholds, self.examine)
+        self.pipeline = Pipeline(as_any(None), self.models, as_any(None), gate)
+
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
+        assert images == self.dataset.images_path("test")
+        found = self.examined[version.number]
+        if isinstance(found, ExaminationFailed):
+            raise found
+        return found
+
+    def publish(
+        self, found: Examination | ExaminationFailed | None = None, **fields: Any
+    ) -> ModelVersion:
+        version = publish(self.models, **fields)
+        self.examined = {**self.examined, version.number: found or answers()}
+        return version
+
+    def judge(
+        self, found: Examination | ExaminationFailed | None = None, **fields: Any
+    ) -> Promotion:
+        """Let another version try to become champion; the verdict that is kept beside it."""
+        version = self.publish(found, **fields)
+        verdict = self.pipeline.promote(version, self.dataset)
+        promotion = read_promotion(version)
+        assert promotion is not None
+        assert (verdict.promoted, verdict.reason) == (promotion.passed, promotion.reason)
+        champion = self.models.champion("digits")
+        assert (champion is not None and champion.number == version.number) is promotion.passed
+        return promotion
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_first_version_that_beats_guessing_becomes_champion(house: House) -> None:
+    promotion = house.judge(answers(range(150)))
+    assert promotion.reason == "the first champion"
+    assert promotion.champion is None
+    assert promotion.candidate_performance is not None
+    assert promotion.candidate_performance.right == 150
+
+
+def test_a_first_version_that_only_guesses_is_refused(house: House) -> None:
+    promotion = house.judge(answers(range(190)))
+    assert promotion.reason.startswith("110 of 300 right, 100 by guessing, p 0.1")
+
+
+def test_a_first_version_that_never_names_a_class_is_refused(house: House) -> None:
+    promotion = house.judge(answers([i for i in range(300) if ACTUAL[i] == 1]))
+    assert promotion.reason == "class one: 0 of 100 right, the floor is 5%"
+
+
+def test_equal_and_better_versions_pass_with_the_counts(house: House) -> None:
+    house.judge(answers(range(30)))
+    assert house.judge(answers(range(30))).reason == (
+        "0 right that digits@1 had wrong, 0 the other way, p 1"
+    )
+    better = house.judge(answers(range(10)))
+    assert better.reason == "20 right that digits@2 had wrong, 0 the other way, p 1.9e-06"
+    assert better.comparison is not None
+    assert (better.comparison.gained, better.comparison.lost) == (20, 0)
+
+
+def test_a_version_that_is_worse_by_chance_passes(house: House) -> None:
+    house.judge(answers(range(20)))
+    promotion = house.judge(answers([*range(14), *range(100, 112)]))
+    assert promotion.reason == "6 right that digits@1 had wrong, 12 the other way, p 0.24"
+    assert promotion.passed
+
+
+def test_a_version_that_is_worse_and_not_by_chance_is_refused(house: House) -> None:
+    house.judge(answers(range(20)))
+    promotion = house.judge(answers([*range(14), *range(100, 121)]))
+    assert promotion.reason == "6 right that digits@1 had wrong, 21 the other way, p 0.0059"
+    assert not promotion.passed
+    assert house.models.resolve("digits").number == 1
+
+
+def test_a_class_that_got_worse_is_refused_though_the_whole_got_better(house: House) -> None:
+    zeros, ones = (np.flatnonzero(label == ACTUAL) for label in (0, 1))
+    house.judge(answers(zeros[:60]))
+    promotion = house.judge(answers(ones[:20]))
+    assert promotion.comparison is not None
+    assert promotion.comparison.gained > promotion.comparison.lost
+    assert promotion.reason == "class one: 80 of 100 right, digits@1 had 100"
+    assert house.judge(answers(ones[:3])).passed, "three images may be chance"
+
+
+def test_scores_that_do_not_tell_the_truth_are_refused(house: House) -> None:
+    house.judge(answers(range(30)))
+    promotion = house.judge(answers(range(30), score=0.4))
+    assert promotion.reason == "scores are off by 0.500, the limit is 0.100"
+    house.judge(answers(range(30), score=0.81))
+
+
+def test_scores_may_be_off_by_as_much_as_the_champions_are(house: House) -> None:
+    house.judge(answers(range(30), score=0.4))
+    assert house.judge(answers(range(30), score=0.4)).passed
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "promoted"),
-    [(0.99, True), (0.95, True), (0.9485, True), (0.9475, False), (0.1, False)],
+    ("figures", "reason"),
+    [
+        (
+            {"processor_ms": 20},
+            "one image takes 20.00 ms of processor time, with digits@1 2.00 ms, "
+            "the limit is 3 times as much",
+        ),
+        (
+            {"peak_memory_mb": 1600},
+            "memory 1,600 MB, with digits@1 500 MB, the limit is 3 times as much",
+        ),
+    ],
 )
-def test_a_version_passes_unless_it_falls_behind_by_more_than_the_tolerance(
-    tmp_path: Path, accuracy: float, promoted: bool
+def test_a_version_that_costs_much_more_is_refused(
+    house: House, figures: dict[str, Any], reason: str
 ) -> None:
-    assert TOLERANCE == 0.002
-    champion = version(ModelStore(tmp_path), 0.95)
-    verdict = judge(describe_model(metrics={"accuracy": accuracy}), champion)
-    assert verdict.promoted is promoted
-    assert f"accuracy {accuracy:.4f}, digits@1 has 0.9500" in verdict.reason
+    house.judge()
+    assert house.judge(answers(**figures)).reason == reason
+    assert house.judge(answers(processor_ms=5, peak_memory_mb=1400)).passed
 
 
-def test_a_worse_version_is_published_but_not_promoted(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path)
-    assert promote(store, version(store, 0.95)).promoted
-    verdict = promote(store, version(store, 0.90))
-    assert not verdict.promoted
-    assert verdict.reason.endswith("stays champion")
-    assert store.numbers("digits") == [1, 2]
-    assert store.resolve("digits").number == 1
+def test_a_version_that_cannot_be_used_is_refused_with_the_reason(house: House) -> None:
+    reason = "Model digits@1 is refused: model.keras is no Keras archive."
+    promotion = house.judge(ExaminationFailed(reason))
+    assert promotion.reason == reason.removesuffix(".")
+    assert promotion.candidate_performance is None
 
 
-def test_a_stale_run_is_rejected_with_the_reason(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path)
-    assert promote(store, version(store, 0.95), fence=8).promoted
-    verdict = promote(store, version(store, 0.99), fence=7)
+def test_a_champion_that_cannot_be_used_is_no_hindrance(house: House) -> None:
+    house.judge()
+    house.examined = {1: ExaminationFailed("Model digits@1 is damaged.")}
+    promotion = house.judge(answers(range(100)))
+    assert promotion.reason == "digits@1 cannot be used: Model digits@1 is damaged"
+    assert promotion.passed
+
+
+def test_versions_that_cannot_be_compared_are_refused_with_the_difference(house: House) -> None:
+    house.judge()
+    shape = house.judge(input_shape=(9, 9, 1))
+    assert shape.reason == (
+        "digits@2 takes images of 9 x 9 x 1, those of data set digits@1 are 4 x 4 x 1"
+    )
+    classes = house.judge(labels=("zero", "one", "two", "three"))
+    assert classes.reason == (
+        "digits@3 has 4 classes and data set digits@1 3, 'three' being only in one of them"
+    )
+    house.models.promote(house.publish(labels=("zero", "one", "2")))
+    assert house.judge().reason.startswith("digits@4 has 3 classes and data set digits@1 3, '2'")
+
+
+def test_labels_in_another_order_are_as_good(house: House) -> None:
+    house.judge()
+    turned = answers()
+    turned.predictions[:] = (turned.predictions + 1) % 3
+    promotion = house.judge(turned, labels=(LABELS[2], LABELS[0], LABELS[1]))
+    assert promotion.reason == "0 right that digits@1 had wrong, 0 the other way, p 1"
+
+
+def test_a_verdict_names_what_it_rests_on(house: House) -> None:
+    house.judge()
+    promotion = house.judge()
+    assert promotion.candidate == house.models.version("digits", 2).pin
+    assert promotion.champion == house.models.version("digits", 1).pin
+    assert promotion.dataset_sha256 == house.dataset.description.sha256
+    assert promotion.thresholds == TrainerSettings().thresholds
+    assert [check.name for check in promotion.checks] == [
+        *("guessing", "recall", "accuracy", "classes", "calibration", "latency", "memory")
+    ]
+
+
+def test_a_stale_run_is_rejected_with_the_reason(house: House) -> None:
+    assert house.pipeline.promote(house.publish(), house.dataset, fence=8).promoted
+    verdict = house.pipeline.promote(house.publish(), house.dataset, fence=7)
     assert not verdict.promoted
     assert "overtaken run" in verdict.reason
-    assert store.resolve("digits").number == 1
+    assert house.models.resolve("digits").number == 1
+
+
+def test_a_champion_that_changes_meanwhile_has_to_be_beaten_too(house: House) -> None:
+    house.judge(answers(range(100)))
+    other = house.publish()
+    candidate = house.publish(answers(range(50)))
+
+    class Sudden(dict[int, Examination | ExaminationFailed]):
+        """The other version becomes champion while the first one is examined."""
+
+        def __getitem__(self, number: int) -> Examination | ExaminationFailed:
+            if number == 1:
+                house.models.promote(other)
+            return super().__getitem__(number)
+
+    house.examined = Sudden(house.examined)
+    verdict = house.pipeline.promote(candidate, house.dataset)
+    assert verdict.reason.startswith("0 right that digits@2 had wrong, 50 the other way")
+    assert house.models.resolve("digits").number == 2
 
 
 @pytest.mark.parametrize("damaged", ["manifest.json", "../champion.json"])
 def test_a_champion_that_cannot_be_read_does_not_stop_a_training_from_being_published(
-    tmp_path: Path, damaged: str
+    house: House, damaged: str
 ) -> None:
-    store = ModelStore(tmp_path)
-    first = version(store, 0.95)
-    store.promote(first)
+    first = house.publish()
+    house.models.promote(first)
     (first.folder / damaged).write_text("{")
+    verdict = house.pipeline.promote(house.publish(), house.dataset, fence=7)
     if damaged == "manifest.json":
-        assert promote(store, version(store, 0.5)).promoted
-        assert store.resolve("digits").number == 2
+        assert verdict.promoted
+        assert verdict.reason == "digits@1 cannot be read"
+        assert house.models.resolve("digits").number == 2
     else:
-        verdict = promote(store, version(store, 0.5), fence=7)
         assert not verdict.promoted
         assert "choose a champion with `trainer promote digits@N`" in verdict.reason
 

@@ -152,7 +152,7 @@ def turn() -> Iterator[int]:
 
 def test_a_training_asked_for_twice_is_run_once(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
-    pipeline = Pipeline(as_any(None), store, Downloads(tmp_path, 1.0))
+    pipeline = Pipeline(as_any(None), store, Downloads(tmp_path, 1.0), as_any(None))
     ran: list[int | None] = []
 
     class Stop(Exception):

@@ -1,0 +1,71 @@
+"""What a trainer asks about a model version, and what a clean worker process finds out.
+
+The request comes as JSON on the stdin of `python -m worker.examine`; the figures, or the refusal,
+are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores` float32
+(N,).
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from storage.models import Manifest, ModelVersion
+
+
+class ExaminationRequest(BaseModel, frozen=True):
+    """Which version to load, and on which images."""
+
+    name: str
+    number: int
+    folder: Path
+    manifest: Manifest
+    images: Path | None
+    """A `.npy` file of uint8 (N, H, W, C)."""
+    answers: Path
+    """Where to write the `.npz` file."""
+    seconds: int
+    """After which the process ends itself, should nobody be left to do it."""
+
+    @classmethod
+    def of(
+        cls, version: ModelVersion, images: Path | None, answers: Path, seconds: int
+    ) -> "ExaminationRequest":
+        """Ask about one version."""
+        return cls(
+            name=version.name,
+            number=version.number,
+            folder=version.folder,
+            manifest=version.manifest,
+            images=images,
+            answers=answers,
+            seconds=seconds,
+        )
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version that is asked about."""
+        return ModelVersion(
+            name=self.name, number=self.number, folder=self.folder, manifest=self.manifest
+        )
+
+
+class Figures(BaseModel, frozen=True):
+    """What using a version costs, with one thread."""
+
+    load_seconds: float
+    """To check, load and compile it, TensorFlow being there already."""
+    images_per_second: float | None
+    """In large batches; none without images."""
+    latency_ms: float
+    """Of one image alone, the median."""
+    processor_ms: float
+    """The part of it that does not depend on what else the machine does, the median as well."""
+    peak_memory_mb: float
+    """Highest resident memory of the process."""
+
+
+class ExaminationAnswer(BaseModel, frozen=True):
+    """Figures, or why there are none."""
+
+    figures: Figures | None = None
+    refusal: str = ""

@@ -1,0 +1,297 @@
+"""The gate before real models: each bad candidate is refused for what is bad about it."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from storage.datasets import DataSet, DatasetStore
+from storage.examinations import ExaminationRequest
+from storage.files import sha256_of
+from storage.models import MODEL_FILE, ModelStore, ModelVersion
+from storage.promotions import Promotion
+from tests.builders import describe_model
+from tests.digits import TEST_IMAGES, digits
+from tests.processes import REPOSITORY
+from trainer.arrays import LabelledArrays, LabelledImages
+from trainer.errors import ExaminationFailed
+from trainer.examination import Examination, examine
+from trainer.gate import Gate
+from trainer.settings import TrainerSettings
+from trainer.training import import_tensorflow
+
+SHAPE, CLASSES = (8, 8, 1), 10
+Change = Callable[[Any], Any]
+
+
+class Judge:
+    """Publishes changed copies of one trained network and lets the gate compare them with it."""
+
+    def __init__(self, root: Path) -> None:
+        images, labels = digits()
+        arrays = LabelledArrays(
+            train=LabelledImages(
+                images=images[TEST_IMAGES:, ..., None], labels=labels[TEST_IMAGES:]
+            ),
+            test=LabelledImages(
+                images=images[:TEST_IMAGES, ..., None], labels=labels[:TEST_IMAGES]
+            ),
+            classes=tuple("0123456789"),
+            origin="scikit-learn",
+        )
+        self.dataset: DataSet = arrays.save(DatasetStore(root), "digits")
+        self.store = ModelStore(root)
+        self.gate = Gate(TrainerSettings().thresholds, self.examine)
+        self.examined: dict[int, Examination] = {}
+        self.judged: dict[tuple[Any, Any], Promotion] = {}
+        import_tensorflow(1)
+        self.champion = self.publish(as_it_is)
+
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
+        """Examine each version once only, or the champion would be examined for every test."""
+        if version.number not in self.examined:
+            self.examined[version.number] = examine(version, images, seconds=90, megabytes=3000)
+        return self.examined[version.number]
+
+    def publish(self, change: Change, damage: Callable[[Path], object] = id) -> ModelVersion:
+        """The network after `change`; `damage` is done to its file after it was published."""
+        with self.store.draft("digits") as draft:
+            model = new_network()
+            model.set_weights(trained_weights(epochs=8))
+            change(model).save(draft / MODEL_FILE)
+            manifest = describe_model(
+                dataset="digits",
+                dataset_sha256=self.dataset.description.sha256,
+                labels=self.dataset.description.classes,
+                input_shape=SHAPE,
+                sha256=sha256_of(draft / MODEL_FILE),
+            )
+            version = self.store.publish("digits", draft, manifest)
+        damage(version.model_path)
+        return version
+
+    def __call__(self, change: Change, damage: Callable[[Path], object] = id) -> Promotion:
+        """The verdict on the changed network."""
+        if (change, damage) not in self.judged:
+            version = self.publish(change, damage)
+            judgement = self.gate.judge(version, self.champion, self.dataset)
+            self.judged[change, damage] = judgement.promotion
+        return self.judged[change, damage]
+
+
+def new_network() -> Any:
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE, dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+
+
+@cache
+def trained_weights(epochs: int) -> list[Any]:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    images, labels = digits()
+    model = new_network()
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    model.fit(
+        images[TEST_IMAGES:, ..., None],
+        labels[TEST_IMAGES:],
+        epochs=epochs,
+        batch_size=64,
+        verbose=0,
+    )
+    return list(model.get_weights())
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    return Judge(tmp_path_factory.mktemp("gate"))
+
+
+def changed(change: Callable[[list[Any]], None]) -> Change:
+    """A change of the weights."""
+
+    def apply(model: Any) -> Any:
+        weights = model.get_weights()
+        change(weights)
+        model.set_weights(weights)
+        return model
+
+    return apply
+
+
+@changed
+def shuffle_labels(weights: list[Any]) -> None:
+    order = np.roll(np.arange(CLASSES), 3)
+    weights[2], weights[3] = weights[2][:, order], weights[3][order]
+
+
+@changed
+def forget_eight(weights: list[Any]) -> None:
+    weights[3][8] = -100  # the bias of the last layer
+
+
+@changed
+def shake(weights: list[Any]) -> None:
+    generator = np.random.default_rng(3)
+    for array in weights:
+        array += generator.normal(0, 0.03, array.shape)
+
+
+def weigh_down(model: Any) -> Any:
+    """The same answers, after much work that comes to nothing."""
+    import keras
+
+    heavy = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(model.inputs[0]))
+    for _ in range(3):
+        heavy = keras.layers.Dense(3000, activation="relu")(heavy)
+    nothing = keras.layers.Dense(CLASSES, kernel_initializer="zeros")(heavy)
+    return keras.Model(model.inputs, keras.layers.Add()([model.outputs[0], nothing]))
+
+
+def take_larger_images(model: Any) -> Any:
+    import keras
+
+    flat = [keras.Input((9, 9, 1)), keras.layers.Flatten()]
+    return keras.Sequential([*flat, keras.layers.Dense(CLASSES, activation="softmax")])
+
+
+def drop_a_class(model: Any) -> Any:
+    import keras
+
+    layers = [*model.layers[:-1], keras.layers.Dense(CLASSES - 1, activation="softmax")]
+    return keras.Sequential([keras.Input(SHAPE, dtype="uint8"), *layers])
+
+
+def leave_out_the_softmax(model: Any) -> Any:
+    import keras
+
+    model.layers[-1].activation = keras.activations.linear
+    return model
+
+
+def train_longer(model: Any) -> Any:
+    model.set_weights(trained_weights(epochs=30))
+    return model
+
+
+def as_it_is(model: Any) -> Any:
+    return model
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "also"),
+    [
+        (shuffle_labels, "0 of 360 right, 39 by guessing", "accuracy, classes, calibration"),
+        (forget_eight, r"\d right that digits@1 had wrong, \d\d the other way, p .*e-", "classes"),
+        (weigh_down, r"one image takes .* ms of processor time, with digits@1 0\.", ""),
+        (take_larger_images, r"fails its warm-up: Input 0 .* to have value 81, but", ""),
+        (drop_a_class, r"has the shape \(2, 9\), where 10 classes need \(2, 10\)", ""),
+        (leave_out_the_softmax, "no probabilities, which add up to 1: end it with a softmax", ""),
+    ],
+)
+def test_a_bad_candidate_is_refused_for_what_is_bad(
+    judge: Judge, change: Change, reason: str, also: str
+) -> None:
+    promotion = judge(change)
+    assert not promotion.passed
+    assert re.search(reason, promotion.reason)
+    assert promotion.reason.partition("; also refused for ")[2] == also
+
+
+def test_the_class_that_broke_is_named(judge: Judge) -> None:
+    (classes,) = [check for check in judge(forget_eight).checks if check.name == "classes"]
+    assert re.fullmatch(r"class 8: 0 of 34 right, digits@1 had \d\d", classes.finding)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip_a_bit, r"model\.keras does not match its digest"),
+        (Path.unlink, r"model\.keras does not match its digest"),
+    ],
+)
+def test_a_damaged_candidate_is_refused_before_tensorflow_is_waited_for(
+    judge: Judge, damage: Callable[[Path], object], reason: str
+) -> None:
+    began = time.monotonic()
+    promotion = judge(as_it_is, damage)
+    assert not promotion.passed
+    assert re.search(reason, promotion.reason)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("change", [shake, train_longer])
+def test_a_candidate_that_is_as_good_or_better_passes(judge: Judge, change: Change) -> None:
+    promotion = judge(change)
+    assert promotion.passed, promotion.reason
+    assert re.match(r"\d+ right that digits@1 had wrong, \d+ the other way, p", promotion.reason)
+
+
+def test_the_examined_answers_are_those_of_keras(judge: Judge) -> None:
+    found = judge.examine(judge.champion, judge.dataset.images_path("test"))
+    probabilities = load_keras_model(judge.champion).predict(
+        np.asarray(judge.dataset.images("test")), verbose=0
+    )
+    np.testing.assert_array_equal(found.predictions, probabilities.argmax(axis=1))
+    np.testing.assert_allclose(found.scores, probabilities.max(axis=1), rtol=1e-5)
+    assert 50 < found.figures.peak_memory_mb < 3000
+    assert 0 < found.figures.processor_ms < 50
+
+
+def load_keras_model(version: ModelVersion) -> Any:
+    import keras
+
+    return keras.saving.load_model(version.model_path, compile=False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"seconds": 0.5, "megabytes": 3000}, r"was not examined within 0\.5 s"),
+        ({"seconds": 60, "megabytes": 100}, "took more than 100 MB of memory"),
+    ],
+)
+def test_a_candidate_that_takes_too_much_is_killed_and_refused(
+    judge: Judge, limits: dict[str, float], reason: str
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ExaminationFailed, match=f"digits@1 {reason}"):
+        examine(judge.champion, judge.dataset.images_path("test"), **limits)
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_an_examination_that_nobody_waits_for_ends_by_itself(judge: Judge, tmp_path: Path) -> None:
+    images = judge.dataset.images_path("test")
+    request = ExaminationRequest.of(judge.champion, images, tmp_path / "answers.npz", seconds=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.examine"],
+        input=request.model_dump_json().encode(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGALRM

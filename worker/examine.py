@@ -1,0 +1,93 @@
+"""`python -m worker.examine`: what one model version does and costs, told by a clean process.
+
+It loads the version as a worker's child does and classifies images with one thread, which is what
+a child has on a busy machine. `storage.examinations` says what comes in and goes out.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from storage.errors import StorageError
+from storage.examinations import ExaminationAnswer, ExaminationRequest, Figures
+from storage.images import Pixels
+from storage.models import check_archive
+from worker.errors import WorkerError
+from worker.model_cache import load_predictor
+
+if TYPE_CHECKING:
+    from worker.predictor import Predictor
+
+LATENCY_SECONDS, FEWEST_CALLS, MOST_CALLS = 1.0, 5, 200
+
+
+def main() -> None:
+    """Answer one request."""
+    request = ExaminationRequest.model_validate_json(sys.stdin.buffer.read())
+    signal.alarm(request.seconds)
+    try:
+        answer = ExaminationAnswer(figures=examine(request))
+    except (StorageError, WorkerError) as error:
+        answer = ExaminationAnswer(refusal=str(error))
+    print(answer.model_dump_json())
+
+
+def examine(request: ExaminationRequest) -> Figures:
+    """Load the version and write its answers to all images; raises `Corrupt` or `ModelRefused`."""
+    version = request.version
+    version.verify()
+    check_archive(version.model_path, str(version))  # before TensorFlow is waited for
+
+    from worker.predictor import limit_threads
+
+    limit_threads(1)
+    began = perf_counter()
+    predictor = load_predictor(version)
+    load_seconds = perf_counter() - began
+
+    images_per_second, first = None, np.zeros(predictor.shape, np.uint8)
+    if request.images:
+        images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
+        began = perf_counter()
+        predictions, scores = predictor(images)
+        images_per_second, first = len(images) / (perf_counter() - began), images[0]
+        np.savez(request.answers, predictions=predictions, scores=scores)
+    latency, processor = median_seconds(predictor, first[None])
+    return Figures(
+        load_seconds=load_seconds,
+        images_per_second=images_per_second,
+        latency_ms=1000 * latency,
+        processor_ms=1000 * processor,
+        peak_memory_mb=peak_memory() / 1e6,
+    )
+
+
+def median_seconds(predictor: "Predictor", image: Pixels) -> tuple[float, float]:
+    """How long one image (1, H, W, C) alone takes, and how much of the processor's time."""
+    elapsed: list[float] = []
+    worked: list[float] = []
+    until = perf_counter() + LATENCY_SECONDS
+    while len(elapsed) < MOST_CALLS and (len(elapsed) < FEWEST_CALLS or perf_counter() < until):
+        began, working = perf_counter(), process_time()
+        predictor(image)
+        elapsed.append(perf_counter() - began)
+        worked.append(process_time() - working)
+    return median(elapsed), median(worked)
+
+
+def peak_memory() -> int:
+    """Highest resident memory of this process so far, in bytes.
+
+    Not that of `getrusage`, which begins with what the parent had.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+if __name__ == "__main__":
+    main()
