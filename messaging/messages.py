@@ -100,9 +100,11 @@ class TrainModel(Message):
 
     dataset: Name
     network: Name
+    preset: Name = "default"
     name: Name
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=100_000)
+    augment: bool = False
     seed: int = Field(ge=0, le=2**32 - 1)
     scheduled: bool = False
     asked_at: float | None = Field(default=None, ge=0, le=1e11)
@@ -119,7 +121,8 @@ class TrainModel(Message):
         name = f" as {self.name}" if self.name != self.dataset else ""
         by = ", by schedule" if self.scheduled else ""
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
-        return f"{self.network} on {self.dataset}{name}, {epochs}{by}"
+        preset = f" ({self.preset})" if self.preset != "default" else ""
+        return f"{self.network}{preset} on {self.dataset}{name}, {epochs}{by}"
 
 
 def _brief(place: tuple[int | str, ...], problem: str) -> str:

@@ -50,6 +50,7 @@ class Manifest(BaseModel, frozen=True):
     """What is known of a model version, kept beside it as `manifest.json`."""
 
     network: str
+    preset: str = "default"
     dataset: str
     dataset_number: int = 1
     """Which version of the data set."""
@@ -57,6 +58,7 @@ class Manifest(BaseModel, frozen=True):
     seed: int
     epochs: int
     batch_size: int
+    augment: bool = False
     labels: tuple[str, ...]
     input_shape: Shape
     evaluation: Evaluation

@@ -159,9 +159,20 @@ def list_data(*, json_: bool) -> None:
 
 @main.command()
 @click.option("--dataset", required=True, metavar="NAME", help="Fetched when known by name.")
-@click.option("--network", default="mlp", show_default=True, help="mlp or cnn.")
-@click.option("--epochs", type=click.IntRange(1, 100_000), help="Default: 5 for mlp, 8 for cnn.")
-@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Default: 32, 128 for cnn.")
+@click.option("--network", default="mlp", show_default=True, help="mlp, cnn or resnet.")
+@click.option(
+    "--preset",
+    default="default",
+    show_default=True,
+    help="default, fast (mlp and cnn) or best (cnn and resnet).",
+)
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Default: those of the preset.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Default: that of the preset.")
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Change the images a little in each epoch. Default: as the preset has it.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
 @click.option("--name", help="Name of the model. Default: that of the data set.")
 @click.option("--queue", is_flag=True, help="Let a trainer worker do it, and follow it.")
@@ -170,7 +181,8 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
     """Train a network and publish it as a new version.
 
     It becomes the champion unless it is significantly worse on the test images, or much slower or
-    larger: see `trainer promote`.
+    larger: see `trainer promote`. A training that was killed goes on after its last whole epoch
+    when it is started again.
     """
     from storage.files import check_name
     from trainer.training import TrainingRequest
@@ -211,8 +223,8 @@ def train_queued(request: "TrainingRequest") -> "TrainingSummary":
 def bootstrap() -> None:
     """Train the first model, unless there is a champion already.
 
-    Data set, network and name are those of scheduled trainings: BATCHSIGHT_RETRAIN_DATASET,
-    BATCHSIGHT_RETRAIN_NETWORK and BATCHSIGHT_RETRAIN_NAME.
+    Data set, network, preset and name are those of scheduled trainings: BATCHSIGHT_RETRAIN_DATASET,
+    BATCHSIGHT_RETRAIN_NETWORK, BATCHSIGHT_RETRAIN_PRESET and BATCHSIGHT_RETRAIN_NAME.
     """
     from trainer.settings import read_settings
     from trainer.training import TrainingRequest
@@ -221,6 +233,7 @@ def bootstrap() -> None:
     request = TrainingRequest.with_defaults(
         dataset=settings.retrain_dataset,
         network=settings.retrain_network,
+        preset=settings.retrain_preset,
         name=settings.retrain_name,
     )
     champion = open_pipeline().models.champion(request.name)

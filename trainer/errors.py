@@ -5,6 +5,7 @@
     ├── SourceError       images that cannot be imported as a data set
     ├── DownloadFailed    a known data set whose hosts cannot be reached or send something else
     ├── UnknownNetwork    no network of that name
+    ├── UnknownPreset     a preset that the network does not have
     ├── TrainingFailed    a training that came to no model
     ├── ExaminationFailed a version that a worker could not use
     ├── NotPromoted       a version that the gate refuses
@@ -33,6 +34,10 @@ class DownloadFailed(TrainerError):
 
 class UnknownNetwork(TrainerError):
     """No network of that name."""
+
+
+class UnknownPreset(TrainerError):
+    """A preset that the network does not have."""
 
 
 class TrainingFailed(TrainerError):

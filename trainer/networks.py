@@ -3,29 +3,36 @@
 Scaling to 0..1 is a layer of the network, so that whoever predicts cannot forget it.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.images import Shape
-from trainer.errors import UnknownNetwork
+from trainer.augmentation import Augmentation
+from trainer.errors import UnknownNetwork, UnknownPreset
+from trainer.recipes import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 
+DEFAULT = "default"
+
+DIGITS = Augmentation(rotation=10, zoom=0.1, translation=0.1)
+"""For signs that mean something else when mirrored."""
+PHOTOGRAPHS = Augmentation(translation=0.125, flip=True, fill="reflect")
+"""Four pixels of CIFAR's 32, and left for right."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """How to build a network and how long to train it unless told otherwise."""
+    """How to build a network, and the ways to train it."""
 
     build: "Callable[[Shape, int], keras.Model]"
-    epochs: int
-    batch_size: int
-    steps_per_execution: int = 1
-    """Steps that TensorFlow runs before Python looks again: many for a network of short steps."""
-    learning_rate: Callable[[float], float] | None = None
-    """Learning rate by the share of the epochs done, 0 to 1; that of Adam throughout if none."""
+    """From uint8 images (N, H, W, C) to probabilities (N, classes)."""
+    augmentation: Augmentation
+    presets: Mapping[str, Recipe]
+    """One of them is `default`."""
 
 
 def get_network(name: str) -> Network:
@@ -38,17 +45,15 @@ def get_network(name: str) -> Network:
         ) from None
 
 
-def build(network: str, input_shape: Shape, classes: int) -> "keras.Model":
-    """A compiled Keras model from uint8 images (N, H, W, C) to probabilities (N, classes)."""
-    chosen = get_network(network)
-    model = chosen.build(input_shape, classes)
-    model.compile(
-        optimizer="adam",
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        steps_per_execution=chosen.steps_per_execution,
-    )
-    return model
+def get_recipe(network: str, preset: str) -> Recipe:
+    """A network's preset by name; raises `UnknownNetwork` or `UnknownPreset`."""
+    presets = get_network(network).presets
+    try:
+        return presets[preset]
+    except KeyError:
+        raise UnknownPreset(
+            f"Network {network} has no preset {preset!r}: choose one of {', '.join(presets)}."
+        ) from None
 
 
 def build_mlp(input_shape: Shape, classes: int) -> "keras.Model":
@@ -101,22 +106,88 @@ def block_filters(input_shape: Shape) -> list[int]:
     return [min(32 * 2**block, 128) for block in range(blocks)]
 
 
-def cosine_decay(done: float) -> float:
-    """From 0.002 down to nothing: large steps first, and none that undo the last ones."""
-    return 0.001 * (1 + math.cos(math.pi * done))
+def build_resnet(input_shape: Shape, classes: int) -> "keras.Model":
+    """A small residual network (He et al., 2015) for colour images of 32 pixels or more.
+
+    Three stages of two blocks with 16, 32 and 64 filters, as that paper has for CIFAR-10. Larger
+    images are halved first, until they have no more than 48 pixels.
+    """
+    import keras
+    from keras import layers
+
+    def convolve(x: "keras.KerasTensor", filters: int, size: int, strides: int) -> Any:
+        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization(momentum=0.9)(x)
+
+    images = keras.Input(input_shape, dtype="uint8")
+    x = layers.Rescaling(1 / 255)(images)
+    x = layers.Activation("relu")(convolve(x, 16, 3, 1))
+    side = max(input_shape[:2])
+    while side > 48:
+        x, side = layers.Activation("relu")(convolve(x, 16, 3, 2)), -(-side // 2)
+    for filters, first_strides in ((16, 1), (32, 2), (64, 2)):
+        for strides in (first_strides, 1):
+            way_past = x if strides == 1 else convolve(x, filters, 1, strides)
+            x = layers.Activation("relu")(convolve(x, filters, 3, strides))
+            x = layers.Activation("relu")(layers.Add()([convolve(x, filters, 3, 1), way_past]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, layers.Dense(classes, activation="softmax")(x), name="resnet")
 
 
 NETWORKS: Mapping[str, Network] = {
     "mlp": Network(
         build=build_mlp,
-        epochs=5,
-        batch_size=32,
-        steps_per_execution=50,
+        augmentation=DIGITS,
+        presets={
+            DEFAULT: Recipe(epochs=5, batch_size=32, steps_per_execution=50),
+            "fast": Recipe(
+                epochs=4, batch_size=256, learning_rate=0.01, falling=True, steps_per_execution=50
+            ),
+        },
     ),
     "cnn": Network(
         build=build_cnn,
-        epochs=8,
-        batch_size=128,
-        learning_rate=cosine_decay,
+        augmentation=DIGITS,
+        presets={
+            DEFAULT: Recipe(
+                epochs=16,
+                batch_size=128,
+                learning_rate=0.003,
+                falling=True,
+                augment=True,
+                patience=6,
+            ),
+            "fast": Recipe(epochs=4, batch_size=128, learning_rate=0.003, falling=True),
+            "best": Recipe(
+                epochs=60,
+                batch_size=128,
+                learning_rate=0.003,
+                falling=True,
+                augment=True,
+                patience=15,
+            ),
+        },
+    ),
+    "resnet": Network(
+        build=build_resnet,
+        augmentation=PHOTOGRAPHS,
+        presets={
+            DEFAULT: Recipe(
+                epochs=20,
+                batch_size=128,
+                learning_rate=0.003,
+                falling=True,
+                augment=True,
+                patience=6,
+            ),
+            "best": Recipe(
+                epochs=100,
+                batch_size=128,
+                learning_rate=0.003,
+                falling=True,
+                augment=True,
+                patience=20,
+            ),
+        },
     ),
 }

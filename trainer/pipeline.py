@@ -11,6 +11,7 @@ from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication,
 from storage.models import ModelStore, ModelVersion
 from storage.promotions import Override, Promotion, read_promotion, write_promotion
 from storage.settings import StorageSettings
+from trainer.checkpoint import sweep_abandoned
 from trainer.downloads import Downloads
 from trainer.gate import Gate, Verdict
 from trainer.known_datasets import ensure_dataset
@@ -73,9 +74,14 @@ class Pipeline:
         `fence` orders trainings that were not started by a person: see `ModelStore.promote`.
         """
         dataset = ensure_dataset(self.datasets, self.downloads, request.dataset)
+        sweep_abandoned(self.models.folder)
+        checkpoint = request.checkpoint(self.models.folder, dataset)
         with self.models.draft(request.name) as draft:
-            manifest = train(request, dataset, draft, on_epoch, fence=fence or 0)
+            manifest = train(
+                request, dataset, draft, on_epoch, checkpoint=checkpoint, fence=fence or 0
+            )
             version = self.models.publish(request.name, draft, manifest)
+        checkpoint.remove()
         return Outcome(version=version, verdict=self.promote(version, dataset, fence=fence))
 
     def trained_since(self, name: str, when: float) -> str | None:

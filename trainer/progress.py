@@ -13,11 +13,14 @@ class EpochReport(BaseModel, frozen=True):
     loss: float
     val_loss: float
     seconds: float
+    resumed: bool = False
+    """Whether it ended in an earlier process, and this one goes on after it."""
 
     def __str__(self) -> str:
         width = len(str(self.epochs))
+        going_on = "going on after " if self.resumed else ""
         return (
-            f"epoch {self.epoch:{width}}/{self.epochs}"
+            f"{going_on}epoch {self.epoch:{width}}/{self.epochs}"
             f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
             f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
         )

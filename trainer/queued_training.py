@@ -72,7 +72,9 @@ def _run_now(
     try:
         outcome = run(
             TrainingRequest.from_message(message),
-            lambda report: ring(event="epoch", **report.model_dump()),
+            lambda report: ring(
+                event="epoch", **{**report.model_dump(), "resumed": int(report.resumed)}
+            ),
             fence=fence,
         )
     except (TrainerError, StorageError) as error:

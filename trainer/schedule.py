@@ -140,6 +140,7 @@ def scheduled_training(settings: TrainerSettings) -> TrainModel:
     request = TrainingRequest.with_defaults(
         dataset=settings.retrain_dataset,
         network=settings.retrain_network,
+        preset=settings.retrain_preset,
         name=settings.retrain_name,
     )
     return request.to_message(f"scheduled-{request.name}"[:100], scheduled=True)

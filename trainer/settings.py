@@ -32,6 +32,7 @@ class TrainerSettings(BaseSettings):
         default="mnist", pattern=f"^{NAME_PATTERN}$", description="What to train on by schedule."
     )
     retrain_network: str = Field(default="mlp", description="Which network to train by schedule.")
+    retrain_preset: str = Field(default="default", description="How to train it by schedule.")
     retrain_name: str | None = Field(
         default=None,
         pattern=f"^{NAME_PATTERN}$",

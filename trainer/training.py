@@ -1,17 +1,18 @@
 """Train one network on one data set, from pixels to a folder with a model and its manifest.
 
-Reads from top to bottom. The same seed, data and number of cores give the same model.
+Reads from top to bottom. The same seed, data and number of cores give the same model, also when
+the training was killed and goes on from its checkpoint.
 """
 
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,12 @@ from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.files import sha256_of
 from storage.models import MODEL_FILE, Manifest
+from trainer.checkpoint import Checkpoint, Progress
 from trainer.errors import TrainingFailed
-from trainer.networks import build, get_network
+from trainer.networks import DEFAULT, get_network, get_recipe
 from trainer.plots import draw_pictures
 from trainer.progress import EpochReport
+from trainer.recipes import Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 
 VALIDATION_SHARE = 0.1
 TEST_BATCH = 1000
-FIGURES = ("accuracy", "val_accuracy", "loss", "val_loss")
 
 OnEpoch = Callable[[EpochReport], None]
 Probabilities = NDArray[np.float32]
@@ -51,6 +53,8 @@ class TrainingRequest:
     epochs: int
     batch_size: int
     seed: int
+    preset: str = DEFAULT
+    augment: bool = False
 
     @classmethod
     def with_defaults(
@@ -58,20 +62,24 @@ class TrainingRequest:
         *,
         dataset: str,
         network: str,
+        preset: str = DEFAULT,
         name: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
+        augment: bool | None = None,
         seed: int = 1,
     ) -> "TrainingRequest":
-        """Fill in the network's own epochs and batch size; raises `UnknownNetwork`."""
-        defaults = get_network(network)
+        """Fill in what the preset says; raises `UnknownNetwork` or `UnknownPreset`."""
+        recipe = get_recipe(network, preset)
         return cls(
             dataset=dataset,
             network=network,
             name=name or dataset,
-            epochs=epochs or defaults.epochs,
-            batch_size=batch_size or defaults.batch_size,
+            epochs=epochs or recipe.epochs,
+            batch_size=batch_size or recipe.batch_size,
             seed=seed,
+            preset=preset,
+            augment=recipe.augment if augment is None else augment,
         )
 
     @classmethod
@@ -83,6 +91,26 @@ class TrainingRequest:
         """The message that asks for this, under the name `run`."""
         return TrainModel(**asdict(self), run=run, scheduled=scheduled)
 
+    @property
+    def recipe(self) -> Recipe:
+        """The preset, changed as asked for; raises `UnknownNetwork` or `UnknownPreset`."""
+        return replace(
+            get_recipe(self.network, self.preset),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            augment=self.augment,
+        )
+
+    def checkpoint(self, models: Path, dataset: DataSet) -> Checkpoint:
+        """Where the training of this on a data set leaves its progress, below all models."""
+        facts = {
+            **asdict(self),
+            **asdict(self.recipe),
+            "sha256": dataset.description.sha256,
+            "versions": library_versions(),
+        }
+        return Checkpoint.of(models / self.name, facts)
+
 
 def train(
     request: TrainingRequest,
@@ -90,14 +118,17 @@ def train(
     draft: Path,
     on_epoch: OnEpoch = lambda report: None,
     *,
+    checkpoint: Checkpoint | None = None,
     fence: int = 0,
 ) -> Manifest:
     """Train, test and draw; `draft` then holds model.keras and the pictures.
 
-    Returns the manifest to publish it with. Raises `TrainingFailed` when the loss is no number.
+    Goes on from the checkpoint, if there is one with progress, and leaves it for the caller to
+    remove. Returns the manifest to publish the model with. Raises `TrainingFailed` when the loss
+    is no number.
     """
+    recipe = request.recipe
     import_tensorflow(request.seed)
-    began = time.monotonic()
 
     # The last tenth of the shuffled training images is held back to validate with.
     order = np.random.default_rng(request.seed).permutation(dataset.training_rows())
@@ -107,9 +138,11 @@ def train(
         raise TrainingFailed(f"Data set {dataset.name} has too few images to train on.")
 
     classes = dataset.description.classes
-    model = build(request.network, dataset.description.shape, len(classes))
-    history = fit(model, request, dataset, training, validation, on_epoch)
-    seconds = time.monotonic() - began
+    network = get_network(request.network)
+    model = network.build(dataset.description.shape, len(classes))
+    recipe.compile(model, math.ceil(len(training) / recipe.batch_size))
+    history = fit(model, request, dataset, training, validation, on_epoch, checkpoint)
+    kept = best_epoch(history) if recipe.patience else history[-1]
 
     model.predict_on_batch(dataset.images("test")[:TEST_BATCH])  # compiles, which is not timed
     began = time.monotonic()
@@ -124,23 +157,26 @@ def train(
     draw_pictures(draft, title, dataset, history, evaluation, probabilities)
     return Manifest(
         network=request.network,
+        preset=request.preset,
         dataset=dataset.name,
         dataset_number=dataset.number,
         dataset_sha256=dataset.description.sha256,
         seed=request.seed,
         epochs=request.epochs,
         batch_size=request.batch_size,
+        augment=request.augment,
         labels=classes,
         input_shape=dataset.description.shape,
         evaluation=evaluation,
         metrics={
             "accuracy": accuracy,
             "loss": loss,
-            "seconds": round(seconds, 2),
+            "seconds": round(sum(report.seconds for report in history), 2),
             "images_per_second": round(images_per_second, 1),
-            "train_accuracy": history[-1].accuracy,
-            "val_accuracy": history[-1].val_accuracy,
-            "val_loss": history[-1].val_loss,
+            "epoch": kept.epoch,
+            "train_accuracy": kept.accuracy,
+            "val_accuracy": kept.val_accuracy,
+            "val_loss": kept.val_loss,
             "parameters": model.count_params(),
         },
         versions=library_versions(),
@@ -172,61 +208,83 @@ def fit(
     training: NDArray[np.int64],
     validation: NDArray[np.int64],
     on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None = None,
 ) -> list[EpochReport]:
-    """Run all epochs; reports each as it ends and returns all reports."""
-    import keras
+    """Run the epochs that the checkpoint does not have; reports each and returns all reports.
 
-    history: list[EpochReport] = []
-    began = time.monotonic()
+    What is random in an epoch follows from the seed and the epoch, or is part of the checkpoint.
+    """
+    recipe = request.recipe
+    augmentation = get_network(request.network).augmentation if recipe.augment else None
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    progress = checkpoint.read([v.shape for v in variables]) if checkpoint else Progress()
+    history, best = list(progress.history), progress.best
+    if history:
+        for variable, value in zip(variables, progress.state, strict=True):
+            variable.assign(value)
+        on_epoch(history[-1].model_copy(update={"resumed": True}))
 
-    def report(epoch: int, logs: dict[str, Any]) -> None:
-        nonlocal began
-        now = time.monotonic()
-        numbers = {name: float(logs[name]) for name in FIGURES}
-        if not math.isfinite(numbers["loss"]):
+    shuffler = np.random.default_rng(request.seed)
+    held_back = batches(dataset, validation, TEST_BATCH)
+    for epoch in range(1, recipe.epochs + 1):
+        order = shuffler.permutation(training)
+        if epoch <= len(history):
+            continue
+        if recipe.patience and waited(history) >= recipe.patience:
+            break
+        began = time.monotonic()
+        shown = batches(dataset, order, recipe.batch_size)
+        if augmentation:
+            random = np.random.default_rng((request.seed, epoch))
+            transforms = augmentation.draw(random, len(order), dataset.description.shape)
+            shown = augmentation.apply(shown, transforms, recipe.batch_size)
+        logs = model.fit(shown, validation_data=held_back, shuffle=False, verbose=0).history
+        report = EpochReport(
+            epoch=epoch,
+            epochs=recipe.epochs,
+            accuracy=logs["accuracy"][-1],
+            val_accuracy=logs["val_accuracy"][-1],
+            loss=logs["loss"][-1],
+            val_loss=logs["val_loss"][-1],
+            seconds=time.monotonic() - began,
+        )
+        if not math.isfinite(report.loss):
             raise TrainingFailed(
-                f"The training diverged in epoch {epoch + 1} (loss {numbers['loss']}): "
+                f"The training diverged in epoch {epoch} (loss {report.loss}): "
                 "try another seed or a larger batch size."
             )
-        seconds, began = now - began, now
-        history.append(
-            EpochReport(epoch=epoch + 1, epochs=request.epochs, seconds=seconds, **numbers)
-        )
-        on_epoch(history[-1])
-
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
-    if learning_rate := get_network(request.network).learning_rate:
-        by_epoch = keras.callbacks.LearningRateScheduler(
-            lambda epoch: learning_rate(epoch / request.epochs)
-        )
-        callbacks.append(by_epoch)
-    model.fit(
-        batches(dataset, training, request.batch_size, shuffle_seed=request.seed),
-        validation_data=batches(dataset, validation, TEST_BATCH),
-        epochs=request.epochs,
-        callbacks=callbacks,
-        shuffle=False,  # the batches are shuffled already
-        verbose=0,
-    )
+        history.append(report)
+        if recipe.patience and best_epoch(history) is report:
+            best = model.get_weights()
+        if checkpoint:
+            state = [np.asarray(variable) for variable in variables]
+            checkpoint.write(Progress(history=history, state=state, best=best))
+        on_epoch(report)
+    if recipe.patience:
+        model.set_weights(best)
     return history
 
 
-def batches(
-    dataset: DataSet, rows: NDArray[np.int64], size: int, shuffle_seed: int | None = None
-) -> "tf.data.Dataset":
-    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed.
+def waited(history: Sequence[EpochReport]) -> int:
+    """Epochs since the best one."""
+    return len(history) - best_epoch(history).epoch if history else 0
 
-    Shuffled anew for each epoch when there is a seed.
-    """
+
+def best_epoch(history: Sequence[EpochReport]) -> EpochReport:
+    """The first one with the lowest loss on the validation images."""
+    return min(history, key=lambda report: report.val_loss)
+
+
+def batches(dataset: DataSet, rows: NDArray[np.int64], size: int) -> "tf.data.Dataset":
+    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed."""
     import tensorflow as tf
 
     images, labels = dataset.images("train"), dataset.labels("train")
-    shuffler = np.random.default_rng(shuffle_seed)
 
     def one_epoch() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-        order = rows if shuffle_seed is None else shuffler.permutation(rows)
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
             yield images[chosen], labels[chosen]
 
     shapes = (

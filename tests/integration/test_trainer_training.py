@@ -21,7 +21,7 @@ from tests.processes import REPOSITORY, run
 from trainer.arrays import LabelledArrays, LabelledImages
 from trainer.errors import TrainingFailed
 from trainer.exports import export
-from trainer.networks import build
+from trainer.networks import NETWORKS, get_network, get_recipe
 from trainer.progress import EpochReport
 from trainer.training import TrainingRequest, fit, train
 
@@ -68,7 +68,8 @@ def keras_predictions(model: Any, dataset: DataSet) -> np.ndarray:
 
 
 def test_the_default_network_is_exactly_this() -> None:
-    model = build("mlp", (28, 28, 1), 10)
+    model = get_network("mlp").build((28, 28, 1), 10)
+    get_recipe("mlp", "default").compile(model, 1688)
     assert [type(layer).__name__ for layer in model.layers] == [
         "Rescaling",
         "Flatten",
@@ -86,18 +87,18 @@ def test_the_default_network_is_exactly_this() -> None:
     assert model.loss == "sparse_categorical_crossentropy"
 
 
-@pytest.mark.parametrize("network", ["mlp", "cnn"])
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
     ("shape", "classes"), [((28, 28, 1), 10), ((1, 5, 3), 2), ((96, 64, 3), 200), ((7, 7, 4), 3)]
 )
 def test_every_network_takes_any_shape_and_number_of_classes(
     network: str, shape: tuple[int, int, int], classes: int
 ) -> None:
-    model = build(network, shape, classes)
+    model = get_network(network).build(shape, classes)
     probabilities = np.asarray(model.predict_on_batch(np.full((2, *shape), 255, np.uint8)))
     assert probabilities.shape == (2, classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert model.count_params() < 3_000_000 * (network == "cnn") + 10_000_000 * (network == "mlp")
+    assert model.count_params() < {"mlp": 10_000_000, "cnn": 3_000_000, "resnet": 300_000}[network]
 
 
 # A training
@@ -223,7 +224,7 @@ def test_the_cnn_learns_better_than_the_mlp(tmp_path: Path, dataset: DataSet) ->
 def test_a_training_that_diverges_is_told(dataset: DataSet) -> None:
     import keras
 
-    model = build("mlp", (8, 8, 1), 10)
+    model = get_network("mlp").build((8, 8, 1), 10)
     model.compile(
         optimizer=keras.optimizers.SGD(1e30),
         loss="sparse_categorical_crossentropy",

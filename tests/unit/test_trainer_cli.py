@@ -28,6 +28,7 @@ from trainer import cli
 from trainer.downloads import Downloads
 from trainer.examination import Examination
 from trainer.gate import Gate, Verdict
+from trainer.networks import get_recipe
 from trainer.pipeline import Outcome, Pipeline
 from trainer.progress import EpochReport
 from trainer.settings import TrainerSettings
@@ -190,26 +191,41 @@ def test_json_is_one_object_and_progress_goes_elsewhere(house: House) -> None:
     assert "epoch 1/2" in done.stderr
 
 
-def test_every_network_brings_its_own_epochs_and_batch_size(house: House) -> None:
+def test_every_preset_brings_its_own_epochs_and_batch_size(house: House) -> None:
     house.run("train", "--dataset", "mnist")
-    house.run("train", "--dataset", "mnist", "--network", "cnn")
+    house.run("train", "--dataset", "mnist", "--preset", "fast")
+    house.run("train", "--dataset", "mnist", "--network", "cnn", "--preset", "best")
+    house.run("train", "--dataset", "mnist", "--network", "cnn", "--no-augment")
     house.run(
         *("train", "--dataset", "mnist", "--epochs", "2", "--batch-size", "7", "--seed", "9"),
         *("--name", "other"),
     )
+    fast, best, cnn = (
+        get_recipe(*which) for which in (("mlp", "fast"), ("cnn", "best"), ("cnn", "default"))
+    )
     assert [
-        (r.network, r.epochs, r.batch_size, r.seed, r.name) for r in house.pipeline.requests
+        (r.network, r.epochs, r.batch_size, r.augment, r.seed, r.name)
+        for r in house.pipeline.requests
     ] == [
-        ("mlp", 5, 32, 1, "mnist"),
-        ("cnn", 8, 128, 1, "mnist"),
-        ("mlp", 2, 7, 9, "other"),
+        ("mlp", 5, 32, False, 1, "mnist"),
+        ("mlp", fast.epochs, fast.batch_size, False, 1, "mnist"),
+        ("cnn", best.epochs, best.batch_size, True, 1, "mnist"),
+        ("cnn", cnn.epochs, cnn.batch_size, False, 1, "mnist"),
+        ("mlp", 2, 7, False, 9, "other"),
     ]
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones(house: House) -> None:
     assert_sentence(
-        house.run("train", "--dataset", "digits", "--network", "resnet"),
-        "There is no network 'resnet': choose one of mlp, cnn.",
+        house.run("train", "--dataset", "digits", "--network", "vgg"),
+        "There is no network 'vgg': choose one of mlp, cnn, resnet.",
+    )
+
+
+def test_an_unknown_preset_is_refused_with_those_of_the_network(house: House) -> None:
+    assert_sentence(
+        house.run("train", "--dataset", "digits", "--preset", "best"),
+        "Network mlp has no preset 'best': choose one of default, fast.",
     )
 
 

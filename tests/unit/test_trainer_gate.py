@@ -4,6 +4,7 @@ What the gate does with real models is in tests/integration/test_gate.py.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from storage.examinations import Figures
 from storage.models import ModelStore, ModelVersion
 from storage.promotions import Promotion, read_promotion
 from tests.builders import LABELS, add_dataset, as_any, publish
-from trainer.errors import ExaminationFailed, UnknownNetwork
+from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset
 from trainer.examination import Examination
 from trainer.exports import older_config
 from trainer.gate import Gate
-from trainer.networks import NETWORKS, block_filters, cosine_decay, get_network
+from trainer.networks import NETWORKS, block_filters, get_network, get_recipe
 from trainer.pipeline import Pipeline
+from trainer.recipes import Recipe
 from trainer.settings import TrainerSettings
 from trainer.training import TrainingRequest
 
@@ -271,19 +273,36 @@ def test_a_champion_that_cannot_be_read_does_not_stop_a_training_from_being_publ
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
-    with pytest.raises(UnknownNetwork, match="'vgg': choose one of mlp, cnn"):
+    with pytest.raises(UnknownNetwork, match="'vgg': choose one of mlp, cnn, resnet"):
         get_network("vgg")
 
 
+@pytest.mark.parametrize(("network", "preset"), [("mlp", "best"), ("resnet", "quick")])
+def test_an_unknown_preset_names_those_of_the_network(network: str, preset: str) -> None:
+    known = ", ".join(NETWORKS[network].presets)
+    with pytest.raises(UnknownPreset, match=f"{network} has no preset '{preset}': .* of {known}"):
+        get_recipe(network, preset)
+
+
 def test_the_default_network_is_trained_as_the_demo_promises() -> None:
-    assert (NETWORKS["mlp"].epochs, NETWORKS["mlp"].batch_size) == (5, 32)
+    recipe = get_recipe("mlp", "default")
+    assert recipe == Recipe(epochs=5, batch_size=32, steps_per_execution=50)
+    assert (recipe.learning_rate, recipe.falling, recipe.augment) == (0.001, False, False)
+    assert recipe.patience is None
 
 
-def test_the_learning_rate_of_the_cnn_falls_to_nothing() -> None:
-    rates = [cosine_decay(done / 8) for done in range(9)]
-    assert rates == sorted(rates, reverse=True)
-    assert [rates[i] for i in (0, 4, 8)] == pytest.approx([0.002, 0.001, 0])
-    assert NETWORKS["mlp"].learning_rate is None
+def test_every_network_has_a_default_and_only_photographs_are_flipped() -> None:
+    assert all("default" in network.presets for network in NETWORKS.values())
+    assert [name for name, n in NETWORKS.items() if n.augmentation.flip] == ["resnet"]
+
+
+def test_a_request_takes_from_the_preset_what_it_does_not_say() -> None:
+    plain = TrainingRequest.with_defaults(dataset="mnist", network="cnn", preset="best")
+    assert plain.recipe == get_recipe("cnn", "best")
+    changed = TrainingRequest.with_defaults(
+        dataset="mnist", network="cnn", preset="best", epochs=2, batch_size=7, augment=False
+    )
+    assert changed.recipe == replace(plain.recipe, epochs=2, batch_size=7, augment=False)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +321,9 @@ def test_larger_images_get_more_blocks(shape: tuple[int, int, int], blocks: list
 
 
 def test_a_request_survives_the_queue() -> None:
-    request = TrainingRequest.with_defaults(dataset="mnist", network="cnn", seed=7, name="own")
+    request = TrainingRequest.with_defaults(
+        dataset="mnist", network="cnn", preset="best", augment=False, seed=7, name="own"
+    )
     message = request.to_message("run-1")
     assert (message.run, message.scheduled) == ("run-1", False)
     assert TrainingRequest.from_message(type(message).from_wire(message.model_dump())) == request
