@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -315,12 +316,5 @@ def cross_entropy(probabilities: Probabilities, actual: NDArray[np.integer]) -> 
 
 def library_versions() -> dict[str, str]:
     """Versions of what made the model."""
-    import keras
-    import tensorflow as tf
-
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-    }
+    libraries = {name: version(name) for name in ("numpy", "keras", "tensorflow")}
+    return {"python": platform.python_version(), **libraries}
