@@ -1,48 +1,22 @@
 """Sources that are image files: folders, manifests and files named one by one.
 
-Each kind only lists its images; `pack_images` reads them, batch by batch. A file that cannot be
-read or is too large is kept with that reason, for its error record: one bad file refuses no job.
+Each kind only lists its images; `pack_images` reads them.
 """
 
 import csv
-import hashlib
-import io
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from producer.errors import BadManifest, EmptySource, SourceError, UnknownLabel
+from producer.errors import BadManifest, SourceError, UnknownLabel
 from producer.listing import holds_images, image_files, subfolders
-from producer.sources import BATCHES_OF_A_SMALL_JOB, Prepared, Request, list_briefly
-from storage.errors import ImageError, UnsafePath
+from producer.packing import Listed, pack_images
+from producer.sources import Prepared, Request, list_briefly
+from storage.errors import UnsafePath
 from storage.files import resolve_inside
-from storage.inputs import UNLABELLED, FileInputs, ImageFile
 from storage.jobs import JobDraft
-
-PACK_BYTES = 64_000_000
-"""Batches of large files are made shorter than this, judged by the first ones: producer and worker
-hold one batch in memory."""
-SAMPLED_FILES = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """One image file of a source, not read yet."""
-
-    id: str
-    path: str
-    """The path as the user would name it."""
-    file: str
-    """The path to read."""
-    stored: str | None
-    """The path relative to the storage root, when the file lies there: it is not copied then."""
-    label: str | None = None
-    refused: str | None = None
-    """Why it must not be read."""
 
 
 class FolderSource:
@@ -72,14 +46,17 @@ class FolderSource:
         # Plain strings: with a million files, pathlib would take as long as reading them.
         folder = self._path.resolve()
         stored = stored_path(folder, root)
+        below = None if stored is None else f"{stored}/".removeprefix("./")
+        shown = readable(os.path.join(self._path, ""))  # noqa: PTH118
         for relative, refused in image_files(folder):
-            top, _, rest = relative.partition("/")
+            name = readable(relative)
+            top, _, rest = relative.partition("/") if labelled else ("", "", "")
             yield Listed(
-                id=readable(relative),
-                path=readable(os.path.join(self._path, relative)),  # noqa: PTH118
+                id=name,
+                path=f"{shown}{name}",
                 file=f"{folder}/{relative}",
-                stored=None if stored is None else f"{stored}/{relative}".removeprefix("./"),
-                label=top if labelled and rest else None,
+                stored=None if below is None else f"{below}{relative}",
+                label=top if rest else None,
                 refused=refused,
             )
 
@@ -203,119 +180,11 @@ class ManifestSource:
         return str(value)
 
 
-def pack_images(
-    listed: Iterable[Listed],
-    draft: JobDraft,
-    request: Request,
-    source: str,
-    notes: Iterable[str] = (),
-) -> Prepared:
-    """Read the files and pack them batch by batch, one batch in memory at a time."""
-    files = islice(listed, request.limit)
-    # A job that ends within these is small, and its size is known without listing it twice.
-    first = list(islice(files, BATCHES_OF_A_SMALL_JOB * request.file_batch_size))
-    if not first:
-        raise EmptySource(f"{source} holds no images: there is nothing to classify.")
-    batch_size = choose_batch_size(first, request)
-    position = {label: i for i, label in enumerate(request.labels)}
-    fingerprint = Fingerprint(request.labels)
-    total = labelled = 0
-    for batch, group in enumerate(grouped(chain(first, files), batch_size)):
-        images = [read_image(item, position, request) for item in group]
-        draft.add_pack(batch, images)
-        for image in images:
-            fingerprint.add(image)
-            labelled += image.label != UNLABELLED
-        total += len(images)
-    return Prepared(
-        total=total,
-        labelled=labelled,
-        batch_size=batch_size,
-        inputs=FileInputs(),
-        fingerprint=fingerprint.hexdigest(),
-        notes=tuple(notes),
-    )
-
-
-def choose_batch_size(first: list[Listed], request: Request) -> int:
-    """Files per batch, so that a batch of files like the first ones stays below `PACK_BYTES`."""
-    sizes = [size_of(item.file) for item in first[:SAMPLED_FILES]]
-    mean = max(1, sum(sizes) // len(sizes))
-    most = min(request.file_batch_size, max(1, PACK_BYTES // mean))
-    return request.batch_size_for(len(first), most)
-
-
-def read_image(item: Listed, position: dict[str, int], request: Request) -> ImageFile:
-    """Read one file, to be packed, or to be referenced when it lies on storage."""
-    label = UNLABELLED if item.label is None else position[item.label]
-    content, refused = b"", item.refused
-    if refused is None:
-        try:
-            content = read_up_to(item.file, request.max_image_bytes)
-        except ImageError as error:
-            refused = str(error)
-    if refused is not None:
-        digest = hashlib.sha256(refused.encode()).digest()
-        return ImageFile(id=item.id, path=item.path, label=label, sha256=digest, refused=refused)
-    return ImageFile(
-        id=item.id,
-        path=item.path,
-        label=label,
-        sha256=hashlib.sha256(content).digest(),
-        content=content if item.stored is None else None,
-        stored=item.stored,
-    )
-
-
-def read_up_to(file: str, limit: int) -> bytes:
-    """The bytes of a file; raises `ImageError` when it cannot be read or has more than `limit`."""
-    try:
-        with io.FileIO(file) as opened:
-            if os.fstat(opened.fileno()).st_size > limit:
-                raise ImageError(f"file too large: the limit is {limit} bytes")
-            return opened.readall()
-    except OSError as error:
-        raise ImageError(f"file cannot be read: {error.strerror}") from None
-
-
 def stored_path(resolved: Path, root: Path) -> str | None:
     """A resolved path relative to the storage root; none when it lies elsewhere."""
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None
 
 
-def size_of(file: str) -> int:
-    """Bytes of a file; 0 when it cannot be seen."""
-    try:
-        return Path(file).stat().st_size
-    except OSError:
-        return 0
-
-
-class Fingerprint:
-    """Digest over the images of a job: who they are, what they show, their order and labels."""
-
-    def __init__(self, labels: tuple[str, ...]) -> None:
-        self._labels = labels
-        self._digest = hashlib.sha256(b"files")
-
-    def add(self, image: ImageFile) -> None:
-        """Take in the next image."""
-        label = "" if image.label == UNLABELLED else self._labels[image.label]
-        line = json.dumps([image.id, image.path, label, image.sha256.hex()])
-        self._digest.update(line.encode() + b"\n")
-
-    def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
-        return self._digest.hexdigest()
-
-
-def grouped(items: Iterable[Listed], size: int) -> Iterator[list[Listed]]:
-    """Lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while group := list(islice(iterator, size)):
-        yield group
-
-
 def readable(name: str) -> str:
     """A file name as text: bytes that are not UTF-8 are shown as question marks."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")

@@ -46,7 +46,8 @@ def sorted_entries(folder: Path, run_length: int = RUN_LENGTH) -> Iterator[tuple
         if len(names) == run_length:
             runs.append(spilled(sorted(names)))
             names = []
-    return heapq.merge(*runs, sorted(names))
+    names.sort()
+    return heapq.merge(*runs, names) if runs else iter(names)
 
 
 def entries(folder: Path) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from producer.array_sources import array_fingerprint
-from producer.file_sources import Fingerprint
+from producer.packing import Fingerprint, identities
 from producer.records import ERRORS_FILE, PREDICTIONS_FILE, PredictionsWriter, read_identities
 from storage.errors import Corrupt, ImageError, StorageError
 from storage.files import sha256_of
@@ -72,17 +72,18 @@ def array_faults(store: JobStore, job: Job) -> Iterator[str]:
 
 def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:
     """Whether every image file is there, and the one that was submitted."""
-    fingerprint = Fingerprint(job.labels)
+    fingerprint = Fingerprint()
+    folders: dict[str, str] = {}
     for batch in range(job.batches):
         images = read_pack(store.pack_path(job, batch))
         if len(images) != len(job.span(batch)):
             yield f"Batch {batch} has {len(images)} images instead of {len(job.span(batch))}."
+        fingerprint.add(identities(images, job.labels))
         for image in images:
-            fingerprint.add(image)
             if image.refused is not None:
                 continue
             try:
-                image.read(store.root, max_bytes=max_bytes)
+                image.read(store.root, max_bytes=max_bytes, folders=folders)
             except ImageError as error:
                 yield f"Image {image.id} of batch {batch}: {str(error).rstrip('.')}."
     if fingerprint.hexdigest() != job.fingerprint:

@@ -4,11 +4,13 @@ The interface is deliberately small (put, get, list of whole files), so that an 
 could stand in for the folder.
 """
 
+import errno
 import hashlib
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -99,6 +101,33 @@ def resolve_inside(root: Path, relative: str) -> Path:
     if resolved.exists() and not (resolved.is_file() or resolved.is_dir()):
         raise UnsafePath(f"The path {relative!r} is neither a regular file nor a folder.")
     return resolved
+
+
+def read_inside(root: Path, relative: str, limit: int, folders: dict[str, str]) -> bytes:
+    """The bytes of the regular file `relative` below `root`; raises `UnsafePath` and `OSError`.
+
+    A file larger than `limit` raises `OSError` with `EFBIG`. `folders` remembers which folders lie
+    inside: whoever reads many files passes the same one, and each folder is resolved only once.
+    """
+    folder, _, name = relative.rpartition("/")
+    if folder not in folders:
+        folders[folder] = str(resolve_inside(root, folder) if folder else root.resolve())
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        if name in ("", ".", ".."):
+            raise UnsafePath(f"The path {relative!r} names no file.")
+        descriptor = os.open(f"{folders[folder]}/{name}", flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        descriptor = os.open(resolve_inside(root, relative), flags)  # a link, but not leading out
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 (a descriptor has no path)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsafePath(f"The path {relative!r} is not a regular file.")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return file.readall()
 
 
 def make_folder(folder: Path) -> Path:

@@ -4,6 +4,7 @@ Image files are packed into one Arrow file per batch, so that a million of them 
 hundred files. Those that already lie on storage are referenced instead, with their digest.
 """
 
+import errno
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from storage.errors import Corrupt, ImageError, UnsafePath
-from storage.files import resolve_inside, write_atomically
+from storage.files import read_inside, write_atomically
 
 UNLABELLED = -1
 
@@ -59,8 +60,11 @@ class ImageFile:
     refused: str | None = None
     """Reason for an error record, known when the job was submitted: unreadable, too large."""
 
-    def read(self, root: Path, *, max_bytes: int) -> bytes:
-        """The encoded bytes; raises `ImageError` when they have gone, changed or are too large."""
+    def read(self, root: Path, *, max_bytes: int, folders: dict[str, str] | None = None) -> bytes:
+        """The encoded bytes; raises `ImageError` when they have gone, changed or are too large.
+
+        `folders` is kept between calls by those who read many, see `read_inside`.
+        """
         if self.refused is not None:
             raise ImageError(self.refused)
         if self.content is not None:
@@ -68,13 +72,13 @@ class ImageFile:
                 raise ImageError("packed file does not match its digest: the pack is damaged")
             return self.content
         try:
-            path = resolve_inside(root, self.stored or "")
-            if path.stat().st_size > max_bytes:
-                raise ImageError(f"file too large: the limit is {max_bytes} bytes")
-            content = path.read_bytes()
+            known = {} if folders is None else folders
+            content = read_inside(root, self.stored or "", max_bytes, known)
         except UnsafePath as error:
             raise ImageError(str(error)) from None
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise ImageError(f"file too large: the limit is {max_bytes} bytes") from None
             raise ImageError(f"file cannot be read: {error.strerror}") from None
         if hashlib.sha256(content).digest() != self.sha256:
             raise ImageError("file has changed since the job was submitted")

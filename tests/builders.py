@@ -16,7 +16,7 @@ from PIL import Image
 from storage.attempts import Attempt
 from storage.datasets import DataSet, DatasetStore
 from storage.evaluation import Evaluation
-from storage.images import Pixels, Shape
+from storage.images import Pixels, Shape, decode_image
 from storage.inputs import ArrayInputs, FileInputs, ImageFile
 from storage.jobs import Job, JobStore
 from storage.models import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
@@ -185,6 +185,9 @@ class FakePredictor:
             raise Death
         scores = (1 + pixels.reshape(len(pixels), -1).astype(np.float32).mean(axis=1)) / 257
         return (first % self.classes).astype(np.int32), scores
+
+    def decode_pngs(self, contents: Sequence[bytes]) -> Pixels:
+        return np.stack([decode_image(content, self.shape) for content in contents])
 
 
 def loader_of(predictor: Any) -> Callable[[ModelVersion], Any]:

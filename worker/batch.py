@@ -1,6 +1,6 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import ImageError
-from storage.images import Pixels, Shape, decode_image, fit_pixels
+from storage.images import Pixels, Shape, decode_image, fit_pixels, is_plain_png
 from storage.inputs import ArrayInputs, ImageFile, read_pack
 from storage.jobs import Job, JobStore
 from storage.results import FAILED, BatchResult
@@ -36,18 +36,29 @@ class Phases:
 
 
 class BatchReader:
-    """The images of one batch as a model's pixels, one by one or all at once."""
+    """The images of one batch as a model's pixels, one by one or all at once.
+
+    `decode_pngs` takes plain PNG files together and raises `ImageError` when one is damaged.
+    """
 
     def __init__(
-        self, store: JobStore, job: Job, batch: int, shape: Shape, settings: StorageSettings
+        self,
+        store: JobStore,
+        job: Job,
+        batch: int,
+        shape: Shape,
+        settings: StorageSettings,
+        decode_pngs: Callable[[Sequence[bytes]], Pixels],
     ) -> None:
         self._store = store
         self._shape = shape
         self._settings = settings
+        self._decode_pngs = decode_pngs
         span = job.span(batch)
         self.count = len(span)
         self._array: Pixels | None = None
         self._files: list[ImageFile] = []
+        self._folders: dict[str, str] = {}
         if isinstance(job.inputs, ArrayInputs):
             self._array = store.open_array(job)[span.start : span.stop]
         else:
@@ -57,29 +68,70 @@ class BatchReader:
         """Pixels (H, W, C) of one image; raises `ImageError`."""
         if self._array is not None:
             return fit_pixels(self._array[position], self._shape)
-        content = self._files[position].read(
-            self._store.root, max_bytes=self._settings.max_image_bytes
-        )
-        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
+        return self._decode(self._content(position))
 
-    def read_all(self, skip: Mapping[int, str]) -> tuple[Pixels, dict[int, str]]:
+    def read_all(self, skip: Mapping[int, str], phases: "Phases") -> tuple[Pixels, dict[int, str]]:
         """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
 
         A failed image is all zeros: the batch keeps its shape, so that the other images' scores
         are the same to the last bit with or without it.
         """
-        whole = self._whole_array()
-        if whole is not None and not skip:
-            return whole, {}
+        with phases("read"):
+            whole = self._whole_array()
+            if whole is not None and not skip:
+                return whole, {}
         pixels = np.zeros((self.count, *self._shape), np.uint8)
         errors = dict(skip)
-        for position in range(self.count):
-            if position not in skip:
+        positions = [position for position in range(self.count) if position not in skip]
+        if self._array is None:
+            self._decode_files(positions, pixels, errors, phases)
+        else:
+            with phases("read"):
+                self._fill(pixels, errors, positions, self.read)
+        return pixels, errors
+
+    def _decode_files(
+        self, positions: Sequence[int], pixels: Pixels, errors: dict[int, str], phases: "Phases"
+    ) -> None:
+        contents: dict[int, bytes] = {}
+        with phases("read"):
+            for position in positions:
                 try:
-                    pixels[position] = self.read(position)
+                    contents[position] = self._content(position)
                 except ImageError as error:
                     errors[position] = str(error)
-        return pixels, errors
+        with phases("decode"):
+            plain = [i for i, content in contents.items() if is_plain_png(content, self._shape)]
+            if self._shape[0] * self._shape[1] > self._settings.max_image_pixels:
+                plain = []
+            try:
+                if plain:
+                    pixels[plain] = self._decode_pngs([contents[i] for i in plain])
+            except ImageError:
+                plain = []  # one by one, to know which
+            others = contents.keys() - plain
+            self._fill(pixels, errors, sorted(others), lambda i: self._decode(contents[i]))
+
+    @staticmethod
+    def _fill(
+        pixels: Pixels,
+        errors: dict[int, str],
+        positions: Sequence[int],
+        read: Callable[[int], Pixels],
+    ) -> None:
+        for position in positions:
+            try:
+                pixels[position] = read(position)
+            except ImageError as error:
+                errors[position] = str(error)
+
+    def _content(self, position: int) -> bytes:
+        max_bytes = self._settings.max_image_bytes
+        file = self._files[position]
+        return file.read(self._store.root, max_bytes=max_bytes, folders=self._folders)
+
+    def _decode(self, content: bytes) -> Pixels:
+        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
 
     def _whole_array(self) -> Pixels | None:
         """The batch as a view of the memory-mapped array, when no image has to be converted."""
@@ -95,8 +147,7 @@ def classify_batch(
     job: Job, reader: BatchReader, classify: Classify, skip: Mapping[int, str], phases: Phases
 ) -> BatchResult:
     """Predict every image; those in `skip` become errors with the reason given there."""
-    with phases("read"):
-        pixels, errors = reader.read_all(skip)
+    pixels, errors = reader.read_all(skip, phases)
     with phases("predict"):
         predictions, scores = classify(pixels)
     failed = sorted(errors)

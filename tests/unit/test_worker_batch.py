@@ -17,13 +17,22 @@ def store(tmp_path: Path) -> JobStore:
     return JobStore(tmp_path)
 
 
-def reader_of(store: JobStore, job: Job, batch: int = 0, shape: Shape = SHAPE) -> BatchReader:
-    return BatchReader(store, job, batch, shape, StorageSettings())
+DEFAULTS = StorageSettings()
+
+
+def reader_of(
+    store: JobStore,
+    job: Job,
+    batch: int = 0,
+    shape: Shape = SHAPE,
+    settings: StorageSettings = DEFAULTS,
+) -> BatchReader:
+    return BatchReader(store, job, batch, shape, settings, FakePredictor(shape).decode_pngs)
 
 
 def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore) -> None:
     job = array_job(store, images_of(range(10)))
-    pixels, errors = reader_of(store, job, 1).read_all({})
+    pixels, errors = reader_of(store, job, 1).read_all({}, Phases())
     assert isinstance(pixels, np.memmap)
     np.testing.assert_array_equal(pixels, images_of([4, 5, 6, 7]))
     assert errors == {}
@@ -31,20 +40,20 @@ def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore
 
 def test_grey_arrays_without_a_channel_get_one(store: JobStore) -> None:
     job = array_job(store, images_of(range(10))[..., 0])
-    pixels, _ = reader_of(store, job, 2).read_all({})
+    pixels, _ = reader_of(store, job, 2).read_all({}, Phases())
     np.testing.assert_array_equal(pixels, images_of([8, 9]))
 
 
 def test_arrays_of_another_size_are_fitted_to_the_model(store: JobStore) -> None:
     job = array_job(store, np.full((3, 9, 7, 3), 50, np.uint8))
-    pixels, errors = reader_of(store, job).read_all({})
+    pixels, errors = reader_of(store, job).read_all({}, Phases())
     np.testing.assert_array_equal(pixels, np.full((3, *SHAPE), 50))
     assert errors == {}
 
 
 def test_an_array_of_floats_becomes_an_error_record_per_image(store: JobStore) -> None:
     job = array_job(store, np.zeros((3, 4, 4), np.float32))
-    pixels, errors = reader_of(store, job).read_all({})
+    pixels, errors = reader_of(store, job).read_all({}, Phases())
     assert not pixels.any()
     assert sorted(errors) == [0, 1, 2]
     assert "not uint8 pixels" in errors[0]
@@ -55,8 +64,8 @@ def test_files_and_arrays_give_the_same_pixels(store: JobStore) -> None:
     files = file_job(store, [image_file(encode(image)) for image in images], id="files")
     arrays = array_job(store, images, id="arrays")
     for batch in range(2):
-        from_files, _ = reader_of(store, files, batch).read_all({})
-        from_arrays, _ = reader_of(store, arrays, batch).read_all({})
+        from_files, _ = reader_of(store, files, batch).read_all({}, Phases())
+        from_arrays, _ = reader_of(store, arrays, batch).read_all({}, Phases())
         np.testing.assert_array_equal(from_files, from_arrays)
 
 
@@ -79,7 +88,7 @@ def test_bad_images_become_errors_and_leave_zeros(store: JobStore) -> None:
             image_file(b"", content=None, refused="file too large"),
         ],
     )
-    pixels, errors = reader_of(store, job).read_all({})
+    pixels, errors = reader_of(store, job).read_all({}, Phases())
     assert pixels[0, 0, 0, 0] == 9
     assert not pixels[1:].any()
     assert sorted(errors) == [1, 2, 3]
@@ -96,10 +105,12 @@ def test_the_limits_of_the_settings_hold(store: JobStore) -> None:
     )
     few_pixels = StorageSettings(max_image_pixels=15)
     with pytest.raises(ImageError, match="too many pixels: 4 x 4"):
-        BatchReader(store, job, 0, SHAPE, few_pixels).read(0)
+        reader_of(store, job, settings=few_pixels).read(0)
+    _, errors = reader_of(store, job, settings=few_pixels).read_all({}, Phases())
+    assert set(errors) == {0, 1}
     few_bytes = StorageSettings(max_image_bytes=len(content) - 1)
     with pytest.raises(ImageError, match="file too large"):
-        BatchReader(store, job, 0, SHAPE, few_bytes).read(1)
+        reader_of(store, job, settings=few_bytes).read(1)
 
 
 @pytest.mark.parametrize("kind", ["arrays", "files"])
@@ -109,7 +120,7 @@ def test_images_to_skip_are_not_touched(store: JobStore, kind: str) -> None:
         job = array_job(store, images)
     else:
         job = file_job(store, [image_file(encode(image)) for image in images])
-    pixels, errors = reader_of(store, job).read_all({2: "kills the worker"})
+    pixels, errors = reader_of(store, job).read_all({2: "kills the worker"}, Phases())
     assert pixels[:, 0, 0, 0].tolist() == [1, 2, 0, 4]
     assert errors == {2: "kills the worker"}
 
