@@ -1,4 +1,4 @@
-"""Sources that are arrays already: splits of data sets, `.npy` and `.npz` files.
+"""Sources that are arrays already: in memory, splits of data sets, `.npy` and `.npz` files.
 
 An array on storage is referenced; any other is copied into the job once, in pieces.
 """
@@ -6,10 +6,10 @@ An array on storage is referenced; any other is copied into the job once, in pie
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from producer.errors import EmptySource, SourceError, UnknownLabel
 from producer.sources import Prepared, Request, list_briefly
 from storage.datasets import DatasetStore
-from storage.inputs import UNLABELLED, ArrayInputs
+from storage.files import sha256_of
+from storage.inputs import UNLABELLED, ArrayInputs, write_ids
 from storage.jobs import JobDraft
 
 PIECE_BYTES = 4_000_000
@@ -71,6 +72,30 @@ class DataSetSource:
         position = {label: i for i, label in enumerate(request.labels)}
         table = np.array([position.get(name, UNLABELLED) for name in classes], dtype=np.int32)
         return table[values]
+
+
+class ArraySource:
+    """An array in memory, with labels and ids if there are any."""
+
+    dataset = None
+
+    def __init__(
+        self,
+        images: NDArray[Any],
+        labels: Iterable[object] | None = None,
+        ids: Iterable[object] | None = None,
+    ) -> None:
+        self.description = f"{images.dtype} array {images.shape}"
+        check_images(f"The {self.description}", images.dtype, images.shape)
+        self._images = MemoryReader(images)
+        self._labels = None if labels is None else MemoryReader(as_labels(labels))
+        self._ids = None if ids is None else [plain_text(id) for id in ids]
+
+    def prepare(self, draft: JobDraft, request: Request) -> Prepared:
+        """Write images, labels and ids into the job."""
+        return pack_arrays(
+            self._images, self._labels, self._ids, draft, request, f"The {self.description}"
+        )
 
 
 class NpySource:
@@ -134,24 +159,8 @@ class NpzSource:
         name = self._choose_images(members)
         images = members[name]
         check_images(f"{name} in {self.description}", images.dtype, images.shape)
-        total = limited(images.shape[0], request, self.description)
-        identity = copy_images(draft, images, total)
-        labels = self._choose_labels(members, name)
-        labelled, labels_identity, labels_path = 0, "", None
-        if labels is not None:
-            if labels.shape != images.shape[:1]:
-                raise SourceError(
-                    f"{self.description} has {images.shape[0]} images, but labels of the shape "
-                    f"{labels.shape}: store one label per image."
-                )
-            labelled, labels_identity = self._write_labels(labels, total, draft, request)
-            labels_path = job_input(request, "labels.npy")
-        return prepared(
-            request,
-            total,
-            inputs=packed_reference(draft, request, labels_path),
-            labelled=labelled,
-            identities=(identity, labels_identity),
+        return pack_arrays(
+            images, self._choose_labels(members, name), None, draft, request, self.description
         )
 
     def _choose_images(self, members: dict[str, "ArrayReader"]) -> str:
@@ -173,20 +182,31 @@ class NpzSource:
         beside = f"y{images[1:]}" if images == "x" or images.startswith("x_") else "labels"
         return next((members[n] for n in (beside, "labels", "y") if n in members), None)
 
-    def _write_labels(
-        self, labels: "ArrayReader", total: int, draft: JobDraft, request: Request
-    ) -> tuple[int, str]:
-        """Write the labels as indices; returns how many there are and the digest of the file."""
-        table = label_table(labels, total, self.description, request)
-        writer = NpyWriter(draft.inputs / "labels.npy", np.dtype(np.int32), (total,))
-        labelled = 0
-        with writer:
-            for piece in labels.pieces(total):
-                values, inverse = np.unique(piece, return_inverse=True)
-                indices = np.array([table[v] for v in values.tolist()], dtype=np.int32)[inverse]
-                labelled += int((indices != UNLABELLED).sum())
-                writer.write(indices)
-        return labelled, writer.sha256
+
+class Reader(Protocol):
+    """An array that is read in pieces."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def pieces(self, rows: int) -> Iterator[NDArray[Any]]:
+        """The first `rows` rows, some megabytes at a time, each piece contiguous."""
+        ...
+
+
+class MemoryReader:
+    """An array in memory, in any order, contiguous or not."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = array.dtype
+
+    def pieces(self, rows: int) -> Iterator[NDArray[Any]]:
+        """The first `rows` rows, some megabytes at a time, each piece contiguous."""
+        step = rows_per_piece(self.dtype, self.shape)
+        for first in range(0, rows, step):
+            yield np.ascontiguousarray(self._array[first : min(first + step, rows)])
 
 
 class ArrayReader:
@@ -206,7 +226,7 @@ class ArrayReader:
         if self._fortran and len(self.shape) > 1:
             raise ValueError(f"{self._name} is in Fortran order, save np.ascontiguousarray(x)")
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
-        step = max(1, PIECE_BYTES // max(1, row_bytes))
+        step = rows_per_piece(self.dtype, self.shape)
         with self._open_file() as file:
             read_header(file)
             for first in range(0, rows, step):
@@ -215,6 +235,12 @@ class ArrayReader:
                 if len(content) != count * row_bytes:
                     raise ValueError(f"{self._name} ends too early")
                 yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+
+
+def rows_per_piece(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """How many rows are read at once."""
+    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+    return max(1, PIECE_BYTES // max(1, row_bytes))
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -260,9 +286,72 @@ class NpyWriter:
         self._file.write(content)
 
 
-def label_table(
-    labels: ArrayReader, total: int, source: str, request: Request
-) -> dict[int | str, int]:
+def as_labels(labels: Iterable[object]) -> NDArray[Any]:
+    """Labels as an array of numbers or text; None and NaN, as pandas has them, are unlabelled."""
+    try:
+        array = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+    except ValueError:
+        raise SourceError("The labels are no list of single values: give one per image.") from None
+    if array.dtype.kind not in "OT":
+        return array
+    return np.array(["" if label is None or label != label else str(label) for label in array])
+
+
+def plain_text(id: object) -> str:
+    """An id as text that UTF-8 can hold."""
+    return str(id).encode("utf-8", "replace").decode("utf-8")
+
+
+def pack_arrays(
+    images: Reader,
+    labels: Reader | None,
+    ids: Sequence[str] | None,
+    draft: JobDraft,
+    request: Request,
+    source: str,
+) -> Prepared:
+    """Write images, and labels and ids if there are any, as the job's own files."""
+    count = images.shape[0]
+    if labels is not None and labels.shape != (count,):
+        raise SourceError(
+            f"{source} has {count} images, but labels of the shape {labels.shape}: give one label "
+            "per image."
+        )
+    if ids is not None and len(ids) != count:
+        raise SourceError(
+            f"{source} has {count} images, but there are {len(ids)} ids: give one id per image."
+        )
+    total = limited(count, request, source)
+    identities = [copy_images(draft, images, total), ""]
+    inputs = packed_reference(draft, request)
+    labelled = 0
+    if labels is not None:
+        labelled, identities[1] = write_labels(labels, total, draft, request, source)
+        inputs = inputs.model_copy(update={"labels": job_input(request, "labels.npy")})
+    if ids is not None:
+        write_ids(draft.inputs / "ids.arrow", ids[:total])
+        identities.append(sha256_of(draft.inputs / "ids.arrow"))
+        inputs = inputs.model_copy(update={"ids": job_input(request, "ids.arrow")})
+    return prepared(request, total, inputs=inputs, labelled=labelled, identities=identities)
+
+
+def write_labels(
+    labels: Reader, total: int, draft: JobDraft, request: Request, source: str
+) -> tuple[int, str]:
+    """Write labels as indices; returns how many there are and the digest of the file."""
+    table = label_table(labels, total, source, request)
+    writer = NpyWriter(draft.inputs / "labels.npy", np.dtype(np.int32), (total,))
+    labelled = 0
+    with writer:
+        for piece in labels.pieces(total):
+            values, inverse = np.unique(piece, return_inverse=True)
+            indices = np.array([table[v] for v in values.tolist()], dtype=np.int32)[inverse]
+            labelled += int((indices != UNLABELLED).sum())
+            writer.write(indices)
+    return labelled, writer.sha256
+
+
+def label_table(labels: Reader, total: int, source: str, request: Request) -> dict[int | str, int]:
     """Which label index each value of a labels array means.
 
     Text is a label's name. A number is one too when all of them are names; else it is an index
@@ -299,8 +388,8 @@ def check_images(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Non
     """Raise `SourceError` unless an array holds uint8 images."""
     if dtype != np.uint8:
         raise SourceError(
-            f"{name} holds {dtype}: save pixels of 0 to 255 as uint8, as in "
-            "np.save(file, (x * 255).round().astype('uint8')) for pixels of 0 to 1."
+            f"{name} holds {dtype}: give pixels of 0 to 255 as uint8, which for pixels of 0 to 1 "
+            "is (x * 255).round().astype('uint8')."
         )
     if len(shape) not in (3, 4):
         raise SourceError(
@@ -317,7 +406,7 @@ def limited(count: int, request: Request, source: str) -> int:
     return total
 
 
-def copy_images(draft: JobDraft, images: ArrayReader, total: int) -> str:
+def copy_images(draft: JobDraft, images: Reader, total: int) -> str:
     """Write the first `total` images as the job's own array; returns the digest of the file."""
     shape = (total, *images.shape[1:])
     writer = NpyWriter(draft.inputs / "images.npy", np.dtype(np.uint8), shape)
@@ -335,11 +424,11 @@ def reference(path: Path, root: Path, labels: str | None = None) -> ArrayInputs:
     )
 
 
-def packed_reference(draft: JobDraft, request: Request, labels: str | None = None) -> ArrayInputs:
+def packed_reference(draft: JobDraft, request: Request) -> ArrayInputs:
     """Inputs over the job's own array, which the draft holds."""
     stat = (draft.inputs / "images.npy").stat()
     images = job_input(request, "images.npy")
-    return ArrayInputs(images=images, labels=labels, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    return ArrayInputs(images=images, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 
 def relative(path: Path, root: Path) -> str:
@@ -353,7 +442,7 @@ def job_input(request: Request, name: str) -> str:
 
 
 def prepared(
-    request: Request, total: int, *, inputs: ArrayInputs, labelled: int, identities: tuple[str, str]
+    request: Request, total: int, *, inputs: ArrayInputs, labelled: int, identities: Sequence[str]
 ) -> Prepared:
     """A job over an array."""
     return Prepared(
@@ -365,6 +454,6 @@ def prepared(
     )
 
 
-def array_fingerprint(identities: tuple[str, str], total: int) -> str:
-    """Digest of what identifies the images file, the labels file and how many rows count."""
+def array_fingerprint(identities: Sequence[str], total: int) -> str:
+    """Digest of what identifies the files of images, labels and ids, and how many rows count."""
     return hashlib.sha256("\n".join(["array", *identities, str(total)]).encode()).hexdigest()

@@ -1,21 +1,26 @@
 """Batchsight for Python programs: submit images, follow the job, read what came of it.
 
 client = PredictionClient()
-job = client.submit("mnist:test")
-job.wait()
-print(job.summary().accuracy)
+job = client.submit(images, labels=labels)  # arrays; or "mnist:test", a folder, a manifest
+for record in job:  # in order, as batches finish
+    print(record.id, record.prediction, record.score)
+print(job.wait().accuracy)
+frame = job.to_pandas()
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
-from producer.errors import ModelUnclear, NotQueued
+from producer.errors import JobStopped, ModelUnclear, NotQueued
 from producer.predict_queue import PredictQueue, RedisQueue
 from producer.settings import ProducerSettings, read_settings
 from producer.sources import FEWEST_IMAGES, Request, open_source
@@ -27,10 +32,12 @@ from storage.settings import StorageSettings
 from storage.tally import Tally
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from producer.following import Progress
     from producer.pruning import Pruned
+    from producer.records import Record
     from producer.recovery import Resumption
     from producer.timeline import Timeline
 
@@ -41,7 +48,7 @@ UNKNOWN_IMAGES_PER_SECOND = 2_000
 
 
 class JobHandle:
-    """One job on storage."""
+    """One job on storage. Iterating over it gives a `Record` per image."""
 
     def __init__(
         self,
@@ -68,6 +75,25 @@ class JobHandle:
     def id(self) -> str:
         """The job's id."""
         return self.job.id
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}: {self.job.total:,} images for {self.job.model}>"
+
+    def __iter__(self) -> "Iterator[Record]":
+        """A record per image, in order, as batches finish; holds one batch in memory.
+
+        Raises `JobStopped` after the last record of a job that ended without all of them.
+        """
+        from producer.records import read_batch, read_records
+
+        told = 0
+        for progress in self.watch():
+            in_order = range(told, progress.tally.batches)
+            ready = sorted(self.jobs.done(self.job))[told:] if progress.status.ended else in_order
+            for batch in ready:
+                yield from read_records(read_batch(self.jobs, self.job, batch))
+            told = max(told, in_order.stop)
+        self._check_complete()
 
     def watch(self) -> "Iterator[Progress]":
         """Progress at least every second until the job ends; lost batches are sent again."""
@@ -108,6 +134,38 @@ class JobHandle:
         from producer.records import read_tables
 
         return read_tables(self.jobs, self.job)
+
+    def to_arrow(self) -> "pa.Table":
+        """All records in one table, with the reasons of failed images in the column `error`.
+
+        Waits for the job; raises `JobStopped` when it ends without all records.
+        """
+        import pyarrow as pa
+
+        from producer.records import plain, read_batch
+
+        if len(self.jobs.done(self.job)) < self.job.batches:
+            for _ in self.watch():
+                pass
+            self._check_complete()
+        batches = range(self.job.batches)
+        return plain(pa.concat_tables([read_batch(self.jobs, self.job, b) for b in batches]))
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The same as a data frame; raises `MissingLibrary` when pandas is not installed."""
+        from producer.records import to_pandas
+
+        return to_pandas(self.to_arrow())
+
+    def _check_complete(self) -> None:
+        done = self.jobs.done(self.job)
+        if len(done) < self.job.batches:
+            stop = self.jobs.stopped(self.job)
+            raise JobStopped(
+                f"Job {self.id} ended with {len(done)} of {self.job.batches} batches done: "
+                f"{stop.reason if stop else 'results are missing.'} "
+                f"`producer resume {self.id}` takes it up again."
+            )
 
     def cancel(self) -> bool:
         """Stop the job within a batch; False when it has ended already."""
@@ -172,7 +230,9 @@ class PredictionClient:
 
     def submit(
         self,
-        *source: str,
+        *source: str | PathLike[str] | NDArray[Any],
+        labels: Iterable[object] | None = None,
+        ids: Iterable[object] | None = None,
         model: str | None = None,
         batch_size: int | None = None,
         limit: int | None = None,
@@ -182,12 +242,16 @@ class PredictionClient:
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
 
+        `source` is what `producer submit` takes, or a uint8 array (N, H, W) or (N, H, W, C); that
+        may have `labels`, class names or indices of the model's classes with "" or -1 for
+        unlabelled, and `ids`, which are positions otherwise. It is copied into the job.
+
         An id that exists already with the same images and model gives the existing job; with
         others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
         when there is no Redis, `SourceError` for a source that cannot be used.
         """
         created_at = datetime.now(UTC)
-        opened = open_source(source, self._storage.root)
+        opened = open_source(source, self._storage.root, labels=labels, ids=ids)
         version = choose_model(self._models, model, opened.dataset)
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work

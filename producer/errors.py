@@ -9,6 +9,8 @@
     ├── ModelUnclear      no model was named and none suggests itself
     ├── NotQueued         a job lies on storage, but its messages could not be sent
     ├── DamagedResult     a result on storage that cannot be read
+    ├── JobStopped        a job ended before all of its images had a record
+    ├── MissingLibrary    an optional library is not installed
     └── NothingToReport   what was asked for needs predictions or labels that are not there
 
 Every error takes one sentence that names the thing and the way out.
@@ -49,6 +51,14 @@ class NotQueued(ProducerError):
 
 class DamagedResult(ProducerError):
     """A result on storage that cannot be read; it can be computed again."""
+
+
+class JobStopped(ProducerError):
+    """A job failed or was cancelled before all of its images had a record."""
+
+
+class MissingLibrary(ProducerError):
+    """An optional library that was asked for is not installed."""
 
 
 class NothingToReport(ProducerError):

@@ -18,20 +18,35 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.errors import DamagedResult
+from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, sync_folder, write_atomically
-from storage.inputs import ArrayInputs, read_columns
+from storage.files import TEMPORARY_PREFIX, resolve_inside, sync_folder, write_atomically
+from storage.inputs import ArrayInputs, read_columns, read_ids
 from storage.jobs import Job, JobStore
 from storage.results import BatchResult
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 PREDICTIONS_FILE = "predictions.parquet"
 ERRORS_FILE = "errors.jsonl"
 MERGE_FILE = "merge.json"
 ROW_GROUP_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What came of one image: a prediction, or an error with its reason."""
+
+    id: str
+    prediction: str | None
+    """The predicted class."""
+    score: float | None
+    """Its probability, 0 to 1."""
+    label: str | None
+    """The true class, when it is known."""
+    error: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +62,10 @@ class Identities:
 
 
 def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
-    """Ids, paths and labels of a batch; an image of an array has its position as id."""
+    """Ids, paths and labels of a batch.
+
+    Without ids of its own an image of an array has its position as id.
+    """
     import pyarrow as pa
 
     if not isinstance(job.inputs, ArrayInputs):
@@ -59,8 +77,12 @@ def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
         )
     span = job.span(batch)
     labels = store.open_labels(job)
+    if job.inputs.ids is None:
+        ids = pa.array(np.arange(span.start, span.stop)).cast(pa.string())
+    else:
+        ids = read_ids(resolve_inside(store.root, job.inputs.ids), span)
     return Identities(
-        ids=pa.array(np.arange(span.start, span.stop)).cast(pa.string()),
+        ids=ids,
         paths=pa.nulls(len(span), pa.string()),
         labels=None if labels is None else np.asarray(labels[span.start : span.stop]),
     )
@@ -131,6 +153,36 @@ def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
     for batch in sorted(store.done(job)):
         result = read_sound_result(store, job, batch)
         yield batch_table(job, batch, read_identities(store, job, batch), result)
+
+
+def read_batch(store: JobStore, job: Job, batch: int) -> "pa.Table":
+    """The records of one finished batch, with the reasons of failed images as `error`."""
+    import pyarrow as pa
+
+    result = read_sound_result(store, job, batch)
+    table = batch_table(job, batch, read_identities(store, job, batch), result)
+    reasons = [result.errors.get(position) for position in range(table.num_rows)]
+    return table.append_column("error", pa.array(reasons, pa.string()))
+
+
+def read_records(table: "pa.Table") -> Iterator[Record]:
+    """The rows of a table of `read_batch`."""
+    columns = ("id", "prediction", "score", "label", "error")
+    for id, prediction, score, label, error in zip(
+        *(table[name].to_pylist() for name in columns), strict=True
+    ):
+        yield Record(id=id, prediction=prediction, score=score, label=label, error=error)
+
+
+def to_pandas(table: "pa.Table") -> "pd.DataFrame":
+    """A table as a data frame."""
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise MissingLibrary(
+            "pandas is not installed: `pip install pandas`, or use to_arrow() instead."
+        ) from None
+    return table.to_pandas()
 
 
 class PredictionsWriter:

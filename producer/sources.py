@@ -1,5 +1,6 @@
 """What a user submits, and what every kind of it must come to: the images of a job.
 
+an array in memory          `ArraySource`
 mnist:test, mnist@2:test    `DataSetSource`, a split of a data set on storage, or of one version
 images.npy, images.npz      `NpySource`, `NpzSource`, uint8 arrays
 a folder                    `FolderSource`, image files, with class subfolders or without
@@ -7,11 +8,15 @@ list.csv, list.jsonl        `ManifestSource`, image files named line by line
 a.png b.png ...             `FilesSource`
 """
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from producer.errors import SourceError
 from storage.files import NAME_PATTERN
@@ -84,11 +89,31 @@ class Source(Protocol):
         ...
 
 
-def open_source(arguments: Sequence[str], root: Path) -> Source:
+def open_source(
+    sources: Sequence[str | os.PathLike[str] | NDArray[Any]],
+    root: Path,
+    *,
+    labels: Iterable[object] | None = None,
+    ids: Iterable[object] | None = None,
+) -> Source:
     """Recognise the kind of source; raises `SourceError` when it is none."""
-    from producer.array_sources import DataSetSource, NpySource, NpzSource
+    from producer.array_sources import ArraySource, DataSetSource, NpySource, NpzSource
     from producer.file_sources import FilesSource, FolderSource, ManifestSource
 
+    if len(sources) == 1 and isinstance(sources[0], np.ndarray):
+        return ArraySource(sources[0], labels, ids)
+    if labels is not None or ids is not None:
+        raise SourceError(
+            "labels= and ids= go with one array in memory: other sources bring their own."
+        )
+    arguments = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            raise SourceError(
+                "Submit one NumPy array of images, np.asarray(x), or names of files, folders and "
+                f"data sets: this is a {type(source).__name__}."
+            )
+        arguments.append(os.fspath(source))
     if len(arguments) != 1:
         return FilesSource([Path(argument) for argument in arguments])
     argument = arguments[0]

@@ -62,12 +62,14 @@ def array_faults(store: JobStore, job: Job) -> Iterator[str]:
     referenced = f"{inputs.images} {inputs.size} {inputs.mtime_ns}", ""
     if array_fingerprint(referenced, job.total) == job.fingerprint:
         return  # size and time are all that was recorded, and `open_array` has compared them
-    digests = (
+    digests = [
         sha256_of(store.root / inputs.images),
         sha256_of(store.root / inputs.labels) if inputs.labels else "",
-    )
+    ]
+    if inputs.ids:
+        digests.append(sha256_of(store.root / inputs.ids))
     if array_fingerprint(digests, job.total) != job.fingerprint:
-        yield "The images or labels are not those that were submitted: their digest differs."
+        yield "The images, labels or ids are not those that were submitted: their digest differs."
 
 
 def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:

@@ -29,6 +29,8 @@ class ArrayInputs(BaseModel, frozen=True, extra="forbid"):
     """uint8 (N, H, W, C) or (N, H, W)."""
     labels: str | None = None
     """int32 (N,), indices into the model's labels."""
+    ids: str | None = None
+    """Arrow file with a string per image; without it an image's position is its id."""
     size: int
     """Bytes of the images file when the job was submitted."""
     mtime_ns: int
@@ -128,6 +130,23 @@ def read_columns(path: Path) -> PackedColumns:
         paths=table["path"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int32),
     )
+
+
+def write_ids(path: Path, ids: Sequence[str]) -> None:
+    """Write the ids of a job over arrays."""
+    import pyarrow as pa
+
+    table = pa.table({"id": pa.chunked_array([pa.array(ids, pa.string())])})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=100_000)
+
+
+def read_ids(path: Path, span: range):  # type: ignore[no-untyped-def]
+    """Some of the ids that `write_ids` wrote, an Arrow array; raises `Corrupt`."""
+    import pyarrow as pa
+
+    ids = _read_table(path)["id"].slice(span.start, len(span))
+    return pa.concat_arrays(ids.chunks)
 
 
 def _read_table(path: Path):  # type: ignore[no-untyped-def]

@@ -38,9 +38,19 @@ def test_the_python_example_of_the_readme_works(home: Home) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
-    assert first == "mnist@1 1000"
-    assert re.fullmatch(r"7 0\.\d+", second)
+    record, summary, columns = done.stdout.splitlines()
+    assert re.fullmatch(r"0 7 7 0\.\d+", record)
+    assert re.fullmatch(r"mnist@1 1000 0\.9\d+", summary)
+    assert columns.startswith("['id', 'path', 'label', 'prediction', 'score',")
+
+
+@pytest.mark.usefixtures("printed")
+def test_the_notebook_among_the_examples_runs(home: Home) -> None:
+    done = home.shell("python examples/classify_array.py")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"<Job \S+: 500 images for mnist@1>", done.stdout)
+    assert re.search(r"accuracy 0\.9\d+, \d+ of 500 wrong", done.stdout)
+    assert "score_mean" in done.stdout
 
 
 @pytest.mark.usefixtures("printed")

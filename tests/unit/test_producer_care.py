@@ -201,7 +201,7 @@ def test_a_changed_array_is_a_fault(store: JobStore, models: ModelStore, tmp_pat
     path.write_bytes(content[:-1] + b"x")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert faults_of(store, models, job) == [
-        "The images or labels are not those that were submitted: their digest differs."
+        "The images, labels or ids are not those that were submitted: their digest differs."
     ]
     path.write_bytes(content + b"x")
     assert "have changed since it was submitted" in faults_of(store, models, job)[0]
