@@ -182,6 +182,7 @@ class Follower:
         Finding the results is not repeated before ten times its cost has passed: a producer
         leaves the cores to the workers, however many of them ring and however large the job.
         """
+        looked_at = time.monotonic()
         try:
             if self._rings is None:
                 self._rings = self._queue.listen(self._job.id, self._rhythm.look_seconds)
@@ -189,7 +190,8 @@ class Follower:
         except (BrokerUnavailable, StopIteration):
             self._rings = None
             time.sleep(self._rhythm.look_seconds)
-        time.sleep(min(10 * scan_seconds, self._rhythm.longest_pause_seconds))
+        pause = min(10 * scan_seconds, self._rhythm.longest_pause_seconds)
+        time.sleep(max(0.0, looked_at + pause - time.monotonic()))
 
     def _say_unavailable(self, error: BrokerUnavailable) -> str | None:
         if self._unavailable:

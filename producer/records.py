@@ -243,7 +243,8 @@ class PredictionsWriter:
         self._flush()
         self._writer.close()
         self._error_file.flush()
-        os.fsync(self._error_file.fileno())
+        if self._error_file.tell():  # an empty file has nothing to lose
+            os.fsync(self._error_file.fileno())
         self._error_file.close()
         with self._predictions.open("rb") as file:
             os.fsync(file.fileno())

@@ -68,12 +68,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file below `folder` survive a power cut."""
-    for parent, _, names in os.walk(folder):
+    """Make every file below `folder` survive a power cut, and the names of all that is there."""
+    for parent, folders, names in os.walk(folder):
         for name in names:
             with Path(parent, name).open("rb") as file:
                 os.fsync(file.fileno())
-        sync_folder(Path(parent))
+        if folders or names:
+            sync_folder(Path(parent))
 
 
 def sha256_of(path: Path) -> str:
