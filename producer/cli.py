@@ -192,6 +192,25 @@ def report(job_id: str, *, json_: bool) -> None:
     show(handle, tally, json_, timeline=handle.timeline())
 
 
+@main.command()
+@click.argument("job_id", metavar="JOB")
+@click.argument("file", metavar="FILE")
+def label(job_id: str, file: str) -> None:
+    """Keep the true labels of images of JOB, for the next training.
+
+    FILE is a .csv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
+    without a label are passed over; a later file wins over an earlier one.
+    """
+    from pathlib import Path
+
+    handle = client().job(job_id)
+    done = handle.label(Path(file))
+    labels = f"{done.total:,} label{'' if done.total == 1 else 's'}"
+    say(f"Job {job_id}: {labels}, {done.new:,} new, {done.changed:,} changed.")
+    dataset = handle.dataset() or "NAME"
+    say(f"`trainer data append {dataset} job:{job_id}` adds these images to a data set.")
+
+
 @main.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from producer.following import Progress
+    from producer.labelling import Labelling
     from producer.pruning import Pruned
     from producer.records import Record
     from producer.recovery import Resumption
@@ -197,6 +198,19 @@ class JobHandle:
         from producer.report import write_report
 
         return write_report(self.jobs, self._models, self.job, tally, self._storage)
+
+    def label(self, path: Path) -> "Labelling":
+        """Keep true labels of its images, from a `.csv` or `.jsonl` file with `id` and `label`."""
+        from producer.labelling import label_job
+
+        return label_job(self.jobs, self.job, path)
+
+    def dataset(self) -> str | None:
+        """Name of the data set that its model was trained on; none when the model has gone."""
+        try:
+            return self._models.version(self.job.model.name, self.job.model.number).manifest.dataset
+        except StorageError:
+            return None
 
     def faults(self) -> Iterator[str]:
         """Read everything again and tell what is wrong, one sentence each."""

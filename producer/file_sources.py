@@ -3,8 +3,6 @@
 Each kind only lists its images; `pack_images` reads them.
 """
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from producer.errors import BadManifest, SourceError, UnknownLabel
 from producer.listing import holds_images, image_files, subfolders
 from producer.packing import Listed, pack_images
+from producer.rows import read_rows, text_of
 from producer.sources import Prepared, Request, list_briefly
 from storage.errors import UnsafePath
 from storage.files import resolve_inside
@@ -103,48 +102,13 @@ class ManifestSource:
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images; raises `BadManifest` naming the first line that cannot be used."""
-        read_rows = self._csv_rows if self._path.suffix.lower() == ".csv" else self._json_rows
-        listed = (self._listed(line, row, request) for line, row in read_rows())
-        try:
-            return pack_images(listed, draft, request, self.description)
-        except UnicodeDecodeError:
-            raise BadManifest(f"{self.description} is not UTF-8 text: save it as such.") from None
-
-    def _csv_rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            try:
-                if "path" not in (reader.fieldnames or ()):
-                    raise BadManifest(
-                        f"{self.description} has no column `path`: name the columns in its first "
-                        "line, as in path,label,id."
-                    )
-                for row in reader:
-                    yield reader.line_num, row
-            except csv.Error as error:
-                raise BadManifest(
-                    f"Line {reader.line_num} of {self.description} is not CSV ({error})."
-                ) from None
-
-    def _json_rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self._path.open(encoding="utf-8-sig") as file:
-            for line, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                try:
-                    row = json.loads(text)
-                except ValueError:
-                    row = None
-                if not isinstance(row, dict):
-                    raise BadManifest(
-                        f"Line {line} of {self.description} is not a JSON object: write each line "
-                        'as {"path": "a.png"}.'
-                    )
-                yield line, row
+        rows = read_rows(self._path, {"path": "a.png"})
+        listed = (self._listed(line, row, request) for line, row in rows)
+        return pack_images(listed, draft, request, self.description)
 
     def _listed(self, line: int, row: dict[str, Any], request: Request) -> Listed:
         where = f"Line {line} of {self.description}"
-        path, label, name = (self._text(row, key, where) for key in ("path", "label", "id"))
+        path, label, name = (text_of(row, key, where) for key in ("path", "label", "id"))
         if not path:
             raise BadManifest(f"{where} has no path: every line must name an image file.")
         try:
@@ -168,16 +132,6 @@ class ManifestSource:
             stored=stored_path(file, request.root),
             label=label or None,
         )
-
-    @staticmethod
-    def _text(row: dict[str, Any], key: str, where: str) -> str:
-        """A field as text, numbers included; "" when it is absent."""
-        value = row.get(key)
-        if value is None:
-            return ""
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise BadManifest(f"{where} has a `{key}` that is neither text nor a whole number.")
-        return str(value)
 
 
 def stored_path(resolved: Path, root: Path) -> str | None:

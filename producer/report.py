@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from producer.errors import NothingToReport
+from storage.batches import BatchImages
 from storage.errors import ImageError
-from storage.images import Pixels, Shape, decode_image, fit_pixels
-from storage.inputs import ArrayInputs, read_pack
+from storage.images import Pixels, Shape
 from storage.jobs import Job, JobStore
 from storage.models import ModelStore
 from storage.settings import StorageSettings
@@ -98,13 +98,9 @@ def read_picture(
     store: JobStore, job: Job, position: int, shape: Shape, settings: StorageSettings
 ) -> Pixels:
     """One image of a job as the model saw it; black when its file has gone meanwhile."""
+    batch, offset = divmod(position, job.batch_size)
     try:
-        if isinstance(job.inputs, ArrayInputs):
-            return fit_pixels(store.open_array(job)[position], shape)
-        batch, offset = divmod(position, job.batch_size)
-        image = read_pack(store.pack_path(job, batch))[offset]
-        content = image.read(store.root, max_bytes=settings.max_image_bytes)
-        return decode_image(content, shape, max_pixels=settings.max_image_pixels)
+        return BatchImages(store, job, batch, shape, settings).read(offset)
     except ImageError:
         return np.zeros(shape, np.uint8)
 

@@ -33,7 +33,7 @@ from storage.files import (
     sync_tree,
     write_atomically,
 )
-from storage.fingerprints import fingerprints
+from storage.fingerprints import Fingerprints, fingerprints
 from storage.images import Pixels, Shape
 
 Labels = NDArray[np.int32]
@@ -147,13 +147,13 @@ class DataSet:
         """Rows of the training split to train on, ascending: those that are not in test as well."""
         if self.description.held_out == 0:
             return np.arange(self.split("train").count)
-        return np.flatnonzero(~self.in_test(self.images("train")))
+        return np.flatnonzero(~self.in_test(fingerprints(self.images("train"))))
 
-    def in_test(self, images: Pixels) -> NDArray[np.bool_]:
-        """Which of some images (N, H, W, C) have the pixels of a test image."""
+    def in_test(self, digests: Fingerprints) -> NDArray[np.bool_]:
+        """Which of some images have the pixels of a test image, by their fingerprints (N,)."""
         if "test" not in self.description.splits:
-            return np.zeros(len(images), np.bool_)
-        return np.isin(fingerprints(images), fingerprints(self.images("test")))
+            return np.zeros(len(digests), np.bool_)
+        return np.isin(digests, fingerprints(self.images("test")))
 
     def verify(self) -> None:
         """Read every array and raise `Corrupt` unless all digests match."""
@@ -230,14 +230,15 @@ class DataSetDraft:
             created_at=datetime.now(UTC),
         )
         written = DataSet(self.folder, description)
-        held_out = written.in_test(written.images("train")).sum() if "train" in splits else 0
-        return description.model_copy(update={"held_out": int(held_out)})
+        held_out = splits["train"].count - len(written.training_rows()) if "train" in splits else 0
+        return description.model_copy(update={"held_out": held_out})
 
 
 class DatasetStore:
     """All data sets below one storage root."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.folder = root / "datasets"
 
     def names(self) -> list[str]:

@@ -5,6 +5,7 @@ could stand in for the folder.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -146,6 +147,14 @@ def unwritable(folder: Path, error: OSError) -> StorageUnwritable:
         f"Cannot write to shared storage at {folder} ({error.strerror}): make it writable or "
         "point BATCHSIGHT_STORAGE to a folder that is."
     )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change what is in a folder; the lock dies with its process."""
+    with (make_folder(folder) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -4,7 +4,6 @@ models/<name>/<number>/model.keras, manifest.json, pictures, promotion.json
 models/<name>/champion.json             the version that `name` resolves to, and its forerunners
 """
 
-import fcntl
 import re
 import zipfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from storage.files import (
     check_name,
     draft_folder,
     list_folders,
-    make_folder,
+    locked,
     sha256_of,
     sync_folder,
     sync_tree,
@@ -259,7 +258,7 @@ class ModelStore:
         (a person decided) the present fence stays, and an unreadable champion.json is replaced.
         Another present champion than `instead_of` raises `ChampionChanged`; 0 stands for none.
         """
-        with self._locked(version.name):
+        with locked(self.folder / version.name):
             try:
                 present = self.champion(version.name)
             except Corrupt:
@@ -290,7 +289,7 @@ class ModelStore:
 
     def rollback(self, name: str) -> Champion:
         """Return to the former champion; raises `NotFound` when there is none."""
-        with self._locked(name):
+        with locked(self.folder / name):
             present = self.champion(name)
             if present is None:
                 raise self._no_champion(name)
@@ -314,13 +313,6 @@ class ModelStore:
             self.folder / name / "champion.json", champion.model_dump_json(indent=2).encode()
         )
         return champion
-
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Let one process at a time decide on a champion; the lock dies with its process."""
-        with (make_folder(self.folder / name) / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _no_champion(self, name: str) -> NotFound:
         if self.numbers(name):

@@ -83,7 +83,7 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.group()
 def data() -> None:
-    """Add and list data sets."""
+    """Add data sets, append to them, list them."""
 
 
 @data.command("add")
@@ -138,6 +138,34 @@ def add_data(
     )
     if about.held_out:
         say(f"Nothing trains on {about.held_out:,} of the training images: they are in test, too.")
+
+
+@data.command("append")
+@click.argument("name")
+@click.argument("source")
+def append_data(name: str, source: str) -> None:
+    """Add the labelled images of SOURCE to the training images of NAME, as its next version.
+
+    \b
+    SOURCE is one of
+      job:JOB      the images of a job that `producer label` has given labels to
+      folder:DIR   images in one subfolder per class; they are fitted to the data set's size
+      npz:FILE     uint8 images and labels in x_train and y_train
+      idx:DIR      train-images and train-labels as IDX files
+      cifar:DIR    CIFAR-10's python batches
+
+    An image that is there already gets the new label. Images of the test split are never taken:
+    of a SOURCE with test images of its own neither are those.
+    """  # noqa: D301 (click wants the real character)
+    from storage.jobs import JobStore
+    from trainer.appending import append_images
+    from trainer.new_images import NewImages
+    from trainer.settings import read_settings
+
+    pipeline = open_pipeline()
+    storage, _, _ = read_settings()
+    images = NewImages(source, JobStore(pipeline.datasets.root), storage)
+    say(append_images(pipeline.datasets, name, images.origin, images.read))
 
 
 @data.command("list")

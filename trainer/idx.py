@@ -28,15 +28,17 @@ def read_idx_folder(folder: Path, origin: str, classes: tuple[str, ...] = ()) ->
     """Read the four files of a folder; classes are numbered unless given."""
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder with IDX files.")
-    splits = {
-        split: LabelledImages(
-            images=as_images(read_idx(find_idx(folder, prefix, "images", 3), 3), origin),
-            labels=read_idx(find_idx(folder, prefix, "labels", 1), 1).astype(np.int64),
-        )
-        for split, prefix in PARTS.items()
-    }
+    splits = {split: read_idx_split(folder, split, origin) for split in PARTS}
     labels = [part.labels for part in splits.values()]
     return LabelledArrays(**splits, classes=classes or numbered_classes(*labels), origin=origin)
+
+
+def read_idx_split(folder: Path, split: str, origin: str) -> LabelledImages:
+    """Read the two files of a split."""
+    return LabelledImages(
+        images=as_images(read_idx(find_idx(folder, PARTS[split], "images", 3), 3), origin),
+        labels=read_idx(find_idx(folder, PARTS[split], "labels", 1), 1).astype(np.int64),
+    )
 
 
 def find_idx(folder: Path, prefix: str, content: str, dimensions: int) -> Path:

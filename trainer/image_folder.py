@@ -16,7 +16,7 @@ from PIL import Image
 from storage.datasets import DataSet, DataSetDraft, DatasetStore
 from storage.errors import ImageError
 from storage.images import FORMATS, SUFFIXES, Shape, decode_image
-from trainer.arrays import SPLITS
+from trainer.arrays import SPLITS, LabelledImages
 from trainer.errors import SourceError
 
 LARGEST_SIDE = 512
@@ -61,7 +61,7 @@ def add_image_folder(
         origin += f" ({rule.test_share:.0%} of each class held out for test, seed {rule.seed})"
     with store.draft(shape) as draft:
         for split in SPLITS:
-            _decode_split(draft, split, files.splits[split])
+            decode_files(draft, split, files.splits[split])
         return store.commit(draft, name, files.classes, origin, replace=replace)
 
 
@@ -154,7 +154,10 @@ def choose_shape(paths: Sequence[Path], size: tuple[int, int] | None) -> Shape:
     return height, width, 3 if coloured else 1
 
 
-def _decode_split(draft: DataSetDraft, split: str, files: Sequence[tuple[Path, int]]) -> None:
+def decode_files(
+    draft: DataSetDraft, split: str, files: Sequence[tuple[Path, int]]
+) -> LabelledImages:
+    """Decode image files with their class indices into a split of a draft."""
     images, labels = draft.add_split(split, len(files))
     told = time.monotonic()
     for i, (path, label) in enumerate(files):
@@ -166,6 +169,7 @@ def _decode_split(draft: DataSetDraft, split: str, files: Sequence[tuple[Path, i
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
             log.info("%s of %s %s images", f"{i + 1:,}", f"{len(files):,}", split)
+    return LabelledImages(images=images, labels=labels)
 
 
 def _natural_order(name: str) -> tuple[int, int, str]:

@@ -62,25 +62,29 @@ def add_dataset(
 
 def read_npz(path: Path, origin: str) -> LabelledArrays:
     """Read x_train, y_train, x_test and y_test, and the class names from `classes` if there."""
+    train, names = read_npz_split(path, "train", origin)
+    test, _ = read_npz_split(path, "test", origin)
+    classes = names or numbered_classes(train.labels, test.labels)
+    return LabelledArrays(train=train, test=test, classes=classes, origin=origin)
+
+
+def read_npz_split(path: Path, split: str, origin: str) -> tuple[LabelledImages, tuple[str, ...]]:
+    """Read x_train and y_train, say, and the class names if there are any."""
     try:
+        wanted = {f"x_{split}", f"y_{split}", "classes"}
         with path.open("rb") as file, _open_npz(file) as members:
-            arrays = {key: members[key] for key in members.files}
-        train, test = (
-            LabelledImages(
-                images=as_images(arrays[f"x_{split}"], origin),
-                labels=as_labels(arrays[f"y_{split}"], origin),
-            )
-            for split in ("train", "test")
+            arrays = {key: members[key] for key in wanted.intersection(members.files)}
+        part = LabelledImages(
+            images=as_images(arrays[f"x_{split}"], origin),
+            labels=as_labels(arrays[f"y_{split}"], origin),
         )
+        return part, tuple(str(name) for name in arrays.get("classes", ()))
     except KeyError as error:
         raise SourceError(
-            f"{path} has no array {error}: x_train, y_train, x_test and y_test are needed."
+            f"{path} has no array {error}: x_{split} and y_{split} are needed."
         ) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path} cannot be read as an .npz file of arrays ({error}).") from None
-    names = tuple(str(name) for name in arrays.get("classes", ()))
-    classes = names or numbered_classes(train.labels, test.labels)
-    return LabelledArrays(train=train, test=test, classes=classes, origin=origin)
 
 
 def _open_npz(file: IO[bytes]) -> NpzFile:

@@ -8,9 +8,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.batches import BatchImages
 from storage.errors import ImageError
-from storage.images import Pixels, Shape, decode_image, fit_pixels, is_plain_png
-from storage.inputs import ArrayInputs, ImageFile, read_pack
+from storage.images import Pixels, Shape, is_plain_png
 from storage.jobs import Job, JobStore
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
@@ -35,7 +35,7 @@ class Phases:
             self.seconds[name] = round(spent, 6)
 
 
-class BatchReader:
+class BatchReader(BatchImages):
     """The images of one batch as a model's pixels, one by one or all at once.
 
     `decode_pngs` takes plain PNG files together and raises `ImageError` when one is damaged.
@@ -50,25 +50,8 @@ class BatchReader:
         settings: StorageSettings,
         decode_pngs: Callable[[Sequence[bytes]], Pixels],
     ) -> None:
-        self._store = store
-        self._shape = shape
-        self._settings = settings
+        super().__init__(store, job, batch, shape, settings)
         self._decode_pngs = decode_pngs
-        span = job.span(batch)
-        self.count = len(span)
-        self._array: Pixels | None = None
-        self._files: list[ImageFile] = []
-        self._folders: dict[str, str] = {}
-        if isinstance(job.inputs, ArrayInputs):
-            self._array = store.open_array(job)[span.start : span.stop]
-        else:
-            self._files = read_pack(store.pack_path(job, batch))
-
-    def read(self, position: int) -> Pixels:
-        """Pixels (H, W, C) of one image; raises `ImageError`."""
-        if self._array is not None:
-            return fit_pixels(self._array[position], self._shape)
-        return self._decode(self._content(position))
 
     def read_all(self, skip: Mapping[int, str], phases: "Phases") -> tuple[Pixels, dict[int, str]]:
         """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
@@ -124,14 +107,6 @@ class BatchReader:
                 pixels[position] = read(position)
             except ImageError as error:
                 errors[position] = str(error)
-
-    def _content(self, position: int) -> bytes:
-        max_bytes = self._settings.max_image_bytes
-        file = self._files[position]
-        return file.read(self._store.root, max_bytes=max_bytes, folders=self._folders)
-
-    def _decode(self, content: bytes) -> Pixels:
-        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
 
     def _whole_array(self) -> Pixels | None:
         """The batch as a view of the memory-mapped array, when no image has to be converted."""

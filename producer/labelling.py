@@ -1,0 +1,116 @@
+"""Takes in the true labels that people found for images of a job."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.errors import BadManifest, SourceError, UnknownLabel
+from producer.records import read_identities
+from producer.rows import SUFFIXES, read_rows, text_of
+from producer.sources import list_briefly
+from storage.corrections import add_corrections
+from storage.inputs import ArrayInputs
+from storage.jobs import Job, JobStore
+
+SAMPLE = {"id": "17", "label": "3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """What came of a file of labels, in images."""
+
+    total: int
+    new: int
+    changed: int
+    """Had another label from an earlier file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """One label of the file."""
+
+    line: int
+    label: int
+
+
+def label_job(store: JobStore, job: Job, path: Path) -> Labelling:
+    """Keep the labels of `path` with the job: a `.csv` or `.jsonl` file with `id` and `label`.
+
+    A line without a label says nothing: the records of `producer results` can be filled in.
+    Raises `BadManifest` or `UnknownLabel`, naming the line, before anything is written.
+    """
+    given = read_labels(path, job)
+    if not given:
+        raise BadManifest(f"{path} gives no image a label: fill in its column `label`.")
+    positions = find_images(store, job, given, path)
+    labels = np.fromiter((one.label for one in given.values()), np.int32, len(given))
+    new, changed = add_corrections(store, job, positions, labels)
+    return Labelling(total=len(given), new=new, changed=changed)
+
+
+def read_labels(path: Path, job: Job) -> dict[str, Given]:
+    """The labels of a file by the id of the image."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceError(f"{path} must end in {' or '.join(SUFFIXES)}.")
+    classes = {label: i for i, label in enumerate(job.labels)}
+    given: dict[str, Given] = {}
+    for line, row in read_rows(path, SAMPLE):
+        where = f"Line {line} of {path}"
+        image, label = text_of(row, "id", where), text_of(row, "label", where)
+        if not image:
+            raise BadManifest(f"{where} has no id: every line must name an image of job {job.id}.")
+        if not label:
+            continue
+        if label not in classes:
+            raise UnknownLabel(
+                f"{where} has the label {label!r}, which {job.model} does not know: it knows "
+                f"{list_briefly(list(job.labels))}."
+            )
+        if image in given:
+            raise BadManifest(
+                f"{where} names the image {image!r} again, after line {given[image].line}: give "
+                "each image one label."
+            )
+        given[image] = Given(line=line, label=classes[label])
+    return given
+
+
+def find_images(
+    store: JobStore, job: Job, given: dict[str, Given], path: Path
+) -> NDArray[np.int64]:
+    """Positions in the job (K,) of the images that were given labels, in the order of the file."""
+    if isinstance(job.inputs, ArrayInputs) and job.inputs.ids is None:
+        places = {image: int(image) for image in given if is_position(image, job.total)}
+        hint = f"its images are 0 to {job.total - 1}"
+    else:
+        places = find_ids(store, job, given, path)
+        hint = f"`producer results {job.id}` lists them"
+    if unknown := [image for image in given if image not in places]:
+        raise BadManifest(
+            f"Line {given[unknown[0]].line} of {path} names the image {unknown[0]!r}, which job "
+            f"{job.id} does not have: {hint}."
+        )
+    return np.fromiter((places[image] for image in given), np.int64, len(given))
+
+
+def find_ids(store: JobStore, job: Job, given: dict[str, Given], path: Path) -> dict[str, int]:
+    """Position by id, of those that occur in a job whose images have ids of their own."""
+    places: dict[str, int] = {}
+    for batch in range(job.batches):
+        first = job.span(batch).start
+        for offset, image in enumerate(read_identities(store, job, batch).ids.to_pylist()):
+            if image in given:
+                if image in places:
+                    raise BadManifest(
+                        f"Line {given[image].line} of {path} names the image {image!r}, but two "
+                        f"images of job {job.id} have this id: submit them with ids of their own."
+                    )
+                places[image] = first + offset
+    return places
+
+
+def is_position(image: str, total: int) -> bool:
+    """Whether an id is the position of one of `total` images, written as the records write it."""
+    return image.isdecimal() and len(image) < 10 and str(int(image)) == image and int(image) < total

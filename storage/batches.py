@@ -1,0 +1,40 @@
+"""The images of one batch: what a worker classifies, a report shows and a data set takes in."""
+
+from storage.images import Pixels, Shape, decode_image, fit_pixels
+from storage.inputs import ArrayInputs, ImageFile, read_pack
+from storage.jobs import Job, JobStore
+from storage.settings import StorageSettings
+
+
+class BatchImages:
+    """The images of one batch, one by one as a model's pixels."""
+
+    def __init__(
+        self, store: JobStore, job: Job, batch: int, shape: Shape, settings: StorageSettings
+    ) -> None:
+        self._store = store
+        self._shape = shape
+        self._settings = settings
+        span = job.span(batch)
+        self.count = len(span)
+        self._array: Pixels | None = None
+        self._files: list[ImageFile] = []
+        self._folders: dict[str, str] = {}
+        if isinstance(job.inputs, ArrayInputs):
+            self._array = store.open_array(job)[span.start : span.stop]
+        else:
+            self._files = read_pack(store.pack_path(job, batch))
+
+    def read(self, position: int) -> Pixels:
+        """Pixels (H, W, C) of one image; raises `ImageError`."""
+        if self._array is not None:
+            return fit_pixels(self._array[position], self._shape)
+        return self._decode(self._content(position))
+
+    def _content(self, position: int) -> bytes:
+        max_bytes = self._settings.max_image_bytes
+        file = self._files[position]
+        return file.read(self._store.root, max_bytes=max_bytes, folders=self._folders)
+
+    def _decode(self, content: bytes) -> Pixels:
+        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
