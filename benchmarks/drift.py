@@ -127,6 +127,8 @@ def main() -> None:
     manifest = version.manifest
     if manifest.baseline is None:
         parser.error(f"{version} has no baseline: train it again.")
+    if manifest.dataset is None or manifest.seed is None:
+        parser.error(f"{version} was not trained here: choose one that was.")
     images = held_back(DatasetStore(root).get(manifest.dataset), manifest.seed)
     predictor = Predictor(version.model_path, manifest.input_shape, len(manifest.labels))
     sizes = [size for size in SIZES if size <= len(images)]

@@ -193,8 +193,9 @@ def model_figures(models: ModelStore, now: float) -> Iterator[Metric]:
             age.add_metric([name], max(0.0, now - newest.manifest.created_at.timestamp()))
             if champion := models.champion(name):
                 number.add_metric([name], champion.number)
-                manifest = models.version(name, champion.number).manifest
-                accuracy.add_metric([name], manifest.accuracy)
+                known = models.version(name, champion.number).manifest.accuracy
+                if known is not None:
+                    accuracy.add_metric([name], known)
         except StorageError:
             continue  # damaged; `trainer models` tells
     return iter((number, accuracy, age))

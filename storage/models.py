@@ -32,6 +32,8 @@ from storage.images import Shape
 MODEL_FILE = "model.keras"
 MODEL_MEMBERS = r"metadata\.json|config\.json|model\.weights\.(h5|npz)|assets/.*"
 MODEL_BYTES_LIMIT = 4_000_000_000
+IMPORTED = "imported"
+"""The network of a version that was trained elsewhere."""
 
 
 class ModelPin(BaseModel, frozen=True, extra="forbid"):
@@ -49,14 +51,15 @@ class Manifest(BaseModel, frozen=True):
     """What is known of a model version, kept beside it as `manifest.json`."""
 
     network: str
-    preset: str = "default"
-    dataset: str
+    """`IMPORTED` for one that was trained elsewhere; what is not known of it is none."""
+    preset: str | None = "default"
+    dataset: str | None
     dataset_number: int = 1
     """Which version of the data set."""
-    dataset_sha256: str
-    seed: int
-    epochs: int
-    batch_size: int
+    dataset_sha256: str | None
+    seed: int | None
+    epochs: int | None
+    batch_size: int | None
     augment: bool = False
     labels: tuple[str, ...]
     input_shape: Shape
@@ -82,9 +85,9 @@ class Manifest(BaseModel, frozen=True):
         return self.evaluation.per_class()
 
     @property
-    def accuracy(self) -> float:
-        """Share of right predictions on the test split."""
-        return self.metrics["accuracy"]
+    def accuracy(self) -> float | None:
+        """Share of right predictions on the test split; none if it was never tested."""
+        return self.metrics.get("accuracy")
 
 
 class Champion(BaseModel, frozen=True):

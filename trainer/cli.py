@@ -363,6 +363,72 @@ def promote(version: str, *, force: bool) -> None:
 
 
 @main.command()
+@click.argument("first", metavar="NAME[@N]")
+@click.argument("second", metavar="NAME[@N]")
+@click.option("--dataset", metavar="NAME", help="Default: that of the second.")
+@click.option(
+    "--picture", metavar="FILE.png", help="Default: comparison.png in the folder of the second."
+)
+@as_json
+def compare(
+    first: str, second: str, *, dataset: str | None, picture: str | None, json_: bool
+) -> None:
+    """Examine two versions on the same test images, the second as if it came after the first.
+
+    Nothing is promoted. A picture shows the recall of each class and how true the scores are.
+    """
+    from pathlib import Path
+
+    from trainer.known_datasets import ensure_dataset
+    from trainer.plots import draw_comparison
+    from trainer.terminal import show_comparison
+
+    pipeline = open_pipeline()
+    before, after = (pipeline.models.resolve(version) for version in (first, second))
+    if dataset:
+        images = ensure_dataset(pipeline.datasets, pipeline.downloads, dataset)
+    else:
+        images = pipeline.trained_on(after)
+    judgement = pipeline.compare(before, after, images)
+    assert judgement.champion and judgement.candidate
+    target = Path(picture) if picture else after.folder / "comparison.png"
+    draw_comparison(target, images, judgement.champion, judgement.candidate)
+    if json_:
+        print_json({**judgement.promotion.model_dump(mode="json"), "picture": str(target)})
+    else:
+        show_comparison(judgement)
+        say(f"Wrote {target}.")
+
+
+@main.command("import")
+@click.argument("file", metavar="FILE.keras")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option(
+    "--labels", required=True, metavar="FILE", help="Names of the classes, one a line, in order."
+)
+@click.option("--dataset", metavar="NAME", help="Test it on this data set, and promote it if good.")
+@as_json
+def import_file(file: str, *, name: str, labels: str, dataset: str | None, json_: bool) -> None:
+    """Publish a Keras model that was trained elsewhere as a new version.
+
+    It must take raw pixels (N, H, W, C), 0 to 255, and give one probability per class: scaling and
+    softmax are layers of it. Without --dataset its accuracy stays unknown, and only
+    `trainer promote --force` makes it champion.
+    """
+    from pathlib import Path
+
+    from storage.files import check_name
+    from trainer.imports import read_labels
+
+    check_name(name, "model name")
+    summary = open_pipeline().bring_in(Path(file), name, read_labels(Path(labels)), dataset)
+    if json_:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        click.echo(str(summary))
+
+
+@main.command()
 @click.argument("name")
 def rollback(name: str) -> None:
     """Return to the champion before the present one."""

@@ -17,9 +17,9 @@ class ModelLine(BaseModel, frozen=True):
     name: str
     version: int
     champion: bool
-    accuracy: float
+    accuracy: float | None
     network: str
-    dataset: str
+    dataset: str | None
     dataset_number: int
     bytes: int
     """Size of the model file."""

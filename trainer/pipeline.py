@@ -3,19 +3,23 @@
 import getpass
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from storage.datasets import DataSet, DatasetStore
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
-from storage.models import ModelStore, ModelVersion
+from storage.models import IMPORTED, ModelStore, ModelVersion
 from storage.promotions import Override, Promotion, read_promotion, write_promotion
 from storage.settings import StorageSettings
 from trainer.checkpoint import sweep_abandoned
 from trainer.downloads import Downloads
-from trainer.gate import Gate, Verdict
+from trainer.errors import ExaminationFailed
+from trainer.gate import Gate, Judgement, Verdict
+from trainer.imports import import_model
 from trainer.known_datasets import ensure_dataset
-from trainer.progress import TrainingSummary
+from trainer.progress import ImportSummary, TrainingSummary
 from trainer.settings import TrainerSettings
 from trainer.training import OnEpoch, TrainingRequest, train
 
@@ -35,7 +39,7 @@ class Outcome:
             model=str(self.version),
             dataset=f"{manifest.dataset}@{manifest.dataset_number}",
             network=manifest.network,
-            accuracy=manifest.accuracy,
+            accuracy=manifest.metrics["accuracy"],
             promoted=self.verdict.promoted,
             reason=self.verdict.reason,
             seconds=manifest.metrics["seconds"],
@@ -84,6 +88,28 @@ class Pipeline:
         checkpoint.remove()
         return Outcome(version=version, verdict=self.promote(version, dataset, fence=fence))
 
+    def bring_in(
+        self, path: Path, name: str, labels: Sequence[str], dataset_name: str | None
+    ) -> ImportSummary:
+        """Publish a model file from elsewhere; with a data set it is tested and judged."""
+        dataset = None
+        if dataset_name:
+            dataset = ensure_dataset(self.datasets, self.downloads, dataset_name)
+        version = import_model(path, name, labels, dataset, self.models, self.gate)
+        verdict = Verdict(
+            promoted=False, reason=f"not tested, `trainer promote {version} --force` does it"
+        )
+        if dataset:
+            verdict = self.promote(version, dataset)
+        return ImportSummary(
+            model=str(version),
+            file=path.name,
+            dataset=str(dataset) if dataset else None,
+            accuracy=version.manifest.accuracy,
+            promoted=verdict.promoted,
+            reason=verdict.reason,
+        )
+
     def trained_since(self, name: str, when: float) -> str | None:
         """The newest version of a model, if it is younger than `when`, seconds since 1970."""
         numbers = self.models.numbers(name)
@@ -91,7 +117,9 @@ class Pipeline:
             newest = self.models.version(name, numbers[-1]) if numbers else None
         except Corrupt:
             return None
-        return str(newest) if newest and newest.manifest.created_at.timestamp() > when else None
+        if newest is None or newest.manifest.network == IMPORTED:
+            return None
+        return str(newest) if newest.manifest.created_at.timestamp() > when else None
 
     def promote(
         self, version: ModelVersion, dataset: DataSet, *, fence: int | None = None
@@ -124,9 +152,23 @@ class Pipeline:
         self.models.promote(version)
         return promotion
 
+    def compare(self, first: ModelVersion, second: ModelVersion, dataset: DataSet) -> Judgement:
+        """Judge the second as if the first were champion; nothing is changed.
+
+        Raises `ExaminationFailed` unless both can be examined on the data set.
+        """
+        judgement = self.gate.judge(second, first, dataset)
+        if not (judgement.candidate and judgement.champion):
+            raise ExaminationFailed(f"{judgement.promotion.reason}.")
+        return judgement
+
     def trained_on(self, version: ModelVersion) -> DataSet:
         """The data set that a version was trained on, its digests checked."""
         manifest = version.manifest
+        if manifest.dataset is None:
+            raise NotFound(
+                f"It is not known what {version} was trained on: import it again with --dataset."
+            )
         dataset = self.datasets.get(f"{manifest.dataset}@{manifest.dataset_number}")
         dataset.verify()
         return dataset

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.pictures import confusion_picture, image_grid, new_figure, shorten
+from trainer.gate import Answers
 from trainer.progress import EpochReport
+from trainer.significance import reliability
 
 SAMPLES, PREDICTIONS = 9, 20
+MOST_COMPARED_CLASSES = 25
 
 
 def draw_pictures(
@@ -76,3 +79,38 @@ def draw_curves(path: Path, history: Sequence[EpochReport], title: str) -> None:
             axes.legend()
         left.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         right.set_ylim(bottom=0)
+
+
+def draw_comparison(path: Path, dataset: DataSet, first: Answers, second: Answers) -> None:
+    """Recall of each class by two versions, and how far their scores tell the truth.
+
+    Of more than 25 classes those that differ most are shown.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    recalls = [np.array(answers.performance.recall) for answers in (first, second)]
+    change = np.abs(recalls[1] - recalls[0])
+    shown = np.sort(np.argsort(-change, kind="stable")[:MOST_COMPARED_CLASSES])
+    height = max(3.6, 1.6 + 0.24 * len(shown))
+    with new_figure((9.0, height), path) as figure:
+        figure.suptitle(
+            f"{first.version} and {second.version} on {dataset}:test", x=0.02, ha="left"
+        )
+        left, right = figure.subplots(1, 2)
+        lines = np.arange(len(shown))
+        left.hlines(lines, recalls[0][shown], recalls[1][shown], color="#c9d1d9", linewidth=3)
+        right.plot([0, 1], [0, 1], color="#c9d1d9", linewidth=1)
+        for answers, recall, marker in ((first, recalls[0], "o"), (second, recalls[1], "s")):
+            performance, label = answers.performance, str(answers.version)
+            right_share = f"{label}, {performance.accuracy:.2%} right"
+            left.plot(recall[shown], lines, marker, label=right_share)
+            off = f"{label}, off by {performance.calibration_error:.3f}"
+            right.plot(*reliability(answers.scores, answers.right), marker=marker, label=off)
+        left.set_yticks(lines, [shorten(dataset.description.classes[c]) for c in shown])
+        left.invert_yaxis()
+        left.grid(visible=False, axis="y")
+        left.set(title="recognised of each class", xlabel="recall")
+        left.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+        right.set(title="do scores tell the truth", xlabel="score", ylabel="share of right")
+        for axes in (left, right):
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8.5)

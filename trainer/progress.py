@@ -26,6 +26,26 @@ class EpochReport(BaseModel, frozen=True):
         )
 
 
+class ImportSummary(BaseModel, frozen=True):
+    """What an import came to."""
+
+    model: str
+    """The published version, such as `mnist@3`."""
+    file: str
+    dataset: str | None
+    """The version it was tested on, such as `mnist@2`, if any."""
+    accuracy: float | None
+    promoted: bool
+    reason: str
+
+    def __str__(self) -> str:
+        verdict = "Champion" if self.promoted else "Not promoted"
+        tested = ""
+        if self.dataset and self.accuracy is not None:
+            tested = f", test accuracy {self.accuracy:.4f} on {self.dataset}"
+        return f"{self.model}: {self.file} imported{tested}. {verdict}: {self.reason}."
+
+
 class TrainingSummary(BaseModel, frozen=True):
     """What a training came to."""
 

@@ -55,6 +55,18 @@ def calibration_error(scores: NDArray[np.floating], right: NDArray[np.bool_]) ->
     return float(np.abs(gaps).sum() / len(scores))
 
 
+def reliability(
+    scores: NDArray[np.floating], right: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean score and share of right predictions of each bin that is not empty."""
+    bins = bin_of(scores)
+    counts = np.bincount(bins)
+    filled = np.flatnonzero(counts)
+    means = (np.bincount(bins, weights=values)[filled] for values in (scores, right))
+    score, share = (mean / counts[filled] for mean in means)
+    return score, share
+
+
 def calibration_by_chance(scores: NDArray[np.floating], alpha: float) -> float:
     """The error that perfectly calibrated scores (N,) exceed with probability `alpha` only."""
     generator = np.random.default_rng(1)

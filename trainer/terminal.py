@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from storage.models import ModelVersion
+    from storage.promotions import Promotion
+    from trainer.gate import Answers, Judgement
     from trainer.listing import DataSetLine, ModelLine
     from trainer.schedule import ScheduleLine
 
@@ -56,8 +58,8 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             f"{line.name}@{line.version}",
             "[bold green]★[/]" if line.champion else "",
             line.network,
-            f"{line.dataset}@{line.dataset_number}",
-            f"{line.accuracy:.4f}",
+            f"{line.dataset}@{line.dataset_number}" if line.dataset else "",
+            "" if line.accuracy is None else f"{line.accuracy:.4f}",
             _readable_size(line.bytes),
             f"{line.created_at.astimezone():%Y-%m-%d %H:%M}",
         )
@@ -108,26 +110,91 @@ def show_schedule(line: "ScheduleLine") -> None:
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     """Print all that is known of a version."""
+    from storage.models import IMPORTED
+    from storage.promotions import read_promotion
+
     manifest = version.manifest
     console = _stdout()
     console.print(f"[bold]{version}[/bold]{', champion' if line.champion else ''}")
-    trained = f"{manifest.created_at.astimezone():%Y-%m-%d %H:%M}"
-    metrics = manifest.metrics
+    at = f"{manifest.created_at.astimezone():%Y-%m-%d %H:%M}"
+    metrics, tested = manifest.metrics, manifest.evaluation.count
     facts = {
-        "accuracy": f"{manifest.accuracy:.4f} on {manifest.evaluation.count:,} test images",
-        "loss": f"{metrics.get('loss', float('nan')):.4f}",
-        "network": f"{manifest.network}, {metrics.get('parameters', 0):,.0f} parameters",
-        "data set": f"{manifest.dataset}@{manifest.dataset_number} "
-        f"({manifest.dataset_sha256[:12]})",
-        "trained": f"{trained}, {metrics.get('seconds', 0):.0f} s, {manifest.epochs} epochs of "
-        f"batches of {manifest.batch_size}, seed {manifest.seed}",
+        "accuracy": f"{manifest.accuracy:.4f} on {tested:,} test images" if tested else "unknown"
+    }
+    if manifest.network == IMPORTED:
+        facts["network"] = f"imported {at}"
+    else:
+        facts["loss"] = f"{metrics.get('loss', float('nan')):.4f}"
+        facts["network"] = f"{manifest.network}, {metrics.get('parameters', 0):,.0f} parameters"
+    if manifest.dataset and manifest.dataset_sha256:
+        digest = manifest.dataset_sha256[:12]
+        facts["data set"] = f"{manifest.dataset}@{manifest.dataset_number} ({digest})"
+    if manifest.network != IMPORTED:
+        facts["trained"] = (
+            f"{at}, {metrics.get('seconds', 0):.0f} s, {manifest.epochs} epochs of "
+            f"batches of {manifest.batch_size}, seed {manifest.seed}"
+        )
+    facts |= {
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
         "file": f"{_readable_size(line.bytes)}, SHA-256 {manifest.sha256[:12]}",
         "folder": str(version.folder),
     }
+    if promotion := read_promotion(version):
+        facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
+        if promotion.override:
+            by, when = promotion.override.by, promotion.override.at.astimezone()
+            facts["forced"] = f"by {by}, {when:%Y-%m-%d %H:%M}"
     for name, fact in facts.items():
         console.print(f"  {name:<10}{fact}", markup=False, soft_wrap=True)
-    console.print(_class_table(version))
+    if tested:
+        console.print(_class_table(version))
+
+
+def show_comparison(judgement: "Judgement") -> None:
+    """Print two versions side by side, class by class, and what the gate says of the second."""
+    from rich.markup import escape
+
+    second, first = judgement.candidate, judgement.champion
+    promotion = judgement.promotion
+    assert first and second
+    console = _stdout()
+    both = [first.performance, second.performance]
+    table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
+    for answers in (first, second):
+        table.add_column(str(answers.version), justify="right")
+    figures = [performance.figures for performance in both]
+    table.add_row("accuracy", *(f"{p.accuracy:.4f}" for p in both))
+    table.add_row("right", *(f"{p.right:,}" for p in both))
+    table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
+    table.add_row("one image", *(f"{f.latency_ms:.2f} ms" for f in figures))
+    table.add_row("of the processor", *(f"{f.processor_ms:.2f} ms" for f in figures))
+    table.add_row("images/s", *(f"{f.images_per_second or 0:,.0f}" for f in figures))
+    table.add_row("memory", *(f"{f.peak_memory_mb:,.0f} MB" for f in figures))
+    table.add_row("to load", *(f"{f.load_seconds:.2f} s" for f in figures))
+    console.print(table)
+    console.print(_recall_table(promotion, first, second))
+    for check in promotion.checks:
+        mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
+        console.print(f"  {mark} {check.name:<13}{escape(check.finding)}", soft_wrap=True)
+    verdict = "would pass" if promotion.passed else "would be refused"
+    console.print(f"Beside {first.version}, {second.version} {verdict}.")
+
+
+def _recall_table(promotion: "Promotion", first: "Answers", second: "Answers") -> "Table":
+    """Recall per class by both; of very many classes those where it fell most."""
+    from rich.markup import escape
+
+    table = _table("class")
+    for title in (f"recall, {first.version}", str(second.version), "images"):
+        table.add_column(title, justify="right")
+    support = second.evaluation.matrix.sum(axis=1).tolist()
+    recalls = (first.performance.recall, second.performance.recall)
+    rows = list(zip(promotion.classes, *recalls, support, strict=True))
+    if len(rows) > MOST_CLASS_ROWS:
+        rows = sorted(rows, key=lambda row: row[2] - row[1])[:MOST_CLASS_ROWS]
+    for label, before, now, images in rows:
+        table.add_row(escape(label), f"{before:.4f}", f"{now:.4f}", f"{images:,}")
+    return table
 
 
 def _class_table(version: "ModelVersion") -> "Table":

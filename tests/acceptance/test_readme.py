@@ -56,7 +56,7 @@ def test_the_notebook_among_the_examples_runs(home: Home) -> None:
 @pytest.mark.usefixtures("printed")
 def test_the_accuracy_over_the_mnist_test_images_is_that_of_the_manifest(home: Home) -> None:
     version = ModelStore(home.storage).resolve("mnist@1")
-    assert version.manifest.accuracy >= 0.97
+    assert version.manifest.metrics["accuracy"] >= 0.97
     done = home.shell("producer submit mnist:test --model mnist@1 --json 2>/dev/null")
     summary = json.loads(done.stdout)
     assert summary["images"] == {"total": 10_000, "predicted": 10_000, "failed": 0}

@@ -56,7 +56,7 @@ class Judge:
         import_tensorflow(1)
         self.champion = self.publish(as_it_is)
 
-    def examine(self, version: ModelVersion, images: Path) -> Examination:
+    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
         """Examine each version once only, or the champion would be examined for every test."""
         if version.number not in self.examined:
             self.examined[version.number] = examine(version, images, seconds=90, megabytes=3000)

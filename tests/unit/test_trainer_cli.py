@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets import DatasetStore
+from storage.evaluation import Evaluation
 from storage.examinations import Figures
-from storage.models import ModelStore, ModelVersion
+from storage.models import IMPORTED, ModelStore, ModelVersion
 from storage.promotions import read_promotion
 from tests.builders import LABELS, add_dataset, encode, publish
 from tests.processes import REPOSITORY
@@ -117,8 +119,9 @@ class House:
         given = cli.Given(pipeline=self.pipeline, queue=self.queue)
         return CliRunner().invoke(cli.main, arguments, obj=given)
 
-    def examine(self, version: ModelVersion, images: Path) -> Examination:
+    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
         """What a worker would find out about a version."""
+        assert images
         labels = np.load(images)[:, 0, 0, 0].astype(np.int32)
         return Examination(
             predictions=(labels + (version.number in self.wrong)) % len(LABELS),
@@ -437,6 +440,83 @@ def test_promote_mends_an_unreadable_champion_file(house: House) -> None:
     )
     assert house.run("promote", "digits@1").exit_code == 0
     assert house.models.resolve("digits").number == 1
+
+
+def test_show_tells_what_the_gate_said_and_who_overrode_it(house: House) -> None:
+    house.models.promote(house.publish())
+    house.publish()
+    house.wrong = {2}
+    house.run("promote", "digits@2")
+    assert "gate      refused: 0 of 100 right" in house.run("show", "digits@2").stdout
+    house.run("promote", "digits@2", "--force")
+    assert f"forced    by {getpass.getuser()}@" in house.run("show", "digits@2").stdout
+
+
+def test_two_versions_are_compared_in_tables_and_a_picture(house: House) -> None:
+    first, second = house.publish(), house.publish()
+    house.models.promote(first)
+    house.wrong = {2}
+    done = house.run("compare", "digits", "digits@2")
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    assert ["accuracy", "1.0000", "0.0000"] in rows
+    assert ["one", "1.0000", "0.0000", "33"] in rows
+    assert "✗ accuracy     0 right that digits@1 had wrong, 100 the other way" in done.stdout
+    assert "✓ latency      one image takes 2.00 ms" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Beside digits@1, digits@2 would be refused."
+    with Image.open(second.folder / "comparison.png") as picture:
+        assert picture.width > 500
+    assert read_promotion(second) is None, "nothing was decided"
+    assert house.models.resolve("digits").number == 1
+
+
+def test_a_comparison_as_json_has_the_verdict_and_its_figures(house: House, tmp_path: Path) -> None:
+    house.publish()
+    house.publish()
+    picture = tmp_path / "both.png"
+    done = house.run("compare", "digits@1", "digits@2", "--json", "--picture", str(picture))
+    compared = json.loads(done.stdout)
+    assert (compared["champion"]["number"], compared["candidate"]["number"]) == (1, 2)
+    assert compared["passed"] is True
+    assert compared["comparison"] == {"gained": 0, "lost": 0, "p": 1.0}
+    assert compared["candidate_performance"]["right"] == 100
+    assert compared["picture"] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_versions_that_cannot_be_compared_are_named(house: House) -> None:
+    house.publish()
+    publish(house.models, "other", labels=("cat", "dog"), dataset="pets")
+    assert_sentence(house.run("compare", "digits@1", "other@1"), "There is no data set 'pets'")
+    assert_sentence(
+        house.run("compare", "digits@1", "other@1", "--dataset", "digits"),
+        "other@1 has 2 classes and data set digits@1 3, 'cat' being only in one of them.",
+    )
+
+
+def test_an_imported_model_is_listed_and_shown_without_what_is_not_known(
+    house: House, tmp_path: Path
+) -> None:
+    unknown = ("dataset", "dataset_sha256", "seed", "epochs", "batch_size")
+    nothing = Evaluation(labels=LABELS, confusion=((0,) * 3,) * 3)
+    fields: dict[str, Any] = {**dict.fromkeys(unknown), "network": IMPORTED, "metrics": {}}
+    publish(house.models, "foreign", evaluation=nothing, **fields)
+    (line,) = json.loads(house.run("models", "--json").stdout)
+    assert (line["accuracy"], line["dataset"], line["network"]) == (None, None, IMPORTED)
+    assert "foreign@1" in house.run("models").stdout
+    shown = house.run("show", "foreign@1").stdout
+    assert "accuracy  unknown" in shown
+    assert "network   imported 20" in shown
+    assert "None" not in shown
+    assert_sentence(house.run("promote", "foreign@1"), "import it again with --dataset")
+
+
+def test_a_file_that_cannot_be_imported_is_one_sentence(house: House, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\n")
+    arguments = ("import", str(tmp_path / "no.keras"), "--name", "foreign")
+    assert_sentence(house.run(*arguments, "--labels", str(labels)), "There is no file")
+    assert_sentence(house.run(*arguments, "--labels", "nowhere"), "There is no file nowhere")
 
 
 def test_promote_wants_a_number(house: House) -> None:

@@ -55,7 +55,7 @@ class House:
         gate = Gate(TrainerSettings().thresholds, self.examine)
         self.pipeline = Pipeline(as_any(None), self.models, as_any(None), gate)
 
-    def examine(self, version: ModelVersion, images: Path) -> Examination:
+    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
         assert images == self.dataset.images_path("test")
         found = self.examined[version.number]
         if isinstance(found, ExaminationFailed):
