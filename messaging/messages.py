@@ -19,6 +19,8 @@ SENT_AT = "batchsight_sent_at"
 """Header with the time of sending, seconds since 1970: how long a message has waited."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(@[0-9]{1,9})?$")]
+"""A name, or one version of what it names: `mnist`, `mnist@2`."""
 
 
 class Message(BaseModel):
@@ -98,7 +100,7 @@ class TrainModel(Message):
     task = "trainer.train"
     queue = TRAIN_QUEUE
 
-    dataset: Name
+    dataset: Version
     network: Name
     preset: Name = "default"
     name: Name

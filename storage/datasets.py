@@ -258,22 +258,20 @@ class DatasetStore:
 
         Raises `NotFound` or `Corrupt`.
         """
-        name, at, which = reference.partition("@")
+        name, number = parse_reference(reference)
         numbers = self.numbers(name)
         if not numbers:
             known = ", ".join(self.names()) or "none so far"
             raise NotFound(
                 f"There is no data set {name!r} ({known}): add it with `trainer data add {name}`."
             )
-        if not at:
+        if number is None:
             return self.version(name, numbers[-1])
-        if not re.fullmatch(r"[0-9]{1,9}", which):
-            raise NotFound(f"{reference!r} names no version of a data set: write {name}@2, say.")
-        if int(which) not in numbers:
+        if number not in numbers:
             raise NotFound(
-                f"Data set {name} has no version {which}, only {', '.join(map(str, numbers))}."
+                f"Data set {name} has no version {number}, only {', '.join(map(str, numbers))}."
             )
-        return self.version(name, int(which))
+        return self.version(name, number)
 
     def version(self, name: str, number: int) -> DataSet:
         """Open a version that is there; raises `Corrupt` when its description cannot be read."""
@@ -363,6 +361,15 @@ class DatasetStore:
         if number == FIRST and (folder / DESCRIPTION_FILE).exists():
             return folder
         return folder / str(number)
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """Name and number of `mnist@2`; `mnist` has no number. Raises `BadName` or `NotFound`."""
+    name, at, number = reference.partition("@")
+    check_name(name, "data set name")
+    if at and not re.fullmatch(r"[0-9]{1,9}", number):
+        raise NotFound(f"{reference!r} names no version of a data set: write {name}@2, say.")
+    return name, int(number) if at else None
 
 
 def damaged(folder: Path, name: str, fault: str) -> Corrupt:

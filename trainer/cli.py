@@ -186,7 +186,7 @@ def list_data(*, json_: bool) -> None:
 
 
 @main.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Fetched when known by name.")
+@click.option("--dataset", required=True, metavar="NAME[@N]", help="Fetched when known by name.")
 @click.option("--network", default="mlp", show_default=True, help="mlp, cnn or resnet.")
 @click.option(
     "--preset",
@@ -212,11 +212,12 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
     larger: see `trainer promote`. A training that was killed goes on after its last whole epoch
     when it is started again.
     """
+    from storage.datasets import parse_reference
     from storage.files import check_name
     from trainer.training import TrainingRequest
 
     request = TrainingRequest.with_defaults(**options)
-    check_name(request.dataset, "data set name")
+    parse_reference(request.dataset)
     check_name(request.name, "model name")
     summary = train_queued(request) if queue else train_here(request)
     if json_:

@@ -75,7 +75,7 @@ class TrainingRequest:
         return cls(
             dataset=dataset,
             network=network,
-            name=name or dataset,
+            name=name or dataset.partition("@")[0],
             epochs=epochs or recipe.epochs,
             batch_size=batch_size or recipe.batch_size,
             seed=seed,

@@ -218,6 +218,17 @@ def test_every_preset_brings_its_own_epochs_and_batch_size(house: House) -> None
     ]
 
 
+def test_a_version_of_a_data_set_is_trained_on_under_the_name_of_the_data_set(
+    house: House,
+) -> None:
+    house.run("train", "--dataset", "digits@2")
+    (request,) = house.pipeline.requests
+    assert (request.dataset, request.name) == ("digits@2", "digits")
+    assert TrainingRequest.from_message(request.to_message("run-1")) == request
+    refused = house.run("train", "--dataset", "digits@new")
+    assert_sentence(refused, "'digits@new' names no version of a data set: write digits@2, say.")
+
+
 def test_an_unknown_network_is_refused_with_the_known_ones(house: House) -> None:
     assert_sentence(
         house.run("train", "--dataset", "digits", "--network", "vgg"),
@@ -574,6 +585,33 @@ def test_data_sets_are_added_and_listed(house: House, tmp_path: Path) -> None:
     assert line["classes"] == ["cat", "dog"]
     assert "seed 3" in line["origin"]
     assert "8 train, 2 test" in house.run("data", "list").stdout
+
+
+def test_images_are_appended_and_the_versions_listed(house: House, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    images = np.arange(5, dtype=np.uint8).repeat(9).reshape(5, 3, 3)
+    labels = np.array([0, 1, 0, 1, 0])
+    np.savez(first, x_train=images[:2], y_train=labels[:2], x_test=images[2:3], y_test=labels[2:3])
+    np.savez(second, x_train=images, y_train=labels)
+    house.run("data", "add", "small", f"npz:{first}")
+    done = house.run("data", "append", "small", f"npz:{second}")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == (
+        "Data set small@2: 2 images added, 2 dropped as duplicates, 1 because it is a test image.\n"
+    )
+    rows = [line.split() for line in house.run("data", "list").stdout.splitlines() if "@" in line]
+    assert [row[0] for row in rows] == ["small@1", "small@2"]
+    lines = json.loads(house.run("data", "list", "--json").stdout)
+    assert [(line["version"], line["splits"]["train"]) for line in lines] == [(1, 2), (2, 4)]
+    assert lines[1]["appended"] == [{"source": f"npz:{second}", "added": 2, "corrected": 0}]
+    assert_sentence(house.run("data", "append", "small", "job:none"), "There is no job 'none'")
+
+
+def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_path: Path) -> None:
+    images, labels = np.zeros((2, 3, 3), np.uint8), np.array([0, 1])
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    done = house.run("data", "add", "small", f"npz:{tmp_path / 'a.npz'}")
+    assert "Nothing trains on 2 of the training images: they are in test, too." in done.stderr
 
 
 def test_a_damaged_data_set_does_not_hide_the_others(house: House) -> None:

@@ -16,6 +16,7 @@ import pytest
 from local.redis_server import choose_port
 from storage.datasets import DatasetStore
 from storage.errors import Corrupt, NotFound
+from trainer.appending import append_images
 from trainer.arrays import LabelledArrays, LabelledImages
 from trainer.downloads import Downloads, ImpatientDownloader, PackagedFile, RemoteFile, WebFile
 from trainer.errors import DownloadFailed, SourceError
@@ -358,6 +359,22 @@ def test_a_damaged_data_set_of_the_user_is_told_and_left(
     with pytest.raises(Corrupt, match=r"mine@1 is damaged.*--replace"):
         ensure_dataset(store, downloads, "mine", {})
     assert store.names() == ["mine"]
+
+
+def test_appended_images_are_not_lost_to_a_mend(
+    store: DatasetStore, downloads: Downloads, catalogue: Mapping[str, KnownDataset]
+) -> None:
+    downloads.folder.mkdir()
+    (downloads.folder / "first").write_bytes(CONTENT)
+    shape = ensure_dataset(store, downloads, "shop", catalogue).description.shape
+    new = LabelledImages(images=np.full((1, *shape), 99, np.uint8), labels=np.array([0]))
+    dataset = append_images(store, "shop", "by hand", lambda *_: new).dataset
+    assert ensure_dataset(store, downloads, "shop", catalogue).number == 2
+    for damage in (dataset.images_path("train"), dataset.folder / "dataset.json"):
+        damage.write_bytes(b"damaged")
+        with pytest.raises(Corrupt, match=r"remove .* to return to the version before it"):
+            ensure_dataset(store, downloads, "shop", catalogue)
+    assert store.numbers("shop") == [1, 2]
 
 
 def test_many_who_miss_a_data_set_at_once_get_the_same(
