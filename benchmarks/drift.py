@@ -69,7 +69,7 @@ DISTURBANCES: dict[str, Callable[[Pixels], Pixels]] = {
     "noise of 10 grey levels": noisy(10),
     "noise of 40 grey levels": noisy(40),
     "dimmed by 20 %": dimmed(0.8),
-    "white on black": lambda images: 255 - images,
+    "black and white swapped": lambda images: 255 - images,
 }
 
 
@@ -95,7 +95,7 @@ class Pool:
 
 def held_back(dataset: DataSet, seed: int) -> Pixels:
     """The training images that the training with this seed only validated with."""
-    order = np.random.default_rng(seed).permutation(dataset.split("train").count)
+    order = np.random.default_rng(seed).permutation(dataset.training_rows())
     rows = np.sort(order[-round(VALIDATION_SHARE * len(order)) :])
     return np.asarray(dataset.images("train")[rows])
 
@@ -129,7 +129,9 @@ def main() -> None:
         parser.error(f"{version} has no baseline: train it again.")
     if manifest.dataset is None or manifest.seed is None:
         parser.error(f"{version} was not trained here: choose one that was.")
-    images = held_back(DatasetStore(root).get(manifest.dataset), manifest.seed)
+    images = held_back(
+        DatasetStore(root).get(f"{manifest.dataset}@{manifest.dataset_number}"), manifest.seed
+    )
     predictor = Predictor(version.model_path, manifest.input_shape, len(manifest.labels))
     sizes = [size for size in SIZES if size <= len(images)]
     print(f"| {version} | {' | '.join(f'{size:,}' for size in sizes)} |")

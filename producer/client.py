@@ -193,11 +193,11 @@ class JobHandle:
 
         return trace(self.jobs, self.job)
 
-    def report(self, tally: Tally) -> list[Path]:
-        """Draw pictures of a counted job into its folder; raises `NothingToReport`."""
+    def report(self) -> Path:
+        """Write report.html into the job's folder, as far as the job is, and return its path."""
         from producer.report import write_report
 
-        return write_report(self.jobs, self._models, self.job, tally, self._storage)
+        return write_report(self.jobs, self._models, self.job, self._storage)
 
     def label(self, path: Path) -> "Labelling":
         """Keep true labels of its images, from a `.csv` or `.jsonl` file with `id` and `label`."""

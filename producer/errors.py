@@ -10,8 +10,7 @@
     ├── NotQueued         a job lies on storage, but its messages could not be sent
     ├── DamagedResult     a result on storage that cannot be read
     ├── JobStopped        a job ended before all of its images had a record
-    ├── MissingLibrary    an optional library is not installed
-    └── NothingToReport   what was asked for needs predictions or labels that are not there
+    └── MissingLibrary    an optional library is not installed
 
 Every error takes one sentence that names the thing and the way out.
 """
@@ -59,7 +58,3 @@ class JobStopped(ProducerError):
 
 class MissingLibrary(ProducerError):
     """An optional library that was asked for is not installed."""
-
-
-class NothingToReport(ProducerError):
-    """Pictures or records were asked for that nothing can be made of."""

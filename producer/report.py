@@ -1,111 +1,207 @@
-"""Pictures of how a job went: the confusion matrix and the most confident mistakes."""
+"""The report of a job: one HTML file with everything in it, for a browser without a network.
 
-import heapq
-from dataclasses import dataclass
+It holds no script, and nothing of the moment it was made: the same job gives the same bytes.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from producer.errors import NothingToReport
-from storage.batches import BatchImages
-from storage.errors import ImageError
-from storage.images import Pixels, Shape
-from storage.jobs import Job, JobStore
-from storage.models import ModelStore
+from producer import sections
+from producer.findings import Findings, inspect, wilson_interval
+from producer.markup import Markup, element, join
+from producer.summary import REPORT_FILE, Summary, over_failure_limit, summarise
+from producer.tables import definitions, moment, name, percent
+from producer.timeline import trace
+from storage.errors import Corrupt, NotFound
+from storage.evaluation import Evaluation
+from storage.files import write_atomically
+from storage.jobs import Job, JobStore, Status
+from storage.models import Manifest, ModelStore
 from storage.settings import StorageSettings
-from storage.tally import Tally, read_labels
 
-CONFUSION_FILE = "confusion.png"
-MISTAKES_FILE = "mistakes.png"
-MISTAKES_SHOWN = 25
+STYLE = Path(__file__).with_name("report.css")
 
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Mistake:
-    """One wrong prediction. Sorts by score, and among equal ones the later image comes first."""
-
-    score: float
-    later: int
-    """Minus its position in the job."""
-    predicted: int
-    actual: int
-
-    @property
-    def position(self) -> int:
-        """Position of the image in the job."""
-        return -self.later
+MANY_ERRORS = 0.01
+"""Share of failed images that is worth a warning."""
+TOLERATED_LOSS = 0.01
+"""How far below its test accuracy a model may be without a warning, even when that is no chance."""
 
 
-def write_report(
-    store: JobStore, models: ModelStore, job: Job, tally: Tally, settings: StorageSettings
-) -> list[Path]:
-    """Draw the pictures into the job's folder and return their paths.
+def write_report(store: JobStore, models: ModelStore, job: Job, settings: StorageSettings) -> Path:
+    """Write the report of a job into its folder, as far as the job is, and return its path.
 
-    Raises `NothingToReport` when no image has both a label and a prediction.
+    Raises `DamagedResult` when a result cannot be read.
     """
-    from storage.pictures import confusion_picture, image_grid
-
-    if tally.evaluation.count == 0:
-        raise NothingToReport(
-            f"Job {job.id} has no image with both a label and a prediction: there is nothing to "
-            "compare."
-        )
-    folder = store.path(job.id)
-    title = f"{job.source} by {job.model}"
-    confusion_picture(tally.evaluation, folder / CONFUSION_FILE, title)
-    mistakes = worst_mistakes(store, job, MISTAKES_SHOWN)
-    if not mistakes:
-        (folder / MISTAKES_FILE).unlink(missing_ok=True)
-        return [folder / CONFUSION_FILE]
-    shape = models.version(job.model.name, job.model.number).manifest.input_shape
-    image_grid(
-        [read_picture(store, job, mistake.position, shape, settings) for mistake in mistakes],
-        [caption(job, mistake) for mistake in mistakes],
-        [True] * len(mistakes),
-        folder / MISTAKES_FILE,
-        f"Most confident mistakes: {title}",
+    manifest = find_manifest(models, job)
+    findings = inspect(store, job, manifest, settings)
+    timeline = trace(store, job)
+    summary = summarise(store, job, findings.tally)
+    stop = store.stopped(job)
+    warnings = list(warn(job, summary, findings, manifest, stop.reason if stop else None))
+    evaluation = findings.tally.evaluation
+    mistakes = sections.mistake_section(store, job, findings, manifest, settings)
+    parts = {
+        "Classes": sections.class_section(job, findings, manifest),
+        "Confusion": sections.confusion_section(evaluation),
+        "Scores": sections.score_section(findings),
+        "Mistakes": mistakes,
+        "Errors": sections.error_section(findings),
+        "Drift": sections.drift_section(job, findings, manifest),
+        "Time": sections.time_section(timeline),
+        "Origin": sections.origin_section(job, manifest),
+    }
+    shown = {title: content for title, content in parts.items() if content}
+    header = element(
+        "header",
+        headline(job, summary),
+        tiles(summary, evaluation),
+        facts(job, summary, manifest),
+        warning_list(warnings),
+        element(
+            "nav",
+            *(element("a", title, href=f"#{title.lower()}") for title in shown),
+            aria_label="Sections",
+        ),
     )
-    return [folder / CONFUSION_FILE, folder / MISTAKES_FILE]
+    path = store.path(job.id) / REPORT_FILE
+    body = element("main", header, *(section(*part) for part in shown.items()))
+    write_atomically(path, page(f"Job {job.id}", body).encode())
+    return path
 
 
-def worst_mistakes(store: JobStore, job: Job, count: int) -> list[Mistake]:
-    """The wrong predictions with the highest scores, the most confident first."""
-    worst: list[Mistake] = []
-    for batch in sorted(store.done(job)):
-        labels = read_labels(store, job, batch)
-        if labels is None:
-            return []
-        result = store.read_result(job, batch)
-        wrong = np.flatnonzero(
-            (labels >= 0) & (result.predictions >= 0) & (labels != result.predictions)
-        )
-        found = wrong[np.argsort(-result.scores[wrong], kind="stable")][:count]
-        first = job.span(batch).start
-        worst += [
-            Mistake(
-                score=float(result.scores[i]),
-                later=-(first + i),
-                predicted=int(result.predictions[i]),
-                actual=int(labels[i]),
-            )
-            for i in found.tolist()
-        ]
-        worst = heapq.nlargest(count, worst)
-    return worst
-
-
-def read_picture(
-    store: JobStore, job: Job, position: int, shape: Shape, settings: StorageSettings
-) -> Pixels:
-    """One image of a job as the model saw it; black when its file has gone meanwhile."""
-    batch, offset = divmod(position, job.batch_size)
+def find_manifest(models: ModelStore, job: Job) -> Manifest | None:
+    """What is known of the job's model; none when it has gone meanwhile, or is another."""
     try:
-        return BatchImages(store, job, batch, shape, settings).read(offset)
-    except ImageError:
-        return np.zeros(shape, np.uint8)
+        manifest = models.version(job.model.name, job.model.number).manifest
+    except (NotFound, Corrupt):
+        return None
+    return manifest if manifest.sha256 == job.model.sha256 else None
 
 
-def caption(job: Job, mistake: Mistake) -> str:
-    """What stands below a mistake."""
-    predicted, actual = job.labels[mistake.predicted], job.labels[mistake.actual]
-    return f"{predicted} ({mistake.score:.0%})\nactual {actual}"
+def page(title: str, body: Markup) -> str:
+    """A whole document. The browser may load nothing and run nothing, whatever gets into it."""
+    style = STYLE.read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("link", rel="icon", href="data:,"),
+        element("style", Markup(style)),
+    )
+    return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
+
+
+def section(title: str, content: Markup) -> Markup:
+    """One section under its heading."""
+    anchor = title.lower()
+    heading = element("h2", title, id=f"{anchor}-title")
+    return element("section", heading, content, id=anchor, aria_labelledby=f"{anchor}-title")
+
+
+def headline(job: Job, summary: Summary) -> Markup:
+    """Which job this is and what has become of it."""
+    bad = summary.status in (Status.FAILED, Status.CANCELLED)
+    status = element("span", summary.status, class_="status bad" if bad else "status")
+    said = join(name(job.source), " classified by ", name(str(job.model)))
+    return join(element("h1", "Job ", name(job.id), " ", status), element("p", said))
+
+
+def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
+    """The figures that everybody asks for first."""
+    images = summary.images
+    done = images.predicted + images.failed
+    accuracy = tile("Accuracy", "unknown", "no image has a label and a prediction")
+    if summary.accuracy is not None:
+        low, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
+        interval = f"95 % interval {100 * low:.2f} to {percent(high)}"
+        accuracy = tile("Accuracy", percent(summary.accuracy), interval)
+    found = [
+        accuracy,
+        tile(
+            "Images", f"{images.total:,}", f"{done:,} done" if done < images.total else "all done"
+        ),
+        tile(
+            "Failed",
+            f"{images.failed:,}",
+            f"{percent(images.failed / done)} of those done"
+            if images.failed
+            else "no error record",
+            bad=images.failed > 0,
+        ),
+    ]
+    if summary.images_per_second is not None and summary.completed_at is not None:
+        seconds = (summary.completed_at - summary.created_at).total_seconds()
+        rate = f"{summary.images_per_second:,.0f}/s"
+        found.append(tile("Throughput", rate, f"{seconds:,.1f} s from submission to last result"))
+    return element("dl", *found, class_="tiles")
+
+
+def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
+    """One figure, large."""
+    told = element("dd", figure, element("small", note))
+    return element("div", element("dt", title), told, class_="bad" if bad else None)
+
+
+def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
+    """Model, data set and times, line by line."""
+    rows: list[tuple[str, str]] = [("Source", name(job.source)), ("Model", name(str(job.model)))]
+    if manifest:
+        tested = "never tested"
+        if manifest.accuracy is not None:
+            tested = f"test accuracy {percent(manifest.accuracy)}"
+        rows[1] = ("Model", join(rows[1][1], f", network {manifest.network}, {tested}"))
+        if manifest.dataset is not None:
+            data = name(f"{manifest.dataset}@{manifest.dataset_number}")
+            rows.append(("Trained on", join("data set ", data)))
+    rows.append(("Submitted", moment(summary.created_at)))
+    if summary.completed_at:
+        rows.append(("Ended", moment(summary.completed_at)))
+    return definitions(rows)
+
+
+def warn(
+    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None, reason: str | None
+) -> Iterator[tuple[str, str]]:
+    """What must not be overlooked: a heading and a sentence each."""
+    images, evaluation = summary.images, findings.tally.evaluation
+    done = images.predicted + images.failed
+    progress = f"{done:,} of {images.total:,} images are done"
+    if summary.status == Status.CANCELLED:
+        yield "The job was cancelled.", f"{progress}."
+    elif summary.status == Status.FAILED:
+        yield "The job has failed.", f"{reason or 'Too many images failed.'} {progress}."
+    elif not summary.status.ended:
+        yield "The job goes on.", f"{progress}; the figures are over these."
+    if over_failure_limit(job, findings.tally) or images.failed > MANY_ERRORS * done:
+        said = f"{images.failed:,} of {done:,} have an error record instead of a prediction."
+        yield "Many images failed.", said
+    tested = manifest.accuracy if manifest else None
+    if summary.accuracy is not None and tested is not None:
+        _, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
+        if high < tested - TOLERATED_LOSS:
+            yield (
+                "The accuracy is below that of the model's test.",
+                f"{percent(summary.accuracy)} here, {percent(tested)} there.",
+            )
+    drifted = [comparison for comparison in findings.drift or [] if comparison.drifted]
+    if drifted:
+        farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
+        figures = ", ".join(f"{c.figure} {c.distance:.2f}" for c in farthest)
+        yield (
+            "The images differ from those the model was tested with.",
+            f"Expect more mistakes than in the test. Distances, 0 to 1: {figures}.",
+        )
+
+
+def warning_list(warnings: Sequence[tuple[str, str]]) -> Markup:
+    """The warnings, or that there are none."""
+    if not warnings:
+        return element("p", "No warnings.", class_="calm")
+    items = (element("li", element("strong", title), " ", said) for title, said in warnings)
+    return element("ul", *items, class_="warnings", aria_label="Warnings")

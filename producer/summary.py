@@ -9,6 +9,9 @@ from producer.timeline import Timeline
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
+REPORT_FILE = "report.html"
+"""In a job's folder: what the report of a job writes."""
+
 
 class ImageCounts(BaseModel, frozen=True):
     """Images of a job."""

@@ -96,8 +96,9 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
-    if summary.accuracy is not None:
+    if images.predicted or images.failed:
         console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
+    if summary.accuracy is not None:
         console.print(class_table(evaluation))
 
 
@@ -110,9 +111,12 @@ def describe_time(timeline: "Timeline") -> str:
 
 
 def report_hint(folder: Path, job_id: str) -> str:
-    """Which pictures of a job there are, or how to get them."""
-    pictures = [path.name for path in sorted(folder.glob("*.png"))]
-    return ", ".join(pictures) or f"`producer report {job_id}` draws confusion and mistakes"
+    """Where the report of a job is, or how to get it."""
+    from producer.summary import REPORT_FILE
+
+    return (
+        REPORT_FILE if (folder / REPORT_FILE).exists() else f"`producer report {job_id}` writes it"
+    )
 
 
 def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]

@@ -122,6 +122,12 @@ def read_pack(path: Path) -> list[ImageFile]:
     return [ImageFile(**row) for row in rows]
 
 
+def read_packed(path: Path, position: int) -> ImageFile:
+    """One image of a packed batch; the bytes of the others are not read."""
+    (row,) = _read_table(path).slice(position, 1).to_pylist()
+    return ImageFile(**row)
+
+
 def read_columns(path: Path) -> PackedColumns:
     """Ids, paths and labels of one packed batch; the image bytes are not read."""
     table = _read_table(path)

@@ -89,4 +89,4 @@ def test_a_producer_machine_submits_to_the_running_worker(
         BATCHSIGHT_STORAGE=str(home.storage),
     )
     assert report.returncode == 0, report.stderr
-    assert (home.storage / "jobs" / summary["id"] / "confusion.png").is_file()
+    assert (home.storage / "jobs" / summary["id"] / "report.html").is_file()

@@ -68,7 +68,7 @@ def test_a_job_of_the_readme_lies_on_storage_as_the_readme_says(home: Home) -> N
     folder = JobStore(home.storage).path("first")
     there = {path.name for path in folder.iterdir()}
     assert there >= {"job.json", "inputs", "attempts", "results", "predictions.parquet"}
-    assert there >= {"errors.jsonl", "confusion.png", "mistakes.png"}
+    assert there >= {"errors.jsonl", "report.html"}
 
 
 def test_a_different_output_would_be_noticed() -> None:

@@ -1,4 +1,4 @@
-"""Taking up again, cancelling, verifying, pruning and picturing of jobs."""
+"""Taking up again, cancelling, verifying and pruning of jobs."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -6,26 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from messaging.errors import BrokerUnavailable
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
-from producer.errors import NothingToReport
 from producer.gathering import merge
 from producer.pruning import prune
 from producer.recovery import Resumption, resume
-from producer.report import caption, read_picture, worst_mistakes, write_report
 from producer.settings import ProducerSettings
 from producer.verification import find_faults
 from storage.attempts import read_events
-from storage.inputs import UNLABELLED
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
 from storage.results import BatchResult
 from storage.settings import StorageSettings
-from storage.tally import Tally
-from tests.builders import SHAPE, array_job, encode, file_job, image_file, images_of, publish
+from tests.builders import array_job, encode, images_of, publish
 from tests.fake_queue import FakeQueue, FakeWorker
 
 LEASE = 60.0
@@ -328,66 +323,3 @@ def test_a_job_that_cannot_be_read_is_kept_and_told(store: JobStore) -> None:
     assert prune(store, timedelta(0), on_fault=faults.append) == []
     assert len(faults) == 1
     assert store.ids() == ["job"]
-
-
-# Picturing
-
-
-def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
-    store: JobStore,
-) -> None:
-    labels = [(i + 1) % 3 for i in range(20)]  # all wrong
-    labels[9], labels[8], labels[19] = UNLABELLED, 8 % 3, 0
-    job = array_job(store, images_of(range(20)), labels)
-    work(store, job, FakeWorker(store, {18: "damaged image"}))
-    mistakes = worst_mistakes(store, job, 4)
-    assert [mistake.position for mistake in mistakes] == [19, 17, 16, 15]
-    assert [mistake.predicted for mistake in mistakes] == [1, 2, 1, 0]
-    assert [mistake.actual for mistake in mistakes] == [0, 0, 2, 1]
-    assert caption(job, mistakes[0]) == "one (69%)\nactual zero"
-
-
-def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore) -> None:
-    job = array_job(store, images_of(range(120)), [(i + 1) % 3 for i in range(120)], batch_size=40)
-    work(store, job, FakeWorker(store))
-    assert [mistake.position for mistake in worst_mistakes(store, job, 3)] == [49, 99, 48]
-
-
-def test_the_report_draws_both_pictures(store: JobStore, models: ModelStore) -> None:
-    publish(models)
-    job = array_job(store, images_of(range(10)), [0] * 10)
-    work(store, job, FakeWorker(store))
-    paths = write_report(store, models, job, merge(store, job), StorageSettings())
-    assert [path.name for path in paths] == ["confusion.png", "mistakes.png"]
-    for path in paths:
-        with Image.open(path) as picture:
-            assert min(picture.size) > 200
-
-
-def test_without_mistakes_there_is_no_picture_of_them(store: JobStore, models: ModelStore) -> None:
-    publish(models)
-    job = array_job(store, images_of(range(10)), [i % 3 for i in range(10)])
-    work(store, job, FakeWorker(store))
-    paths = write_report(store, models, job, merge(store, job), StorageSettings())
-    assert [path.name for path in paths] == ["confusion.png"]
-
-
-def test_a_job_without_labels_has_nothing_to_picture(store: JobStore, models: ModelStore) -> None:
-    job = array_job(store, images_of(range(10)))
-    work(store, job, FakeWorker(store))
-    with pytest.raises(NothingToReport, match="no image with both a label and a prediction"):
-        write_report(store, models, job, Tally(store, job), StorageSettings())
-
-
-def test_a_picture_is_what_the_model_saw_and_black_when_its_file_is_gone(
-    store: JobStore, tmp_path: Path
-) -> None:
-    shown, gone = images_of([7, 8])
-    files = [
-        image_file(encode(shown), 0, label=0),
-        image_file(encode(gone), 1, content=None, stored="gone.png"),
-    ]
-    job = file_job(store, files, batch_size=1)
-    settings = StorageSettings()
-    np.testing.assert_array_equal(read_picture(store, job, 0, SHAPE, settings), shown)
-    assert read_picture(store, job, 1, SHAPE, settings).max() == 0

@@ -470,23 +470,24 @@ def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:
 # Care
 
 
-def test_report_draws_pictures_and_sums_up_again(house: House) -> None:
+def test_report_writes_a_page_and_sums_up_again(house: House) -> None:
     house.submit()
-    assert "`producer report job` draws" in house.run("status", "job").stdout
+    assert "`producer report job` writes it" in house.run("status", "job").stdout
     done = house.run("report", "job", "--json")
     assert done.exit_code == 0
     assert summary_of(done)["accuracy"] == pytest.approx(56 / 60)
-    for name in ("confusion.png", "mistakes.png"):
-        assert f"Wrote {house.jobs.path('job') / name}." in done.stderr
-    assert "confusion.png, mistakes.png" in house.run("status", "job").stdout
+    path = house.jobs.path("job") / "report.html"
+    assert done.stderr == f"Wrote {path}.\n"
+    assert path.read_bytes().startswith(b"<!doctype html>")
+    assert "report      report.html" in house.run("status", "job").stdout
 
 
-def test_a_report_without_labels_says_why_there_are_no_pictures(house: House) -> None:
+def test_a_job_without_labels_has_a_report_too(house: House) -> None:
     np.save(house.root / "a.npy", images_of(range(9)))
     house.run("submit", house.root / "a.npy", "--job-id", "job")
     done = house.run("report", "job", "--json")
     assert (done.exit_code, summary_of(done)["labelled"]) == (0, 0)
-    assert "no image with both a label and a prediction" in done.stderr
+    assert "No image has a label" in (house.jobs.path("job") / "report.html").read_text()
 
 
 def test_cancel_stops_a_job_and_resume_takes_it_up_again(house: House) -> None:

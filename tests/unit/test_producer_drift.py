@@ -8,7 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from producer.drift import FALSE_ALARMS, Comparison, Observed, compare, compare_counts
+from producer.drift import (
+    FALSE_ALARMS,
+    SMALLEST_DRIFT,
+    Comparison,
+    Observed,
+    compare,
+    compare_counts,
+)
 from storage.baseline import Baseline, comparable, pixel_figures
 from storage.images import Pixels
 from tests.digits import digits
@@ -107,7 +114,7 @@ def test_the_distance_is_the_share_of_images_in_another_bin() -> None:
 
 def test_what_is_sure_but_small_is_not_told() -> None:
     comparison = compared(counts(500_000, 500_000), counts(540_000, 460_000))
-    assert comparison.chance < comparison.distance < 0.1
+    assert comparison.chance < comparison.distance < SMALLEST_DRIFT
     assert not comparison.drifted
 
 
