@@ -57,11 +57,14 @@ class Check(BaseModel, frozen=True):
 
 
 class Override(BaseModel, frozen=True):
-    """Somebody made a version champion that the gate had refused."""
+    """Somebody made a version champion without asking the gate."""
 
     by: str
     """user@host"""
     at: AwareDatetime
+    passed: bool
+    """The verdict that there was at that time, and its reason."""
+    reason: str
 
 
 class Promotion(BaseModel, frozen=True):
@@ -82,13 +85,18 @@ class Promotion(BaseModel, frozen=True):
     checks: tuple[Check, ...] = ()
     thresholds: Thresholds
     judged_at: AwareDatetime
-    override: Override | None = None
+    overrides: tuple[Override, ...] = ()
+    """All there ever were, the latest last."""
 
 
-def write_promotion(version: ModelVersion, promotion: Promotion) -> None:
-    """Keep the verdict beside the manifest, in the place of an earlier one."""
-    content = promotion.model_dump_json(indent=2).encode()
-    write_atomically(version.folder / PROMOTION_FILE, content)
+def write_promotion(
+    version: ModelVersion, promotion: Promotion, override: Override | None = None
+) -> None:
+    """Keep the verdict beside the manifest, in the place of an earlier one; overrides are kept."""
+    earlier = read_promotion(version)
+    overrides = (*(earlier.overrides if earlier else ()), *([override] if override else []))
+    content = promotion.model_copy(update={"overrides": overrides}).model_dump_json(indent=2)
+    write_atomically(version.folder / PROMOTION_FILE, content.encode())
 
 
 def read_promotion(version: ModelVersion) -> Promotion | None:

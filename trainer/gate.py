@@ -98,9 +98,11 @@ class Gate:
         Whatever is wrong with the candidate makes a negative verdict. A champion that cannot be
         examined is no hindrance; one with other classes or another input shape is.
         """
-        for version in (candidate, champion):
-            if version and (problem := find_misfit(version, dataset)):
-                return Judgement(promotion=self.refuse(candidate, champion, problem, dataset))
+        problem = find_misfit(candidate, dataset)
+        if not problem and champion and (difference := find_misfit(champion, dataset)):
+            problem = f"it cannot be compared, as {difference}"
+        if problem:
+            return Judgement(promotion=self.refuse(candidate, champion, problem, dataset))
         try:
             new = self.answers(candidate, dataset)
         except ExaminationFailed as error:

@@ -145,10 +145,13 @@ class Pipeline:
         One that was never judged is judged now, if there is a data set to judge it by.
         """
         promotion = read_promotion(version) or self._judge_now(version)
-        if not promotion.passed:
-            override = Override(by=user_and_host(), at=datetime.now(UTC))
-            promotion = promotion.model_copy(update={"override": override})
-        write_promotion(version, promotion)
+        override = Override(
+            by=user_and_host(),
+            at=datetime.now(UTC),
+            passed=promotion.passed,
+            reason=promotion.reason,
+        )
+        write_promotion(version, promotion, override)
         self.models.promote(version)
         return promotion
 

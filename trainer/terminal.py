@@ -141,9 +141,9 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     }
     if promotion := read_promotion(version):
         facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
-        if promotion.override:
-            by, when = promotion.override.by, promotion.override.at.astimezone()
-            facts["forced"] = f"by {by}, {when:%Y-%m-%d %H:%M}"
+        if promotion.overrides:
+            last = promotion.overrides[-1]
+            facts["forced"] = f"by {last.by}, {last.at.astimezone():%Y-%m-%d %H:%M}"
     for name, fact in facts.items():
         console.print(f"  {name:<10}{fact}", markup=False, soft_wrap=True)
     if tested:

@@ -17,7 +17,7 @@ from storage.errors import StorageError
 from storage.examinations import ExaminationAnswer, ExaminationRequest, Figures
 from storage.images import Pixels
 from storage.models import check_archive
-from worker.errors import WorkerError
+from worker.errors import ModelRefused, WorkerError
 from worker.model_cache import load_predictor
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def examine(request: ExaminationRequest) -> Figures:
         images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
         began = perf_counter()
         predictions, scores = predictor(images)
+        if odd := int((~np.isfinite(scores)).sum()):
+            raise ModelRefused(
+                f"{version} gives no finite score to {odd:,} of {len(images):,} images."
+            )
         images_per_second, first = len(images) / (perf_counter() - began), images[0]
         np.savez(request.answers, predictions=predictions, scores=scores)
     latency, processor = median_seconds(predictor, first[None])

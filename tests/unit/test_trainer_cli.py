@@ -412,16 +412,24 @@ def test_what_the_gate_refuses_is_promoted_only_by_force_and_that_is_kept(house:
     assert house.models.resolve("digits").number == 1
     refused = read_promotion(second)
     assert refused is not None
-    assert refused.override is None
+    assert refused.overrides == ()
     done = house.run("promote", "digits@2", "--force")
     assert done.exit_code == 0
     assert "after digits@1: forced, although" in done.stderr
     assert house.models.resolve("digits").number == 2
     forced = read_promotion(second)
     assert forced is not None
-    assert forced.override is not None
-    assert forced.override.by == f"{getpass.getuser()}@{socket.gethostname()}"
-    assert forced.model_copy(update={"override": None}) == refused
+    (override,) = forced.overrides
+    assert override.by == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert (override.passed, override.reason) == (False, refused.reason)
+    assert forced.model_copy(update={"overrides": ()}) == refused
+
+    house.run("rollback", "digits")
+    house.wrong = set()
+    assert house.run("promote", "digits@2").exit_code == 0
+    passed = read_promotion(second)
+    assert passed is not None
+    assert (passed.passed, passed.overrides) == (True, (override,)), "it is not forgotten"
 
 
 def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
@@ -431,7 +439,7 @@ def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
     assert house.run("promote", "digits@1", "--force").exit_code == 0
     promotion = read_promotion(version)
     assert promotion is not None
-    assert promotion.override is not None
+    assert len(promotion.overrides) == 1
     assert promotion.reason.startswith("There is no data set 'gone'")
 
 

@@ -202,7 +202,9 @@ def test_versions_that_cannot_be_compared_are_refused_with_the_difference(house:
         "digits@3 has 4 classes and data set digits@1 3, 'three' being only in one of them"
     )
     house.models.promote(house.publish(labels=("zero", "one", "2")))
-    assert house.judge().reason.startswith("digits@4 has 3 classes and data set digits@1 3, '2'")
+    assert house.judge().reason.startswith(
+        "it cannot be compared, as digits@4 has 3 classes and data set digits@1 3, '2'"
+    )
 
 
 def test_labels_in_another_order_are_as_good(house: House) -> None:
