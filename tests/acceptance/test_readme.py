@@ -17,6 +17,8 @@ from tests.acceptance.conftest import Home, Printed
 from tests.acceptance.readme import README, Step, agrees, blocks, steps, table
 from tests.processes import REPOSITORY
 
+pytestmark = pytest.mark.timeout(900)  # the first test waits for all commands of the README
+
 
 @pytest.mark.parametrize("step", steps(), ids=lambda step: f"{step.line}: {step.command}")
 def test_the_readme_command_prints_what_the_readme_says(step: Step, printed: Printed) -> None:
