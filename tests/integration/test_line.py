@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from storage.jobs import JobStore
 from storage.models import ModelStore
@@ -133,6 +134,37 @@ def test_a_job_is_followed_from_another_shell(system: Mapping[str, str]) -> None
     assert json.loads(followed.stdout)["status"] == "completed"
     results = run(system, "producer", "results", job)
     assert len(results.stdout.splitlines()) == TEST_IMAGES + 1
+
+
+def test_small_colour_images_of_three_classes_go_all_the_way(
+    system: Mapping[str, str], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(1)
+    classes = ("red", "green", "blue")
+    for split, count in (("train", 90), ("test", 30)):
+        for i in range(count):
+            pixels = random.integers(0, 160, (24, 40, 3))
+            pixels[..., i % 3] += 90
+            path = tmp_path / "colours" / split / classes[i % 3] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+    run(system, "trainer", "data", "add", "colours", f"folder:{tmp_path / 'colours'}")
+    options = ("--network", "resnet", "--epochs", "8", "--batch-size", "16", "--json")
+    trained = json.loads(run(system, "trainer", "train", "--dataset", "colours", *options).stdout)
+    manifest = ModelStore(Path(system["BATCHSIGHT_STORAGE"])).resolve("colours@1").manifest
+    assert (manifest.input_shape, sorted(manifest.labels)) == ((24, 40, 3), sorted(classes))
+    assert (manifest.preset, manifest.augment) == ("default", True)
+    assert manifest.accuracy > 0.9
+
+    for source in (str(tmp_path / "colours" / "test"), "colours:test"):
+        summary, records = predictions(system, source, "--model", "colours@1")
+        assert summary["accuracy"] == pytest.approx(trained["accuracy"])
+        assert {record["label"] for record in records} == set(classes)
+        report = run(system, "producer", "report", str(summary["id"]))
+        assert all(name in report.stdout + report.stderr for name in classes)
+        folder = JobStore(Path(system["BATCHSIGHT_STORAGE"])).path(str(summary["id"]))
+        assert (folder / "confusion.png").is_file()
 
 
 def test_messages_that_make_no_sense_are_dropped_and_the_worker_goes_on(

@@ -19,11 +19,13 @@ from storage.models import MODEL_FILE, Manifest, ModelStore, ModelVersion
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import REPOSITORY, run
 from trainer.arrays import LabelledArrays, LabelledImages
+from trainer.augmentation import Augmentation
 from trainer.errors import TrainingFailed
 from trainer.exports import export
 from trainer.networks import NETWORKS, get_network, get_recipe
 from trainer.progress import EpochReport
-from trainer.training import TrainingRequest, fit, train
+from trainer.recipes import Recipe
+from trainer.training import TrainingRequest, batches, fit, train
 
 REQUEST = TrainingRequest(
     dataset="digits", network="mlp", name="digits", epochs=3, batch_size=32, seed=1
@@ -214,6 +216,82 @@ def test_a_fresh_process_gives_the_same_model_too(
         return newest.metrics["accuracy"], newest.metrics["loss"]
 
     assert accuracies() == accuracies()
+
+
+# Presets
+
+
+def test_tensorflow_changes_the_images_as_drawn(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    shape = (10, 16, 3)
+    images = random.integers(0, 256, (40, *shape), dtype=np.uint8)
+    part = LabelledImages(images=images, labels=np.arange(40) % 3)
+    arrays = LabelledArrays(train=part, test=part, classes=("a", "b", "c"), origin="here")
+    dataset = arrays.save(DatasetStore(tmp_path), "noise")
+    moving = Augmentation(translation=0.2, flip=True)
+    transforms = moving.draw(random, len(images), shape)
+    shown = moving.apply(batches(dataset, np.arange(40), 16), transforms, 16)
+    assert int(shown.cardinality()) == 3
+    found, labels = (
+        np.concatenate(parts) for parts in zip(*shown.as_numpy_iterator(), strict=True)
+    )
+    np.testing.assert_array_equal(labels, part.labels)
+
+    for image, changed, (a, _, c, _, _, f, _, _) in zip(images, found, transforms, strict=True):
+        expected = np.zeros_like(image)
+        for y, x in np.ndindex(shape[:2]):
+            from_y, from_x = round(y + f), round(a * x + c)
+            if 0 <= from_y < shape[0] and 0 <= from_x < shape[1]:
+                expected[y, x] = image[from_y, from_x]
+        np.testing.assert_array_equal(changed, expected)
+
+
+def test_a_model_trained_on_changed_images_has_no_trace_of_how_they_were_changed(
+    tmp_path: Path, dataset: DataSet
+) -> None:
+    import keras
+
+    request = replace(REQUEST, network="cnn", epochs=1)
+    plain = train_into(tmp_path / "plain", request, dataset)
+    changed = train_into(tmp_path / "changed", replace(request, augment=True), dataset)
+    assert (plain.augment, changed.augment) == (False, True)
+    assert plain.metrics["loss"] != changed.metrics["loss"]
+    one, other = (
+        keras.saving.load_model(tmp_path / name / MODEL_FILE) for name in ("plain", "changed")
+    )
+    assert one.to_json() == other.to_json()
+
+
+def test_a_training_that_gets_no_better_ends_and_its_best_epoch_is_kept(
+    tmp_path: Path, dataset: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    hasty = Recipe(epochs=40, batch_size=32, learning_rate=0.02, patience=3)
+    monkeypatch.setitem(NETWORKS["mlp"].presets, "hasty", hasty)
+    reports: list[EpochReport] = []
+    request = replace(REQUEST, preset="hasty", epochs=40)
+    manifest = train(request, dataset, tmp_path, reports.append)
+    best = min(reports, key=lambda report: report.val_loss)
+    assert len(reports) == best.epoch + 3 < 40
+    assert manifest.metrics["epoch"] == best.epoch
+    assert manifest.metrics["val_loss"] == best.val_loss
+    model = keras.saving.load_model(tmp_path / MODEL_FILE)
+    rows = np.random.default_rng(REQUEST.seed).permutation(dataset.training_rows())
+    held_back = rows[-round(len(rows) / 10) :]
+    loss, _ = model.evaluate(
+        dataset.images("train")[held_back], dataset.labels("train")[held_back], verbose=0
+    )
+    assert loss == pytest.approx(best.val_loss, rel=1e-4)
+
+
+def test_a_falling_learning_rate_ends_near_nothing_however_short_the_training() -> None:
+    for epochs, steps in ((1, 1), (1, 2), (3, 100)):
+        recipe = Recipe(epochs=epochs, batch_size=32, learning_rate=0.01, falling=True)
+        rate = recipe.optimizer(steps)._learning_rate
+        rates = [float(rate(step)) for step in range(epochs * steps + 1)]
+        assert max(rates) == pytest.approx(0.01, rel=0.01)
+        assert rates[-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_cnn_learns_better_than_the_mlp(tmp_path: Path, dataset: DataSet) -> None:
