@@ -6,6 +6,7 @@ latency     one image, submitted by a client that is already running
 memory      the producer's and Redis' while a job grows
 growth      images per second over job and batch sizes
 files       PNG files beside decoding alone
+training    the preset `fast` of mlp beside the tutorial's training
 """
 
 import argparse
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "memory": parts.memory,
     "growth": parts.growth,
     "files": parts.files,
+    "training": parts.training,
 }
 
 

@@ -88,7 +88,7 @@ def bench_system(root: Path, networks: Sequence[str]) -> Iterator[BenchSystem]:
     for network in networks:
         if not ModelStore(root).numbers(network):
             train = ["train", "--dataset", "mnist", "--network", network, "--name", network]
-            command = [sys.executable, "-m", "trainer.cli", *train]
+            command = [sys.executable, "-m", "trainer.cli", *train, "--preset", "fast"]
             subprocess.run(command, env={**os.environ, **environment}, check=True)
     with Programs(environment, write) as programs:
         start_redis(programs, port, root)

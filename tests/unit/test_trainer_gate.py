@@ -310,12 +310,12 @@ def test_a_request_takes_from_the_preset_what_it_does_not_say() -> None:
 @pytest.mark.parametrize(
     ("shape", "blocks"),
     [
-        ((28, 28, 1), [32, 64]),
-        ((32, 32, 3), [32, 64]),
+        ((28, 28, 1), [32, 64, 96]),
+        ((32, 32, 3), [32, 64, 96]),
         ((8, 8, 1), [32, 64]),
         ((1, 1, 1), [32, 64]),
-        ((64, 48, 3), [32, 64, 128]),
-        ((224, 224, 3), [32, 64, 128, 128, 128]),
+        ((64, 48, 3), [32, 64, 96, 128]),
+        ((224, 224, 3), [32, 64, 96, 128, 128, 128]),
     ],
 )
 def test_larger_images_get_more_blocks(shape: tuple[int, int, int], blocks: list[int]) -> None:
