@@ -59,8 +59,10 @@ class Manifest(BaseModel, frozen=True):
     dataset_sha256: str | None
     seed: int | None
     epochs: int | None
+    """At most so many: `metrics` says how many there were, and which one's weights were kept."""
     batch_size: int | None
     augment: bool = False
+    """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
     evaluation: Evaluation

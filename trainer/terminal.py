@@ -124,14 +124,17 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     if manifest.network == IMPORTED:
         facts["network"] = f"imported {at}"
     else:
+        preset = f" ({manifest.preset})" if manifest.preset != "default" else ""
+        parameters = f"{metrics.get('parameters', 0):,.0f} parameters"
         facts["loss"] = f"{metrics.get('loss', float('nan')):.4f}"
-        facts["network"] = f"{manifest.network}, {metrics.get('parameters', 0):,.0f} parameters"
+        facts["network"] = f"{manifest.network}{preset}, {parameters}"
     if manifest.dataset and manifest.dataset_sha256:
         digest = manifest.dataset_sha256[:12]
         facts["data set"] = f"{manifest.dataset}@{manifest.dataset_number} ({digest})"
     if manifest.network != IMPORTED:
+        epochs = metrics.get("epochs", manifest.epochs)
         facts["trained"] = (
-            f"{at}, {metrics.get('seconds', 0):.0f} s, {manifest.epochs} epochs of "
+            f"{at}, {metrics.get('seconds', 0):.0f} s, {epochs:.0f} epochs of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
     facts |= {

@@ -274,7 +274,8 @@ def test_a_training_that_gets_no_better_ends_and_its_best_epoch_is_kept(
     manifest = train(request, dataset, tmp_path, reports.append)
     best = min(reports, key=lambda report: report.val_loss)
     assert len(reports) == best.epoch + 3 < 40
-    assert manifest.metrics["epoch"] == best.epoch
+    assert manifest.metrics["best_epoch"] == best.epoch
+    assert (manifest.epochs, manifest.metrics["epochs"]) == (40, best.epoch + 3)
     assert manifest.metrics["val_loss"] == best.val_loss
     model = keras.saving.load_model(tmp_path / MODEL_FILE)
     rows = np.random.default_rng(REQUEST.seed).permutation(dataset.training_rows())
