@@ -28,7 +28,10 @@ def read_corrections(store: JobStore, job: Job) -> Labels:
     for path in _files(store, job):
         try:
             with np.load(path, allow_pickle=False) as members:
-                labels[members["position"]] = members["label"]
+                positions = members["position"]
+                if positions.size and positions.min() < 0:
+                    raise IndexError("a position is negative")
+                labels[positions] = members["label"]
         except (*DAMAGE, IndexError) as error:
             raise _damaged(path, str(error)) from None
     if len(labels) and not UNLABELLED <= labels.min() <= labels.max() < len(job.labels):

@@ -59,7 +59,7 @@ def test_a_damaged_file_is_named(store: JobStore, job: Job, content: bytes) -> N
         read_corrections(store, job)
 
 
-@pytest.mark.parametrize(("position", "label"), [(10, 1), (3, 3), (3, -2)])
+@pytest.mark.parametrize(("position", "label"), [(10, 1), (-1, 1), (3, 3), (3, -2)])
 def test_a_label_of_no_image_or_class_is_damage(
     store: JobStore, job: Job, position: int, label: int
 ) -> None:
