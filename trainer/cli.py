@@ -319,6 +319,7 @@ def models(name: str | None, *, json_: bool) -> None:
 @as_json
 def show(version: str, *, json_: bool) -> None:
     """Show a version, or the champion, with per-class figures."""
+    from storage.promotions import read_promotion
     from trainer.listing import ModelLine, read_champion
     from trainer.terminal import show_model
 
@@ -327,7 +328,10 @@ def show(version: str, *, json_: bool) -> None:
     line = ModelLine.of(found, champion=found.number == read_champion(store, found.name, say))
     if json_:
         manifest = found.manifest.model_dump(mode="json")
-        print_json({**line.model_dump(mode="json"), **manifest, "folder": str(found.folder)})
+        promotion = read_promotion(found)
+        verdict = promotion.model_dump(mode="json") if promotion else None
+        about = {"folder": str(found.folder), "promotion": verdict}
+        print_json({**line.model_dump(mode="json"), **manifest, **about})
     else:
         show_model(found, line)
 

@@ -7,7 +7,8 @@
     ├── UnknownNetwork    no network of that name
     ├── UnknownPreset     a preset that the network does not have
     ├── TrainingFailed    a training that came to no model
-    ├── ExaminationFailed a version that a worker could not use
+    ├── ExaminationFailed an examination of a version that came to no end
+    │   └── Unusable      a version that a worker refuses
     ├── NotPromoted       a version that the gate refuses
     ├── ImportFailed      a model file that cannot be published
     └── ExportFailed      a model that cannot be written in the form asked for
@@ -45,7 +46,11 @@ class TrainingFailed(TrainerError):
 
 
 class ExaminationFailed(TrainerError):
-    """A version that a worker could not use, or not within its limits."""
+    """An examination that was not done within its limits, or whose process died."""
+
+
+class Unusable(ExaminationFailed):
+    """A version that a worker refuses, whenever it is asked."""
 
 
 class NotPromoted(TrainerError):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from storage.examinations import ExaminationAnswer, ExaminationRequest, Figures
 from storage.models import ModelVersion
-from trainer.errors import ExaminationFailed
+from trainer.errors import ExaminationFailed, Unusable
 
 PROGRAMS = Path(__file__).parent.parent
 """Where `worker` lies beside `trainer`."""
@@ -39,15 +39,16 @@ def examine(
 ) -> Examination:
     """Load the version as a worker does and classify a `.npy` file of uint8 (N, H, W, C).
 
-    Raises `ExaminationFailed` with the reason when it cannot be loaded, or was killed because it
-    took longer than `seconds` or more than `megabytes` of resident memory.
+    Raises `Unusable` with the reason when a worker refuses it, and `ExaminationFailed` when the
+    process died, or was killed because it took longer than `seconds` or more than `megabytes` of
+    resident memory.
     """
     with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
         answers = Path(folder, "answers.npz")
         request = ExaminationRequest.of(version, images, answers, round(seconds + GRACE_SECONDS))
         answer = _ask(request, Path(folder), seconds=seconds, megabytes=megabytes)
         if answer.figures is None:
-            raise ExaminationFailed(answer.refusal)
+            raise Unusable(answer.refusal)
         if images is None:
             nothing = np.empty(0, np.int32)
             return Examination(

@@ -18,7 +18,7 @@ from storage.evaluation import Evaluation
 from storage.examinations import Figures
 from storage.models import ModelVersion
 from storage.promotions import Check, Comparison, Performance, Promotion, Thresholds
-from trainer.errors import ExaminationFailed
+from trainer.errors import ExaminationFailed, Unusable
 from trainer.examination import Examination, examine
 from trainer.significance import (
     at_least,
@@ -95,8 +95,8 @@ class Gate:
         """Examine both on the test split of the data set and compare them.
 
         `otherwise` is the reason of a candidate that passes without a champion to compare it with.
-        Whatever is wrong with the candidate makes a negative verdict. A champion that cannot be
-        examined is no hindrance; one with other classes or another input shape is.
+        Whatever is wrong with the candidate makes a negative verdict. A champion that no worker can
+        use is no hindrance; one with other classes or another input shape is.
         """
         problem = find_misfit(candidate, dataset)
         if not problem and champion and (difference := find_misfit(champion, dataset)):
@@ -111,8 +111,11 @@ class Gate:
         if champion:
             try:
                 old = self.answers(champion, dataset)
-            except ExaminationFailed as error:
+            except Unusable as error:
                 reason = f"{champion} cannot be used: {error}".removesuffix(".")
+            except ExaminationFailed as error:  # which may be no fault of the champion
+                problem = f"it cannot be compared: {error}"
+                return Judgement(promotion=self.refuse(candidate, champion, problem, dataset))
         comparison = compare(new, old) if old else None
         checks = tuple(weigh(new, old, comparison, self.thresholds))
         faults = [check for check in checks if not check.passed]

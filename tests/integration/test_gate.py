@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +22,7 @@ from storage.models import MODEL_FILE, ModelStore, ModelVersion
 from storage.promotions import Promotion
 from tests.builders import describe_model
 from tests.digits import TEST_IMAGES, digits
-from tests.processes import REPOSITORY
+from tests.processes import REPOSITORY, wait_for
 from trainer.arrays import LabelledArrays, LabelledImages
 from trainer.errors import ExaminationFailed
 from trainer.examination import Examination, examine
@@ -287,6 +288,21 @@ def test_a_candidate_that_takes_too_much_is_killed_and_refused(
     with pytest.raises(ExaminationFailed, match=f"digits@1 {reason}"):
         examine(judge.champion, judge.dataset.images_path("test"), **limits)
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_an_examiner_that_dies_is_told_with_its_exit_code(judge: Judge) -> None:
+    def kill_it() -> None:
+        ours = psutil.Process()
+        wait_for(lambda: any("worker.examine" in c.cmdline() for c in ours.children()), "it runs")
+        for child in ours.children():
+            if "worker.examine" in child.cmdline():
+                child.kill()
+
+    killer = threading.Thread(target=kill_it)
+    killer.start()
+    with pytest.raises(ExaminationFailed, match=r"ended the process .* \(exit code -9\)"):
+        examine(judge.champion, judge.dataset.images_path("test"), seconds=60, megabytes=3000)
+    killer.join()
 
 
 def test_an_examination_that_nobody_waits_for_ends_by_itself(judge: Judge, tmp_path: Path) -> None:

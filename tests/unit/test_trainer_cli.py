@@ -465,8 +465,11 @@ def test_show_tells_what_the_gate_said_and_who_overrode_it(house: House) -> None
     house.models.promote(house.publish())
     house.publish()
     house.wrong = {2}
+    assert json.loads(house.run("show", "digits@2", "--json").stdout)["promotion"] is None
     house.run("promote", "digits@2")
     assert "gate      refused: 0 of 100 right" in house.run("show", "digits@2").stdout
+    shown = json.loads(house.run("show", "digits@2", "--json").stdout)
+    assert shown["promotion"]["passed"] is False
     house.run("promote", "digits@2", "--force")
     assert f"forced    by {getpass.getuser()}@" in house.run("show", "digits@2").stdout
 

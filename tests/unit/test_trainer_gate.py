@@ -16,7 +16,7 @@ from storage.examinations import Figures
 from storage.models import ModelStore, ModelVersion
 from storage.promotions import Promotion, read_promotion
 from tests.builders import LABELS, add_dataset, as_any, publish
-from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset
+from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset, Unusable
 from trainer.examination import Examination
 from trainer.exports import older_config
 from trainer.gate import Gate
@@ -185,10 +185,17 @@ def test_a_version_that_cannot_be_used_is_refused_with_the_reason(house: House) 
 
 def test_a_champion_that_cannot_be_used_is_no_hindrance(house: House) -> None:
     house.judge()
-    house.examined = {1: ExaminationFailed("Model digits@1 is damaged.")}
+    house.examined = {1: Unusable("Model digits@1 is damaged.")}
     promotion = house.judge(answers(range(100)))
     assert promotion.reason == "digits@1 cannot be used: Model digits@1 is damaged"
     assert promotion.passed
+
+
+def test_a_champion_that_was_not_examined_in_time_stays(house: House) -> None:
+    house.judge()
+    house.examined = {1: ExaminationFailed("digits@1 was not examined within 300 s")}
+    promotion = house.judge()
+    assert promotion.reason == "it cannot be compared: digits@1 was not examined within 300 s"
 
 
 def test_versions_that_cannot_be_compared_are_refused_with_the_difference(house: House) -> None:
