@@ -25,6 +25,8 @@ def as_sentence(summary: dict[str, Any]) -> str:
             parts.append(f"{summary['correct']:,} correct")
         if summary.get("failed"):
             parts.append(f"{summary['failed']:,} failed")
+        if summary.get("reused"):
+            parts.append(f"{summary['reused']:,} reused")
         return f"{summary['model']}: {', '.join(parts)}, {summary['ms']:.0f} ms"
     if "verdict" in summary:
         return (

@@ -102,6 +102,11 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="X",
     help="Stop when more than this share of the images fail, 0 to 1.",
 )
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="Do not compute again what the same model has classified in a job with --reuse.",
+)
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
 @as_json
 def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) -> None:
@@ -274,14 +279,17 @@ def verify(job_id: str) -> None:
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 30d, 12h or 45m.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 def prune(*, older_than: str, dry_run: bool) -> None:
-    """Remove jobs that ended longer than AGE ago, with their inputs and results."""
+    """Remove jobs that ended longer than AGE ago, with their inputs and results.
+
+    Predictions kept for --reuse go as well when they are older or their model is gone.
+    """
     age = parse_age(older_than)
     pruned = client().prune(age, dry_run=dry_run, on_fault=say)
     for entry in pruned:
         click.echo(entry.name)
     megabytes = sum(entry.bytes for entry in pruned) / 1e6
     would = "would be removed" if dry_run else "removed"
-    say(f"{len(pruned)} jobs and drafts {would}, {megabytes:,.1f} MB.")
+    say(f"{len(pruned)} jobs, drafts and reuse folders {would}, {megabytes:,.1f} MB.")
 
 
 def parse_age(text: str) -> timedelta:
@@ -349,8 +357,9 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    unknown = {"timeline"} if summary.timeline is None else None
-    click.echo(summary.model_dump_json(indent=2, exclude=unknown))
+    optional = ("reused", "hit_rate", "timeline")
+    unasked = {name for name in optional if getattr(summary, name) is None}
+    click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 
 
 if __name__ == "__main__":

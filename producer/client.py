@@ -28,6 +28,7 @@ from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore, ModelVersion
+from storage.reuse import ReuseStore
 from storage.settings import StorageSettings
 from storage.tally import Tally
 
@@ -253,12 +254,16 @@ class PredictionClient:
         job_id: str | None = None,
         max_in_flight: int | None = None,
         max_failure_rate: float | None = None,
+        reuse: bool = False,
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
 
         `source` is what `producer submit` takes, or a uint8 array (N, H, W) or (N, H, W, C); that
         may have `labels`, class names or indices of the model's classes with "" or -1 for
         unlabelled, and `ids`, which are positions otherwise. It is copied into the job.
+
+        With `reuse` an image whose pixels the same model has classified before, in a job with
+        `reuse`, is not computed again.
 
         An id that exists already with the same images and model gives the existing job; with
         others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
@@ -283,6 +288,7 @@ class PredictionClient:
                 batch_size=prepared.batch_size,
                 window=max_in_flight or self._settings.max_in_flight,
                 max_failure_rate=max_failure_rate,
+                reuse=reuse,
                 inputs=prepared.inputs,
                 fingerprint=prepared.fingerprint,
                 created_at=created_at,
@@ -310,10 +316,22 @@ class PredictionClient:
     def prune(
         self, older_than: timedelta, *, dry_run: bool, on_fault: Callable[[str], object]
     ) -> "list[Pruned]":
-        """Remove jobs that ended longer ago than that, and stale drafts."""
-        from producer.pruning import prune
+        """Remove jobs that ended longer ago than that, stale drafts, and predictions for reuse.
 
-        return prune(self.jobs, older_than, dry_run=dry_run, on_fault=on_fault)
+        Of these what was kept longer ago, or of models that are gone.
+        """
+        from producer.pruning import prune, prune_reuse
+
+        return [
+            *prune(self.jobs, older_than, dry_run=dry_run, on_fault=on_fault),
+            *prune_reuse(
+                ReuseStore(self._storage.root),
+                self._models,
+                older_than,
+                dry_run=dry_run,
+                on_fault=on_fault,
+            ),
+        ]
 
     def _request(
         self, job_id: str, version: ModelVersion, limit: int | None, batch_size: int | None

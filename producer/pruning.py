@@ -1,4 +1,4 @@
-"""Removes jobs that ended long ago, and drafts that whoever wrote them left behind."""
+"""Removes jobs that ended long ago, drafts that were left behind, and predictions for reuse."""
 
 import shutil
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from producer.summary import end_of
 from storage.errors import StorageError
 from storage.files import TEMPORARY_PREFIX
 from storage.jobs import JobStore, modified
+from storage.models import ModelStore
+from storage.reuse import ReuseStore
 
 DRAFT_AGE = timedelta(days=1)
 """A draft in which nothing was written for this long belongs to nobody any more."""
@@ -52,6 +54,30 @@ def prune(
         if not dry_run:
             shutil.rmtree(draft, ignore_errors=True)
     return pruned
+
+
+def prune_reuse(
+    store: ReuseStore,
+    models: ModelStore,
+    older_than: timedelta,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    on_fault: Callable[[str], object],
+) -> list[Pruned]:
+    """Remove predictions kept longer than `older_than` ago, and those of models that are gone.
+
+    When a model cannot be read nothing is removed, and `on_fault` hears of it.
+    """
+    moment = (now or datetime.now(UTC)) - older_than
+    try:
+        versions = [version for name in models.names() for version in models.versions(name)]
+    except StorageError as error:
+        on_fault(str(error))
+        return []
+    present = {version.pin.sha256 for version in versions}
+    removed = store.prune(present, moment.timestamp(), dry_run=dry_run)
+    return [Pruned(name=name, bytes=size) for name, size in removed]
 
 
 def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:

@@ -41,6 +41,10 @@ class Summary(BaseModel, frozen=True):
     """When the last result was written or the job was stopped."""
     storage: str
     """Storage root that the job lies on, in `jobs/<id>`."""
+    reused: int | None = None
+    """Images whose prediction was taken over, not computed; none without `--reuse`."""
+    hit_rate: float | None = None
+    """These as a share of the images predicted, 0 to 1."""
     timeline: Timeline | None = None
     """Where the time went; only `report` works it out."""
 
@@ -98,6 +102,8 @@ def summarise(
         created_at=job.created_at,
         completed_at=ended_at,
         storage=str(store.root),
+        reused=tally.reused if job.reuse else None,
+        hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         timeline=timeline,
     )
 

@@ -87,6 +87,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  reason      {reason}", markup=False)
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
+    if summary.hit_rate is not None:
+        console.print(f"  reused      {summary.reused:,} predictions, {summary.hit_rate:.1%}")
     if summary.accuracy is not None:
         labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")

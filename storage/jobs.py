@@ -72,6 +72,8 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     """Batches in the queue at once; each finished one is followed by the one `window` later."""
     max_failure_rate: float | None = Field(default=None, ge=0.0, le=1.0)
     """Share of failed images above which the job is stopped."""
+    reuse: bool = False
+    """Whether predictions of the same model for the same pixels may be taken over."""
     inputs: Annotated[ArrayInputs | FileInputs, Field(discriminator="kind")]
     fingerprint: str
     """Digest of the images and labels: tells a repeated submission from another job."""
@@ -205,7 +207,8 @@ class JobStore:
         """Write a result once; False for a harmless duplicate.
 
         The same batch with another outcome keeps the first, puts the second beside it and raises
-        `ConflictingResult` naming both. Not fsynced: the file has checksums, and a batch lost to
+        `ConflictingResult` naming both; of a job that reuses predictions, scores may differ in
+        their last digits. Not fsynced: the file has checksums, and a batch lost to
         a power cut is computed again.
         """
         path = self.result_path(job, batch)
@@ -218,10 +221,12 @@ class JobStore:
         if present == content:
             return False
         try:
-            BatchResult.from_bytes(present, path)
+            kept = BatchResult.from_bytes(present, path)
         except Corrupt:
             write_atomically(path, content, durable=False)  # torn by a power cut
             return True
+        if job.reuse and kept.agrees(result):
+            return False
         conflicts = path.parent.parent / "conflicts"
         conflicts.mkdir(exist_ok=True)
         other = conflicts / path.name

@@ -22,6 +22,7 @@ class Tally:
         self._matrix = np.zeros((len(self._job.labels), len(self._job.labels)), dtype=np.int64)
         self.predicted = 0
         self.failed = 0
+        self.reused = 0
 
     @property
     def batches(self) -> int:
@@ -57,6 +58,7 @@ class Tally:
         self._counted.add(batch)
         self.failed += len(result.errors)
         self.predicted += len(result.predictions) - len(result.errors)
+        self.reused += result.reused or 0
         if labels is not None:
             self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))
 

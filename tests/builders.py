@@ -115,7 +115,10 @@ def describe_job(**fields: Any) -> Job:
 
 
 def result_of(
-    predictions: Sequence[int], errors: Mapping[int, str] | None = None, model: ModelPin = PIN
+    predictions: Sequence[int],
+    errors: Mapping[int, str] | None = None,
+    model: ModelPin = PIN,
+    reused: int | None = None,
 ) -> BatchResult:
     """A result with these class indices, each with the score one half."""
     return BatchResult(
@@ -123,6 +126,7 @@ def result_of(
         predictions=np.array(predictions, np.int32),
         scores=np.full(len(predictions), 0.5, np.float32),
         errors=errors or {},
+        reused=reused,
     )
 
 

@@ -67,6 +67,8 @@ class FakeWorker:
 
     jobs: JobStore
     errors: Mapping[int, str] = field(default_factory=dict)
+    reused: int | None = None
+    """Images of each batch that it says were not computed."""
 
     def __call__(self, message: PredictBatch) -> None:
         job = self.jobs.get(message.job)
@@ -85,4 +87,5 @@ class FakeWorker:
             predictions=np.where(failed, FAILED, positions % len(job.labels)).astype(np.int32),
             scores=np.where(failed, np.float32(0), scores),
             errors={i: self.errors[p] for i, p in enumerate(span) if p in self.errors},
+            reused=self.reused,
         )

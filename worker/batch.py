@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from storage.images import Pixels, Shape, is_plain_png
 from storage.jobs import Job, JobStore
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from worker.reuse import Reuse
 
 Classify = Callable[[Pixels], tuple[NDArray[np.int32], NDArray[np.float32]]]
 
@@ -119,13 +123,33 @@ class BatchReader(BatchImages):
 
 
 def classify_batch(
-    job: Job, reader: BatchReader, classify: Classify, skip: Mapping[int, str], phases: Phases
+    job: Job,
+    reader: BatchReader,
+    classify: Classify,
+    skip: Mapping[int, str],
+    phases: Phases,
+    reuse: "Reuse | None" = None,
 ) -> BatchResult:
-    """Predict every image; those in `skip` become errors with the reason given there."""
+    """Predict every image; those in `skip` become errors with the reason given there.
+
+    With `reuse` only images that are new to the model are classified.
+    """
     pixels, errors = reader.read_all(skip, phases)
-    with phases("predict"):
-        predictions, scores = classify(pixels)
     failed = sorted(errors)
+    if reuse is None:
+        reused = None
+        with phases("predict"):
+            predictions, scores = classify(pixels)
+    else:
+        predictions = np.zeros(reader.count, np.int32)
+        scores = np.zeros(reader.count, np.float32)
+        good = np.setdiff1d(np.arange(reader.count), failed)
+        wanted = pixels[good] if failed else pixels
+        predictions[good], scores[good], reused = reuse.classify(
+            job.model, wanted, classify, phases
+        )
     predictions[failed] = FAILED
     scores[failed] = 0.0
-    return BatchResult(model=job.model, predictions=predictions, scores=scores, errors=errors)
+    return BatchResult(
+        model=job.model, predictions=predictions, scores=scores, errors=errors, reused=reused
+    )

@@ -27,6 +27,7 @@ from worker.batch import BatchReader, Phases, classify_batch
 from worker.errors import ModelRefused
 from worker.model_cache import ModelCache
 from worker.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, killers, walk
+from worker.reuse import Reuse
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class BatchRunner:
         *,
         jobs: JobStore,
         models: ModelCache,
+        reuse: Reuse,
         settings: StorageSettings,
         soft_time_limit_seconds: float,
         send: Callable[[PredictBatch], object],
@@ -52,6 +54,7 @@ class BatchRunner:
     ) -> None:
         self._jobs = jobs
         self.models = models
+        self._reuse = reuse
         self._settings = settings
         self._soft_time_limit_seconds = soft_time_limit_seconds
         self._send = send
@@ -144,7 +147,8 @@ class BatchRunner:
             log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
-        return classify_batch(job, reader, predictor, skip, phases)
+        reuse = self._reuse if job.reuse else None
+        return classify_batch(job, reader, predictor, skip, phases, reuse)
 
     def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
         if job.max_failure_rate is None or not result.errors:
@@ -171,6 +175,8 @@ class BatchRunner:
             summary["correct"] = int((labels == result.predictions).sum())
         if failed:
             summary["failed"] = failed
+        if result.reused is not None:
+            summary["reused"] = result.reused
         summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
         return summary
 

@@ -14,6 +14,11 @@ class WorkerSettings(BaseSettings):
     concurrency: int | None = Field(
         default=None, ge=1, le=1024, description="Batches at once; one per core if unset."
     )
+    reuse_limit: int = Field(
+        default=10_000_000,
+        ge=0,
+        description="Images that a process knows of a model for reuse, the latest; 24 bytes each.",
+    )
 
 
 @cache

@@ -12,9 +12,12 @@ from messaging.settings import PREDICT_QUEUE, broker_settings
 from storage.errors import NotFound
 from storage.jobs import JobStore
 from storage.models import ModelStore
+from storage.reuse import ReuseStore
 from storage.settings import storage_settings
 from worker.celery import app
+from worker.reuse import Reuse
 from worker.runner import BatchRunner, Summary
+from worker.settings import worker_settings
 from worker.sweep import Sweeper
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ def batch_runner() -> BatchRunner:
     return BatchRunner(
         jobs=JobStore(settings.root),
         models=ModelCache(ModelStore(settings.root)),
+        reuse=Reuse(ReuseStore(settings.root), worker_settings().reuse_limit),
         settings=settings,
         soft_time_limit_seconds=broker_settings().soft_time_limit_seconds,
         send=lambda message: message.send(app),

@@ -127,6 +127,38 @@ def test_a_second_submission_under_the_same_id_changes_nothing(
     assert "choose another --job-id" in other.stderr
 
 
+def test_with_reuse_only_new_images_are_computed(
+    system: Mapping[str, str], tmp_path: Path, expected: np.ndarray
+) -> None:
+    images = digits()[0][:TEST_IMAGES].copy()
+    different = len(np.unique(images.reshape(TEST_IMAGES, -1), axis=0))
+    path = tmp_path / "images.npy"
+
+    def reuse() -> tuple[dict[str, object], list[str]]:
+        np.save(path, images)
+        # One batch after the other: two at once might both compute what they share.
+        options = ("--model", "digits", "--reuse", "--max-in-flight", "1")
+        summary, records = predictions(system, str(path), *options)
+        return summary, [record["prediction"] for record in records]
+
+    first, found = reuse()
+    assert first["reused"] == TEST_IMAGES - different
+    assert found == [str(p) for p in expected]
+
+    again, found = reuse()
+    assert (again["reused"], again["hit_rate"]) == (TEST_IMAGES, 1.0)
+    assert found == [str(p) for p in expected]
+
+    new = slice(7, None, 100)
+    images[new] = 255 - images[new]
+    changed, found = reuse()
+    assert changed["reused"] == TEST_IMAGES - len(images[new])
+    plain, records = predictions(system, str(path), "--model", "digits")
+    assert "reused" not in plain
+    assert found == [record["prediction"] for record in records]
+    assert run(system, "producer", "verify", str(changed["id"])).stdout == ""
+
+
 def test_a_job_is_followed_from_another_shell(system: Mapping[str, str]) -> None:
     submitted = run(system, "producer", "submit", "digits:test", "--no-wait", "--json")
     job = json.loads(submitted.stdout)["id"]

@@ -21,6 +21,10 @@ from monitor.flower import make_readable
             "mnist@7: 500 images, 2 failed, 1 ms",
         ),
         (
+            {"model": "mnist@7", "batch": "3/10", "images": 500, "reused": 495, "ms": 1.0},
+            "mnist@7: 500 images, 495 reused, 1 ms",
+        ),
+        (
             {
                 "model": "mnist@8",
                 "accuracy": 0.97871,

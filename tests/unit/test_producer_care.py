@@ -1,6 +1,7 @@
 """Taking up again, cancelling, verifying and pruning of jobs."""
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from messaging.errors import BrokerUnavailable
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.gathering import merge
-from producer.pruning import prune
+from producer.pruning import prune, prune_reuse
 from producer.recovery import Resumption, resume
 from producer.settings import ProducerSettings
 from producer.verification import find_faults
@@ -19,6 +20,7 @@ from storage.attempts import read_events
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
 from storage.results import BatchResult
+from storage.reuse import Known, ReuseStore
 from storage.settings import StorageSettings
 from tests.builders import array_job, encode, images_of, publish
 from tests.fake_queue import FakeQueue, FakeWorker
@@ -314,6 +316,35 @@ def test_drafts_that_were_left_behind_are_removed_and_those_being_written_are_no
     entries = prune(store, timedelta(days=30), on_fault=print)
     assert [(entry.name, entry.bytes) for entry in entries] == [(".new-left", 100)]
     assert {path.name for path in store.folder.iterdir()} == {".new-busy"}
+
+
+def test_predictions_for_reuse_go_with_their_age_and_with_their_model(
+    store: JobStore, models: ModelStore
+) -> None:
+    version = publish(models)
+    kept = ReuseStore(store.root)
+    keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
+    known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+    path = kept.add(version.pin, known)
+
+    def pruned_reuse(days: float) -> list[str]:
+        entries = prune_reuse(kept, models, timedelta(days=days), on_fault=faults.append)
+        return [entry.name for entry in entries]
+
+    faults: list[str] = []
+    assert pruned_reuse(1) == []
+    manifest = version.folder / "manifest.json"
+    content = manifest.read_text()
+    manifest.write_text("{")
+    assert pruned_reuse(0) == []
+    assert len(faults) == 1
+    manifest.write_text(content)
+    aged(path, 2)
+    assert pruned_reuse(1) == [f".reuse/{path.parent.name}"]
+    path = kept.add(version.pin, known)
+    shutil.rmtree(version.folder.parent)
+    assert pruned_reuse(1) == [f".reuse/{path.parent.name}"]
+    assert kept.files(version.pin) == []
 
 
 def test_a_job_that_cannot_be_read_is_kept_and_told(store: JobStore) -> None:

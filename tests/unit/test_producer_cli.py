@@ -522,6 +522,21 @@ def test_verify_lists_faults_on_stdout_with_exit_code_5(house: House) -> None:
     assert done.stderr == "4 of 4 batches read, 1 faults found.\n"
 
 
+def test_a_job_with_reuse_tells_its_hit_rate(house: House) -> None:
+    house.worker.reused = 12
+    shown = house.submit("--reuse").stdout
+    assert house.jobs.get("job").reuse
+    assert "  reused      48 predictions, 80.0%\n" in shown
+    summary = summary_of(house.run("status", "job", "--json"))
+    assert set(summary) == SUMMARY_FIELDS | {"reused", "hit_rate"}
+    assert (summary["reused"], summary["hit_rate"]) == (48, 0.8)
+
+
+def test_a_job_without_reuse_does_not_speak_of_it(house: House) -> None:
+    assert "reused" not in house.submit().stdout
+    assert not house.jobs.get("job").reuse
+
+
 def test_prune_names_what_it_removes_and_a_dry_run_removes_nothing(house: House) -> None:
     house.submit()
     assert house.run("prune", "--older-than", "1m").stdout == ""

@@ -1,3 +1,4 @@
+import json
 import os
 import time
 from collections import deque
@@ -56,6 +57,18 @@ def test_a_committed_job_is_read_back(store: JobStore) -> None:
     assert commit(store, job)
     assert store.get("job") == job
     assert store.ids() == ["job"]
+
+
+def test_a_job_written_before_there_was_reuse_has_none(store: JobStore) -> None:
+    array_job(store, images_of([1, 2]))
+    path = store.path("job") / "job.json"
+    description = json.loads(path.read_text())
+    del description["reuse"], description["inputs"]["ids"]
+    path.write_text(json.dumps(description))
+    job = store.get("job")
+    assert not job.reuse
+    assert isinstance(job.inputs, ArrayInputs)
+    assert job.inputs.ids is None
 
 
 def test_nothing_of_a_draft_is_visible_before_its_commit(store: JobStore) -> None:

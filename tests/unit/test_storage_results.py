@@ -24,6 +24,15 @@ def test_a_result_is_read_back_as_it_was() -> None:
     assert again.errors == result.errors
 
 
+def test_only_a_result_that_counts_reused_images_names_them() -> None:
+    plain, counted = result_of([1, 2]), result_of([1, 2], reused=1)
+    assert BatchResult.from_bytes(counted.to_bytes(), "result").reused == 1
+    assert BatchResult.from_bytes(plain.to_bytes(), "result").reused is None
+    with zipfile.ZipFile(io.BytesIO(plain.to_bytes())) as archive:
+        members = ["model", "prediction", "score", "error_at", "error"]
+        assert archive.namelist() == [f"{name}.npy" for name in members]
+
+
 def test_a_result_without_errors_is_read_back_without_errors() -> None:
     assert BatchResult.from_bytes(result_of([1]).to_bytes(), "result").errors == {}
 

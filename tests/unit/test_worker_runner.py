@@ -16,6 +16,7 @@ from storage.images import Pixels
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
 from storage.results import FAILED, BatchResult
+from storage.reuse import ReuseStore
 from storage.settings import StorageSettings
 from tests.builders import (
     DEADLY,
@@ -34,6 +35,7 @@ from tests.builders import (
 from worker.errors import ModelRefused
 from worker.model_cache import ModelCache
 from worker.quarantine import CONVICTED_AFTER, HOPELESS_ERRORS, SUSPECT_AFTER
+from worker.reuse import Reuse
 from worker.runner import BatchRunner, Summary
 
 
@@ -55,6 +57,7 @@ class System:
             soft_time_limit_seconds=240,
             jobs=self.jobs,
             models=ModelCache(ModelStore(self.jobs.root), self.load),
+            reuse=Reuse(ReuseStore(self.jobs.root), 1_000_000),
             settings=StorageSettings(),
             send=lambda message: self.sent.append(message.batch),
             ring=lambda job_id, fields: self.rung.append({"job": job_id, **fields}),
@@ -484,6 +487,7 @@ def test_a_broker_that_is_away_costs_no_result(
         soft_time_limit_seconds=240,
         jobs=JobStore(tmp_path),
         models=ModelCache(ModelStore(tmp_path), system.load),
+        reuse=Reuse(ReuseStore(tmp_path), 1_000_000),
         settings=StorageSettings(),
         send=fail if where == "send" else lambda message: None,
         ring=fail if where == "ring" else lambda job_id, fields: None,

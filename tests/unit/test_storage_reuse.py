@@ -1,0 +1,245 @@
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage import reuse
+from storage.errors import Corrupt
+from storage.images import Pixels
+from storage.jobs import JobStore
+from storage.reuse import Known, ReuseFile, ReuseStore, distinct, keys_of, merged
+from tests.builders import PIN
+
+OTHER = PIN.model_copy(update={"sha256": "1" * 64})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReuseStore:
+    return ReuseStore(tmp_path)
+
+
+def noise(count: int, seed: int = 1) -> Pixels:
+    """Images that are all different."""
+    return np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 1), np.uint8)
+
+
+def known_of(pixels: Pixels, predictions: Sequence[int] | None = None) -> Known:
+    """What is known of some images; their predictions are 0, 1, 2, ... unless given."""
+    keys = keys_of(pixels)
+    first, _ = distinct(keys)
+    classes = np.array(predictions or range(len(pixels)), np.int32)
+    return Known(
+        keys=keys[:, first],
+        predictions=classes[first],
+        scores=(classes[first] / 1000).astype(np.float32),
+    )
+
+
+def only_file(store: ReuseStore) -> ReuseFile:
+    (file,) = store.files(PIN)
+    return file
+
+
+# Keys
+
+
+def test_equal_pixels_have_the_same_key_wherever_they_lie_in_memory() -> None:
+    images = noise(10)
+    np.testing.assert_array_equal(keys_of(images), keys_of(np.asfortranarray(images)))
+    np.testing.assert_array_equal(keys_of(images)[:, ::3], keys_of(images[::3]))
+
+
+def test_one_bit_of_one_pixel_makes_another_key() -> None:
+    image = noise(1)[0]
+    others = np.repeat(image[np.newaxis], 128, axis=0)
+    for bit in range(128):
+        others.reshape(128, 16)[bit, bit // 8] ^= 1 << bit % 8
+    keys = keys_of(np.concatenate([image[np.newaxis], others]))
+    assert len(distinct(keys)[0]) == 129
+
+
+def test_distinct_finds_where_each_image_comes_first() -> None:
+    images = noise(4)[[2, 0, 2, 1, 0, 3, 3]]
+    first, which = distinct(keys_of(images))
+    assert sorted(first.tolist()) == [0, 1, 3, 5]
+    np.testing.assert_array_equal(images[first][which], images)
+    assert len(distinct(keys_of(images[:0]))[0]) == 0
+
+
+# What is known
+
+
+def test_known_images_are_found_and_others_are_not() -> None:
+    images = noise(300)
+    known = known_of(images[:200])
+    found, at = known.find(keys_of(images))
+    assert found.tolist() == list(range(200))
+    assert known.predictions[at].tolist() == list(range(200))
+
+
+def test_keys_that_share_half_are_not_taken_for_each_other() -> None:
+    keys = np.array([[5, 5, 7], [1, 2, 3]], np.uint64)
+    known = Known(
+        keys=keys, predictions=np.array([0, 1, 2], np.int32), scores=np.zeros(3, np.float32)
+    )
+    asked = np.array([[5, 5, 5, 7, 7, 9, 0], [1, 2, 9, 3, 1, 3, 1]], np.uint64)
+    found, at = known.find(asked)
+    assert found.tolist() == [0, 3], "the second of two such keys is a miss, never another's answer"
+    assert at.tolist() == [0, 2]
+
+
+def test_merging_keeps_every_key_once_and_the_first_answer() -> None:
+    images = noise(30)
+    both = merged([known_of(images[:20]), known_of(images[10:], [99] * 20)])
+    assert len(both) == 30
+    found, at = both.find(keys_of(images))
+    assert found.tolist() == list(range(30))
+    assert both.predictions[at].tolist() == [*range(20), *[99] * 10]
+
+
+# On storage
+
+
+def test_what_was_added_is_read_back(store: ReuseStore) -> None:
+    known = known_of(noise(50))
+    store.add(PIN, known)
+    again = store.read(PIN, only_file(store))
+    for name in ("keys", "predictions", "scores"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(known, name), strict=True)
+    assert only_file(store).images == 50
+
+
+def test_nothing_is_known_of_another_model(store: ReuseStore) -> None:
+    path = store.add(PIN, known_of(noise(5)))
+    assert store.files(OTHER) == []
+    target = store.add(OTHER, known_of(noise(5, seed=2))).with_name(path.name)
+    target.write_bytes(path.read_bytes())  # misplaced by hand
+    (misplaced,) = [file for file in store.files(OTHER) if file.path == target]
+    with pytest.raises(Corrupt, match="is of another model than digits@1"):
+        store.read(OTHER, misplaced)
+
+
+def test_what_is_kept_is_no_job(store: ReuseStore, tmp_path: Path) -> None:
+    store.add(PIN, known_of(noise(5)))
+    assert JobStore(tmp_path).ids() == []
+
+
+def test_any_damage_is_found(store: ReuseStore) -> None:
+    file = ReuseFile(path=store.add(PIN, known_of(noise(20))), images=20, modified=0)
+    content = file.path.read_bytes()
+    for length in range(0, len(content), 7):
+        file.path.write_bytes(content[:length])
+        with pytest.raises(Corrupt):
+            store.read(PIN, file)
+    chance = random.Random(1)
+    for _ in range(500):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        file.path.write_bytes(damaged)
+        with pytest.raises(Corrupt):
+            store.read(PIN, file)
+    file.path.write_bytes(content)
+    assert len(store.read(PIN, file)) == 20
+
+
+def test_two_writers_of_the_same_leave_one_file(store: ReuseStore) -> None:
+    assert store.add(PIN, known_of(noise(5))) == store.add(PIN, known_of(noise(5)))
+    assert len(store.files(PIN)) == 1
+
+
+def test_drafts_and_strange_files_are_left_alone(store: ReuseStore) -> None:
+    folder = store.add(PIN, known_of(noise(5))).parent
+    for name in (".new-5-0-ab", "notes.txt", "5-xyz.npz"):
+        (folder / name).write_text("half")
+    assert len(store.files(PIN)) == 1
+
+
+# Merging files
+
+
+def fill(store: ReuseStore, files: int) -> Pixels:
+    """So many files of two images each; returns all the images."""
+    images = noise(2 * files)
+    for number in range(files):
+        store.add(PIN, known_of(images[2 * number : 2 * number + 2], [number] * 2))
+    return images
+
+
+def everything(store: ReuseStore) -> Known:
+    return merged([store.read(PIN, file) for file in store.files(PIN)])
+
+
+def test_few_files_are_left_as_they_are(store: ReuseStore) -> None:
+    fill(store, reuse.MOST_SMALL_FILES)
+    assert store.compact(PIN) == 0
+    assert len(store.files(PIN)) == reuse.MOST_SMALL_FILES
+
+
+def test_many_small_files_become_one_that_knows_the_same(store: ReuseStore) -> None:
+    images = fill(store, reuse.MOST_SMALL_FILES + 1)
+    assert store.compact(PIN) == reuse.MOST_SMALL_FILES + 1
+    assert only_file(store).images == len(images)
+    found, at = everything(store).find(keys_of(images))
+    assert found.tolist() == list(range(len(images)))
+    assert everything(store).predictions[at].tolist() == [i // 2 for i in range(len(images))]
+
+
+def test_files_do_not_grow_beyond_their_limit(
+    store: ReuseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reuse, "MOST_IMAGES", 50)
+    images = fill(store, reuse.MOST_SMALL_FILES + 1)
+    while store.compact(PIN):
+        pass
+    assert max(file.images for file in store.files(PIN)) == 50
+    assert len(everything(store)) == len(images)
+
+
+def test_two_that_merge_at_once_lose_nothing(
+    store: ReuseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second merges everything at the moment before the first removes what it has merged."""
+    images = fill(store, reuse.MOST_SMALL_FILES + 1)
+    second = ReuseStore(tmp_path)
+    add = store.add
+
+    def add_and_be_overtaken(model: object, known: Known) -> Path:
+        path = add(PIN, known)
+        late = noise(2, seed=9)
+        second.add(PIN, known_of(late))
+        assert second.compact(PIN) > 0
+        return path
+
+    monkeypatch.setattr(store, "add", add_and_be_overtaken)
+    store.compact(PIN)
+    found, _ = everything(store).find(keys_of(np.concatenate([images, noise(2, seed=9)])))
+    assert len(found) == len(images) + 2
+
+
+def test_merging_removes_what_is_damaged(store: ReuseStore) -> None:
+    fill(store, reuse.MOST_SMALL_FILES + 1)
+    damaged = store.files(PIN)[3].path
+    damaged.write_bytes(b"torn")
+    assert store.compact(PIN) == reuse.MOST_SMALL_FILES
+    assert not damaged.exists()
+    assert only_file(store).images == 2 * reuse.MOST_SMALL_FILES
+
+
+# Pruning
+
+
+def test_what_is_old_or_of_a_model_that_is_gone_is_pruned(store: ReuseStore) -> None:
+    old, new = (store.add(PIN, known_of(noise(5, seed))) for seed in (1, 2))
+    gone = store.add(OTHER, known_of(noise(5)))
+    os.utime(old, (1000, 1000))
+    would = store.prune({PIN.sha256}, 2000, dry_run=True)
+    assert old.exists()
+    assert gone.exists()
+    assert would == [
+        (f".reuse/{path.parent.name}", path.stat().st_size) for path in sorted([old, gone])
+    ]
+    assert store.prune({PIN.sha256}, 2000, dry_run=False) == would
+    assert (old.exists(), new.exists(), gone.parent.exists()) == (False, True, False)
