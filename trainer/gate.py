@@ -98,24 +98,11 @@ class Gate:
         Whatever is wrong with the candidate makes a negative verdict. A champion that no worker can
         use is no hindrance; one with other classes or another input shape is.
         """
-        problem = find_misfit(candidate, dataset)
-        if not problem and champion and (difference := find_misfit(champion, dataset)):
-            problem = f"it cannot be compared, as {difference}"
-        if problem:
-            return Judgement(promotion=self.refuse(candidate, champion, problem, dataset))
         try:
             new = self.answers(candidate, dataset)
+            old, reason = self._beside(champion, dataset) if champion else (None, otherwise)
         except ExaminationFailed as error:
             return Judgement(promotion=self.refuse(candidate, champion, str(error), dataset))
-        old, reason = None, otherwise
-        if champion:
-            try:
-                old = self.answers(champion, dataset)
-            except Unusable as error:
-                reason = f"{champion} cannot be used: {error}".removesuffix(".")
-            except ExaminationFailed as error:  # which may be no fault of the champion
-                problem = f"it cannot be compared: {error}"
-                return Judgement(promotion=self.refuse(candidate, champion, problem, dataset))
         comparison = compare(new, old) if old else None
         checks = tuple(weigh(new, old, comparison, self.thresholds))
         faults = [check for check in checks if not check.passed]
@@ -161,7 +148,9 @@ class Gate:
         )
 
     def answers(self, version: ModelVersion, dataset: DataSet) -> Answers:
-        """Examine one version; raises `ExaminationFailed`."""
+        """Examine one version; raises `ExaminationFailed`, also when it is for other images."""
+        if problem := find_misfit(version, dataset):
+            raise ExaminationFailed(problem)
         found = self.examine(version, dataset.images_path(SPLIT))
         classes = dataset.description.classes
         # Labels in another order than the data set's are as good.
@@ -175,6 +164,15 @@ class Gate:
             scores=found.scores,
             figures=found.figures,
         )
+
+    def _beside(self, champion: ModelVersion, dataset: DataSet) -> tuple[Answers | None, str]:
+        """The answers of a champion, or why it is no hindrance."""
+        try:
+            return self.answers(champion, dataset), ""
+        except Unusable as error:
+            return None, f"{champion} cannot be used: {error}".removesuffix(".")
+        except ExaminationFailed as error:  # which may be no fault of the champion
+            raise ExaminationFailed(f"it cannot be compared: {error}") from None
 
 
 def in_short(faults: Sequence[Check]) -> str:

@@ -210,7 +210,7 @@ def test_versions_that_cannot_be_compared_are_refused_with_the_difference(house:
     )
     house.models.promote(house.publish(labels=("zero", "one", "2")))
     assert house.judge().reason.startswith(
-        "it cannot be compared, as digits@4 has 3 classes and data set digits@1 3, '2'"
+        "it cannot be compared: digits@4 has 3 classes and data set digits@1 3, '2'"
     )
 
 
