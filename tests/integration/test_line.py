@@ -196,7 +196,8 @@ def test_small_colour_images_of_three_classes_go_all_the_way(
         report = run(system, "producer", "report", str(summary["id"]))
         assert all(name in report.stdout + report.stderr for name in classes)
         folder = JobStore(Path(system["BATCHSIGHT_STORAGE"])).path(str(summary["id"]))
-        assert (folder / "confusion.png").is_file()
+        page = (folder / "report.html").read_text("utf-8")
+        assert all(name in page for name in classes)
 
 
 def test_messages_that_make_no_sense_are_dropped_and_the_worker_goes_on(
