@@ -6,6 +6,7 @@ latency     one image, submitted by a client that is already running
 memory      the producer's and Redis' while a job grows
 growth      images per second over job and batch sizes
 files       PNG files beside decoding alone
+workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 """
 
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "memory": parts.memory,
     "growth": parts.growth,
     "files": parts.files,
+    "workers": parts.workers,
     "training": parts.training,
 }
 
@@ -41,12 +43,12 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
     parser.add_argument("--images", type=int, default=1_000_000, help="images of mlp's job")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--storage", type=Path, help="kept and used again; default: temporary")
     parser.add_argument(
         "--peers",
         type=Path,
-        help=f"python of an environment with {PEERS.name}/requirements.txt, for Ray and Dramatiq",
+        help=f"python of an environment with {PEERS.name}/requirements.txt: Ray and others",
     )
     options = parser.parse_args()
     chosen = options.parts or list(PARTS)
@@ -54,7 +56,7 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
     networks = ["mlp", "cnn"] if "cnn" in chosen else ["mlp"]
     with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
-        root = (options.storage or Path(temporary)).resolve()
+        root = (options.storage or Path(temporary, "storage")).resolve()
         with bench_system(root, networks) as system:
             setting = parts.Setting(
                 system=system, images=options.images, rounds=options.rounds, peers=options.peers

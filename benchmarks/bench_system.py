@@ -29,6 +29,8 @@ class BenchSystem:
     root: Path
     environment: Mapping[str, str]
     log: Path
+    ready: float
+    """Seconds from the worker's start until all its processes took batches."""
 
     @property
     def redis_url(self) -> str:
@@ -40,11 +42,12 @@ class BenchSystem:
         versions = ModelStore(self.root).versions(network)
         return versions[-1].folder
 
-    def array(self, count: int) -> Path:
-        """The test images of MNIST, repeated to `count`, as one array on storage."""
-        path = self.root / "arrays" / f"{count}.npy"
+    def array(self, count: int, *, outside: bool = False) -> Path:
+        """The test images of MNIST, repeated to `count`, as one array on storage or outside it."""
+        place = self.root.parent / f"{self.root.name}-outside" if outside else self.root
+        path = place / "arrays" / f"{count}.npy"
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True, parents=True)
             images = DatasetStore(self.root).get("mnist").images("test")
             array = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *images.shape[1:]))
             for first in range(0, count, len(images)):
@@ -92,10 +95,12 @@ def bench_system(root: Path, networks: Sequence[str]) -> Iterator[BenchSystem]:
             subprocess.run(command, env={**os.environ, **environment}, check=True)
     with Programs(environment, write) as programs:
         start_redis(programs, port, root)
+        began = time.perf_counter()
         programs.start(worker_program())
         while log.read_text().count("Ready with") < CORES:
             time.sleep(0.2)
-        yield BenchSystem(root=root, environment=environment, log=log)
+        ready = time.perf_counter() - began
+        yield BenchSystem(root=root, environment=environment, log=log, ready=ready)
 
 
 def peak_memory() -> int:

@@ -1,7 +1,7 @@
 """What is measured, part by part; each gives a section of Markdown."""
 
-import io
-import multiprocessing
+import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import redis
-from PIL import Image
 
-from benchmarks.bench_system import CORES, BenchSystem
-from benchmarks.report import Ratio, Row, markdown
-from benchmarks.throughput import compare, contestants, peers
+from benchmarks.bench_system import BenchSystem
+from benchmarks.png_files import FILES, decode_on_all_cores, decode_together, png_folder
+from benchmarks.report import Ratio, Row, draw_growth, markdown
+from benchmarks.throughput import PEERS, Contestant, compare, contestants, peers
 from benchmarks.training import compare_trainings
+from benchmarks.workers import measure_workers
 from messaging.app import make_app
 from messaging.doorbell import Doorbell
 from messaging.messages import PredictBatch
@@ -25,12 +26,10 @@ from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
 from storage.datasets import DatasetStore
-from storage.images import decode_image
 from storage.settings import StorageSettings
 
-CNN_IMAGES = 100_000
-PNG_FILES = 20_000
-SINGLES = 200
+CNN_IMAGES = 200_000
+SINGLES = 300
 
 Submission = tuple[float, dict[str, object], int]
 
@@ -144,9 +143,18 @@ def memory(setting: Setting) -> str:
         rows.append(Row(name=f"producer, {count:,} images", unit="MB", values=[producer / 1e6]))
         above = (peak - idle) / 1e6
         rows.append(Row(name=f"Redis above idle, {count:,} images", unit="MB", values=[above]))
+    for count in (1_000, FILES):
+        folder = png_folder(system, count)
+        _, _, producer = system.producer("submit", str(folder), "--model", "mlp")
+        rows.append(Row(name=f"producer, {count:,} PNG files", unit="MB", values=[producer / 1e6]))
     ratios = [
         Ratio(
             name="producer, large ÷ small", value=rows[2].median / rows[0].median, target="± 0.1"
+        ),
+        Ratio(
+            name="producer, many files ÷ few",
+            value=rows[5].median / rows[4].median,
+            target="± 0.1",
         ),
         Ratio(name="Redis above idle, MB", value=rows[3].median, target="≤ 5"),
     ]
@@ -174,71 +182,67 @@ def _redis_peak(client: "redis.Redis", action: Callable[[], Submission]) -> tupl
 
 def growth(setting: Setting) -> str:
     """Images per second over the size of the job and of the batch."""
-    system = setting.system
-    rows = [
-        _speed(setting, f"{count:,} images", str(system.array(count)), count, [])
+    system, most = setting.system, 10 * setting.images
+    jobs = {
+        count: _speed(setting, f"{count:,} images", system.array(count), count, [])
         for count in (10_000, 100_000, 1_000_000, 10_000_000)
-        if count <= 10 * setting.images
-    ]
-    array, count = str(system.array(100_000)), 100_000
-    rows += [
-        _speed(setting, f"batches of {size:,}", array, count, ["--batch-size", str(size)])
-        for size in (100, 500, 1_000, 5_000, 10_000, 20_000)
-    ]
-    return markdown("Growth: the whole job, and 100,000 images by batch size", rows, [])
+        if count <= most
+    }
+    count = min(1_000_000, most)
+    batches = {
+        size: _speed(
+            setting, f"batches of {size:,}", system.array(count), count, ["--batch-size", str(size)]
+        )
+        for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000)
+    }
+    draw_growth(jobs, batches, count)
+    title = f"Growth: the whole job, and {count:,} images by batch size"
+    return markdown(title, [*jobs.values(), *batches.values()], []) + "\n![](growth.png)\n"
 
 
-def _speed(setting: Setting, name: str, source: str, count: int, options: Sequence[str]) -> Row:
+def _speed(setting: Setting, name: str, source: Path, count: int, options: Sequence[str]) -> Row:
     speeds = []
     for _ in range(max(1, setting.rounds // 2)):
-        seconds, _, _ = setting.system.producer("submit", source, "--model", "mlp", *options)
+        seconds, _, _ = setting.system.producer("submit", str(source), "--model", "mlp", *options)
         speeds.append(count / seconds)
     return Row(name=name, unit="images/s", values=speeds)
 
 
 def files(setting: Setting) -> str:
-    """PNG files, packed and queued, beside decoding them on all cores and nothing else."""
-    folder = _png_folder(setting.system)
-    paths = sorted(folder.iterdir())
-    ours, alone = [], []
-    for _ in range(setting.rounds):
-        alone.append(len(paths) / _decode_on_all_cores(paths))
-        seconds, _, _ = setting.system.producer("submit", str(folder), "--model", "mlp")
-        ours.append(len(paths) / seconds)
-    rows = [
-        Row(name="Pillow, one process per core", unit="images/s", values=alone),
-        Row(name="batchsight, end to end", unit="images/s", values=ours),
+    """PNG files on storage and outside it, beside decoding them on all cores and nothing else."""
+    system = setting.system
+    stored, outside = png_folder(system), png_folder(system, stored=False)
+    field: dict[str, Contestant] = {
+        "Pillow alone, one process per core": lambda: decode_on_all_cores(stored),
+        "batchsight, files on storage": partial(_files_per_second, system, stored),
+        "batchsight, files outside it": partial(_files_per_second, system, outside),
+    }
+    measured = compare(field, setting.rounds)
+    alone, *ours = measured
+    ratios = [
+        Ratio(name=f"{row.name} ÷ Pillow alone", value=row.median / alone.median, target="≥ 0.85")
+        for row in ours
     ]
-    ratio = Ratio(
-        name="batchsight ÷ Pillow alone", value=rows[1].median / rows[0].median, target="≥ 0.85"
-    )
-    return markdown(f"{len(paths):,} PNG files", rows, [ratio])
+    decoders = {"a worker's (TensorFlow)": decode_together(system, stored)}
+    if setting.peers:
+        script = str(PEERS / "decoders.py")
+        command = [str(setting.peers), script, str(stored)]
+        decoders |= json.loads(subprocess.run(command, stdout=-1, check=True).stdout)
+    measured += [
+        Row(name=f"decoder on one core: {name}", unit="files/s", values=[speed])
+        for name, speed in decoders.items()
+    ]
+    return markdown(f"{FILES:,} PNG files", measured, ratios)
 
 
-def _png_folder(system: BenchSystem) -> Path:
-    folder = system.root.parent / f"{system.root.name}-png"
-    if not folder.exists():
-        folder.mkdir()
-        images = DatasetStore(system.root).get("mnist").images("train")[:PNG_FILES, ..., 0]
-        for i, image in enumerate(images):
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "PNG")
-            (folder / f"{i:06d}.png").write_bytes(buffer.getvalue())
-    return folder
+def _files_per_second(system: BenchSystem, folder: Path) -> float:
+    seconds, _, _ = system.producer("submit", str(folder), "--model", "mlp")
+    return FILES / seconds
 
 
-def _decode_on_all_cores(paths: Sequence[Path]) -> float:
-    """Seconds to read and decode all files, the processes being warm."""
-    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
-        pool.map(_decode, [paths[:10]] * CORES, chunksize=1)
-        began = time.perf_counter()
-        parts = [paths[i::CORES] for i in range(CORES)]
-        assert sum(pool.map(_decode, parts, chunksize=1)) == len(paths)
-        return time.perf_counter() - began
-
-
-def _decode(paths: Sequence[Path]) -> int:
-    return sum(decode_image(p.read_bytes(), (28, 28, 1)).shape[2] for p in paths)
+def workers(setting: Setting) -> str:
+    """Memory over ten thousand batches, start, change of model."""
+    return measure_workers(setting.system)
 
 
 def training(setting: Setting) -> str:

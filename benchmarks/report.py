@@ -2,11 +2,13 @@
 
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from storage.pictures import new_figure
 
 PACKAGES = ("tensorflow", "keras", "celery", "kombu", "redis", "numpy", "pillow", "pyarrow")
 
@@ -78,3 +80,17 @@ def header() -> str:
         f"# What the queue costs\n\nMeasured on {date.today():%Y-%m-%d} by `make bench` on "
         f"{machine()}.\nMedians of rounds in which all take turns; compare within this page only.\n"
     )
+
+
+def draw_growth(jobs: Mapping[int, Row], batches: Mapping[int, Row], images: int) -> None:
+    """Draw images per second over the size of the job and of the batch, as `growth.png`."""
+    with new_figure((9, 3.4), Path(__file__).with_name("growth.png")) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, rows, label in (
+            (left, jobs, "images in the job, default batches"),
+            (right, batches, f"images per batch, job of {images:,}"),
+        ):
+            axes.plot(list(rows), [row.median for row in rows.values()], marker="o")
+            axes.set(xscale="log", xlabel=label, ylim=(0, None))
+        left.set(ylabel="images per second, end to end")
+        left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

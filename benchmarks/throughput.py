@@ -25,16 +25,19 @@ def contestants(system: BenchSystem, network: str, images: int) -> dict[str, Con
     def script(module: str, *arguments: object) -> float:
         return run([sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)])
 
-    def batchsight() -> float:
-        seconds, summary, _ = system.producer("submit", str(array), "--model", network)
+    def batchsight(source: Path) -> float:
+        seconds, summary, _ = system.producer("submit", str(source), "--model", network)
         assert summary["status"] == "completed"
         return images / seconds
+
+    outside = system.array(images, outside=True)
 
     few = min(images, FEW)
     return {
         "one process per core, no queue": lambda: script("reference", folder, array, CORES, BATCH),
         "one process, no queue": lambda: script("reference", folder, array, 1, BATCH),
-        "batchsight, end to end": batchsight,
+        "batchsight, end to end": lambda: batchsight(array),
+        "batchsight, array outside storage": lambda: batchsight(outside),
         "model.predict": lambda: script("keras_predict", folder, array, min(images, 100_000)),
         "Celery as first written": lambda: first_try(system, folder, array, few),
     }

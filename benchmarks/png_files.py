@@ -1,0 +1,73 @@
+"""PNG files: what decoding alone takes, with Pillow on all cores and with other decoders on one.
+
+PEERS_PYTHON benchmarks/peers/decoders.py FOLDER      for those decoders that are not installed
+"""
+
+import io
+import multiprocessing
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.bench_system import CORES, BenchSystem
+from storage.datasets import DatasetStore
+
+FILES = 60_000
+
+
+def png_folder(system: BenchSystem, count: int = FILES, *, stored: bool = True) -> Path:
+    """The first training images of MNIST as PNG files, on shared storage or outside it."""
+    place = system.root if stored else system.root.parent / f"{system.root.name}-outside"
+    folder = place / f"png-{count}"
+    if not folder.exists():
+        draft = folder.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        for i, image in enumerate(DatasetStore(system.root).get("mnist").images("train")[:count]):
+            buffer = io.BytesIO()
+            Image.fromarray(image[..., 0]).save(buffer, "PNG")
+            (draft / f"{i:06d}.png").write_bytes(buffer.getvalue())
+        draft.rename(folder)
+    return folder
+
+
+def decode_on_all_cores(folder: Path) -> float:
+    """Files per second with Pillow, as everybody writes it; the processes are warm."""
+    paths = [str(path) for path in folder.iterdir()]
+    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        pool.map(decode, [paths[:10]] * CORES, chunksize=1)
+        began = time.perf_counter()
+        counts = pool.map(decode, [paths[i::CORES] for i in range(CORES)], chunksize=1)
+        seconds = time.perf_counter() - began
+    assert sum(counts) == len(paths)
+    return len(paths) / seconds
+
+
+def decode(paths: Sequence[str]) -> int:
+    """Read and decode files; returns how many."""
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image)
+    return len(paths)
+
+
+def decode_together(system: BenchSystem, folder: Path) -> float:
+    """Files per second on one core as a worker decodes them, reading included."""
+    from storage.images import decode_image
+    from storage.models import ModelStore
+    from worker.model_cache import load_predictor
+    from worker.predictor import limit_threads
+
+    limit_threads(1)
+    predictor = load_predictor(ModelStore(system.root).resolve("mlp"))
+    paths = sorted(folder.iterdir())[:10_000]
+    same = predictor.decode_pngs([paths[0].read_bytes()])[0]
+    np.testing.assert_array_equal(same, decode_image(paths[0].read_bytes(), predictor.shape))
+    began = time.process_time()
+    for first in range(0, len(paths), 500):
+        predictor.decode_pngs([path.read_bytes() for path in paths[first : first + 500]])
+    return len(paths) / (time.process_time() - began)
