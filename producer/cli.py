@@ -120,8 +120,8 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
       ARRAY.npy, .npz    uint8 images (N, H, W) or (N, H, W, C)
       IMAGE...           image files
 
-    The default batch size is a tenth of the images, at least 16, at most 5,000 of an array or
-    500 files: a batch should hide the cost of the queue and be short enough to repeat.
+    The default batch size is a tenth of the images, at least 16, at most 20,000 of an array or
+    2,000 files: a batch should hide the cost of the queue and be short enough to repeat.
     """  # noqa: D301 (click wants the real character)
     handle = client().submit(*source, **options)
     for note in handle.notes:

@@ -19,7 +19,7 @@ class ProducerSettings(BaseSettings):
         default=20_000, ge=1, le=1_000_000, description="Images per batch of an array, at most."
     )
     file_batch_size: int = Field(
-        default=500, ge=1, le=1_000_000, description="Image files per batch, at most."
+        default=2_000, ge=1, le=1_000_000, description="Image files per batch, at most."
     )
     max_in_flight: int = Field(
         default=64, ge=1, le=100_000, description="Batches of a job in the queue at once."
