@@ -18,6 +18,7 @@ HOME = "/home/me/batchsight"
 """Where the README's user works."""
 
 VOLATILE = {
+    "<phases>": r"  time {8}.*",
     "<run>": r"train-[0-9a-f]{12}",
     "<job>": r"(demo-)?\d{8}-\d{6}(-[0-9a-f]{6})?",
     "<time>": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*Z?",

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -291,12 +292,18 @@ def test_a_candidate_that_takes_too_much_is_killed_and_refused(
 
 
 def test_an_examiner_that_dies_is_told_with_its_exit_code(judge: Judge) -> None:
+    def examiners() -> list[psutil.Process]:
+        found = []
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):  # one of an earlier test may be gone, or a zombie
+                if "worker.examine" in child.cmdline():
+                    found.append(child)
+        return found
+
     def kill_it() -> None:
-        ours = psutil.Process()
-        wait_for(lambda: any("worker.examine" in c.cmdline() for c in ours.children()), "it runs")
-        for child in ours.children():
-            if "worker.examine" in child.cmdline():
-                child.kill()
+        wait_for(lambda: bool(examiners()), "it runs")
+        for child in examiners():
+            child.kill()
 
     killer = threading.Thread(target=kill_it)
     killer.start()
