@@ -92,5 +92,6 @@ def draw_growth(jobs: Mapping[int, Row], batches: Mapping[int, Row], images: int
         ):
             axes.plot(list(rows), [row.median for row in rows.values()], marker="o")
             axes.set(xscale="log", xlabel=label, ylim=(0, None))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.set(ylabel="images per second, end to end")
         left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -26,7 +26,7 @@ def contestants(system: BenchSystem, network: str, images: int) -> dict[str, Con
         return run([sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)])
 
     def batchsight(source: Path) -> float:
-        seconds, summary, _ = system.producer("submit", str(source), "--model", network)
+        seconds, summary = system.producer("submit", str(source), "--model", network)
         assert summary["status"] == "completed"
         return images / seconds
 

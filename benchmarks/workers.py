@@ -95,7 +95,7 @@ def change_model(system: BenchSystem) -> float:
     with store.draft("mlp") as draft:
         shutil.copy(version.model_path, draft)
         store.promote(store.publish("mlp", draft, version.manifest))
-    _, summary, _ = system.producer("submit", "mnist:test", "--model", "mlp")
+    _, summary = system.producer("submit", "mnist:test", "--model", "mlp")
     logs = (system.root / "jobs" / str(summary["id"]) / "attempts").iterdir()
     return max(phase_of(path.read_text().splitlines(), "model") for path in logs)
 
