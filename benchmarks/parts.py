@@ -28,7 +28,7 @@ from producer.settings import ProducerSettings
 from storage.datasets import DatasetStore
 from storage.settings import StorageSettings
 
-CNN_IMAGES = 200_000
+CNN_IMAGES = 100_000
 SINGLES = 300
 CLOCKS = """
 The clock of batchsight runs from the start of the producer's process to `predictions.parquet` on
