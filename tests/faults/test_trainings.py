@@ -28,7 +28,8 @@ def finish(program: Program) -> str:
 
 
 def checkpoints(house: House) -> list[Path]:
-    return list((house.storage / "models").glob("*/.training-*"))
+    models = house.storage / "models"
+    return [*models.glob("killed/.training-*"), *models.glob("undisturbed/.training-*")]
 
 
 def weights(house: House, name: str) -> list[Any]:
