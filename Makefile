@@ -6,6 +6,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 ROLES := producer worker trainer flower
+PACKAGES := messaging storage worker producer trainer monitor local
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test format lint types imports fix unit integration acceptance faults \
@@ -78,8 +79,11 @@ $(BIN)/python:
 	    { echo "Batchsight needs Python 3.11, 3.12 or 3.13: name one, as in make PYTHON=python3.12."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
+# Byte code is made here, on all cores: pip uses one, and where Python is told to keep none every
+# program would compile its imports at each start.
 $(READY): locks/dev.txt pyproject.toml | $(BIN)/python
 	@echo "Installing the locked packages into $(VENV) (TensorFlow included, about a minute) ..."
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps --no-compile -r locks/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib $(PACKAGES)
 	@touch $@

@@ -68,6 +68,8 @@ def main() -> None:
     """
     # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # NumPy's import starts threads for linear algebra, of which there is none here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def client() -> "PredictionClient":
