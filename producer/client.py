@@ -296,7 +296,9 @@ class PredictionClient:
             if not self.jobs.commit(draft, job):
                 note = f"Job {job_id} exists already with the same images: nothing is sent twice."
                 return self._handle(self.jobs.get(job_id), notes=(*prepared.notes, note))
-        return self._handle(job, notes=prepared.notes, unsent=self._send_heads(job))
+        unsent = self._send_heads(job)
+        self.jobs.settle()
+        return self._handle(job, notes=prepared.notes, unsent=unsent)
 
     def job(self, job_id: str) -> JobHandle:
         """Take up a job again; raises `NotFound`."""

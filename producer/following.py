@@ -94,10 +94,17 @@ class Follower:
             self._send_idle_now()
 
     def __iter__(self) -> Iterator[Progress]:
-        """Progress whenever the files were looked at; the last one has ended."""
+        """Progress whenever the files were looked at; the last one has ended.
+
+        The one before it has all results, which can be read while they are not merged yet.
+        """
         with Gathering(self._jobs, self._job) as gathering:
             while True:
                 notice = self._look(gathering)
+                if gathering.unmerged:
+                    yield self._progress(gathering, Status.RUNNING, notice)
+                    gathering.merge()
+                    notice = None
                 status = self._jobs.status(self._job, gathering.done)
                 if status.ended:
                     gathering.count_all()

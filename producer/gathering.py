@@ -36,8 +36,13 @@ class Gathering:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def unmerged(self) -> bool:
+        """Whether all results are taken in, and `merge` has still to be called."""
+        return self.tally.complete and self._writer is not None
+
     def look(self) -> None:
-        """Take in what has appeared; the last result completes the merge.
+        """Take in what has appeared.
 
         Raises `DamagedResult` for `next_batch`, which can be discarded and looked for again.
         """
@@ -49,7 +54,10 @@ class Gathering:
         while self.next_batch in done:
             self._take(self.next_batch)
             self.next_batch += 1
-        if self.tally.complete and self._writer is not None:
+
+    def merge(self) -> None:
+        """Put the predictions into place, unless something is missing or they are there."""
+        if self.unmerged and self._writer is not None:
             self._writer.commit()
             self._writer = None
 
@@ -76,5 +84,6 @@ def merge(store: JobStore, job: Job) -> Tally:
     """Merge a completed job, unless it is merged already, and count its results."""
     with Gathering(store, job) as gathering:
         gathering.look()
+        gathering.merge()
         gathering.count_all()
         return gathering.tally

@@ -272,6 +272,7 @@ def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
         compression="zstd",
         compression_level=1,
         use_dictionary=["label", "prediction", "model", "batch"],
+        write_statistics=["score", "batch"],  # of text the same in every row group
         store_schema=False,
     )
 

@@ -149,7 +149,8 @@ class JobStore:
     def commit(self, draft: JobDraft, job: Job) -> bool:
         """Make the job visible, with all that it must contain, before the first message is sent.
 
-        Returns False when the same job is there already; raises `AlreadyExists` when the id
+        Its files survive a power cut; `settle` makes the job itself do so, which can wait until
+        workers have begun. Returns False when the same job is there already; raises `AlreadyExists` when the id
         belongs to other images or another model.
         """
         content = job.model_dump_json(indent=2).encode()
@@ -167,8 +168,11 @@ class JobStore:
                 f"Job {job.id} exists already with other images or another model "
                 f"({present.source}, {present.model}): choose another --job-id."
             ) from None
-        sync_folder(self.folder)
         return True
+
+    def settle(self) -> None:
+        """Make all jobs committed so far survive a power cut."""
+        sync_folder(self.folder)
 
     def remove(self, job_id: str) -> None:
         """Delete a job with all that is its own: gone at once, even when this is cut short."""

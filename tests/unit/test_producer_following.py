@@ -119,8 +119,13 @@ def test_a_finished_job_is_followed_to_its_end_at_once_without_a_broker(
     worker = FakeWorker(store)
     for batch in range(job.batches):
         store.write_result(job, batch, worker.result(job, batch))
-    seen = list(follow(store, job, FakeQueue(available=False)))
-    assert [progress.status for progress in seen] == [Status.COMPLETED]
+    merged = store.path("job") / "predictions.parquet"
+    seen = []
+    for progress in follow(store, job, FakeQueue(available=False)):
+        assert progress.batches == job.batches
+        seen.append((progress.status, merged.exists()))
+    # All results can be read before they are merged.
+    assert seen == [(Status.RUNNING, False), (Status.COMPLETED, True)]
 
 
 def test_a_stopped_job_ends_with_the_results_behind_a_gap_counted(

@@ -93,6 +93,7 @@ def test_merging_gives_the_same_bytes_whatever_order_the_results_come_in(store: 
             for batch in list(range(job.batches))[::order]:
                 store.write_result(job, batch, worker.result(job, batch))
                 gathering.look()
+            gathering.merge()
         folder = store.path(id_)
         files.append([(folder / f).read_bytes() for f in ("predictions.parquet", "errors.jsonl")])
     assert files[0] == files[1]
