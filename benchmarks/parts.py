@@ -35,7 +35,7 @@ The clock of batchsight runs from the start of the producer's process to `predic
 disk; that of the others runs in processes that are warm already.
 """
 SINGLE = """
-`nop` is a message that has nothing to do, and its ring. `one image` is there when its record is read,
+`nop` is a message that has nothing to do, and its ring. `one image` ends when its record is read,
 `merged` when its predictions are a file that survives a power cut.
 """
 

@@ -150,8 +150,8 @@ class JobStore:
         """Make the job visible, with all that it must contain, before the first message is sent.
 
         Its files survive a power cut; `settle` makes the job itself do so, which can wait until
-        workers have begun. Returns False when the same job is there already; raises `AlreadyExists` when the id
-        belongs to other images or another model.
+        workers have begun. Returns False when the same job is there already; raises
+        `AlreadyExists` when the id belongs to other images or another model.
         """
         content = job.model_dump_json(indent=2).encode()
         write_atomically(draft.folder / "job.json", content, durable=False)
