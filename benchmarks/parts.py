@@ -206,7 +206,7 @@ def growth(setting: Setting) -> str:
         size: _speed(
             setting, f"batches of {size:,}", system.array(count), count, ["--batch-size", str(size)]
         )
-        for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000)
+        for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000)
     }
     draw_growth(jobs, batches, count)
     title = f"Growth: the whole job, and {count:,} images by batch size"

@@ -16,7 +16,7 @@ class ProducerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
 
     array_batch_size: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Images per batch of an array, at most."
+        default=50_000, ge=1, le=1_000_000, description="Images per batch of an array, at most."
     )
     file_batch_size: int = Field(
         default=2_000, ge=1, le=1_000_000, description="Image files per batch, at most."

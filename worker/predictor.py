@@ -67,8 +67,10 @@ class Predictor:
                 fn_output_signature=tf.TensorSpec(shape, tf.uint8),
             )
 
-        self._classify = classify
-        self._decode = decode
+        # Called directly, without looking for the signature again: a third of a call with one image.
+        self._classify = classify.get_concrete_function()
+        self._decode = decode.get_concrete_function()
+        self._model = model  # their variables live as long as it does
         self._warm_up(model, model_path, classes)
 
     def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
