@@ -67,11 +67,10 @@ class Predictor:
                 fn_output_signature=tf.TensorSpec(shape, tf.uint8),
             )
 
-        # Called directly, without looking for the signature again: a third of a call with one image.
-        self._classify = classify.get_concrete_function()
-        self._decode = decode.get_concrete_function()
-        self._model = model  # their variables live as long as it does
-        self._warm_up(model, model_path, classes)
+        self._model = model  # its variables live as long as it does
+        self._classify = classify
+        self._decode = decode  # compiled for the first PNG files: arrays need none
+        self._warm_up(model_path, classes)
 
     def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Class indices (N,) and their probabilities (N,) for uint8 pixels (N, H, W, C)."""
@@ -92,12 +91,14 @@ class Predictor:
             raise ImageError("damaged image among others") from error
         return pixels
 
-    def _warm_up(self, model: keras.Model, model_path: Path, classes: int) -> None:
+    def _warm_up(self, model_path: Path, classes: int) -> None:
         """Compile, and refuse a model that does not turn pixels into class probabilities."""
         images = np.zeros((2, *self.shape), np.uint8)
         images[1] = np.random.default_rng(1).integers(0, 256, self.shape)
         try:
-            probabilities = np.asarray(model(tf.constant(images), training=False))
+            probabilities = np.asarray(self._model(tf.constant(images), training=False))
+            # Without looking for the signature at each call: a third of the time of a single image.
+            self._classify = self._classify.get_concrete_function()
             self(images)
         except Exception as error:  # a wrong input shape surfaces as one of many types
             raise ModelRefused(
