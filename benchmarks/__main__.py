@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import parts
 from benchmarks.bench_system import bench_system
-from benchmarks.report import header
+from benchmarks.report import update
 from benchmarks.throughput import PEERS
 
 RESULTS = Path(__file__).parent / "results.md"
@@ -61,12 +61,11 @@ def main() -> None:
             setting = parts.Setting(
                 system=system, images=options.images, rounds=options.rounds, peers=options.peers
             )
-            sections = [header()]
             for name in chosen:
                 print(f"{name} ...", flush=True)
-                sections.append(PARTS[name](setting))
-                RESULTS.write_text("\n".join(sections))
-                print(sections[-1], flush=True)
+                section = PARTS[name](setting)
+                update(RESULTS, name, section, list(PARTS))
+                print(section, flush=True)
     print(f"Written to {RESULTS}.")
 
 

@@ -28,7 +28,6 @@ from producer.settings import ProducerSettings
 from storage.datasets import DatasetStore
 from storage.settings import StorageSettings
 
-CNN_IMAGES = 100_000
 SINGLES = 300
 CLOCKS = """
 The clock of batchsight runs from the start of the producer's process to `predictions.parquet` on
@@ -57,8 +56,7 @@ def mlp(setting: Setting) -> str:
 
 def cnn(setting: Setting) -> str:
     """The dear network: here it must not."""
-    images = min(setting.images, CNN_IMAGES)
-    return _throughput(setting, "cnn", images, {"single": "", "cores": "≥ 0.97"})
+    return _throughput(setting, "cnn", setting.images, {"single": "", "cores": "≥ 0.97"})
 
 
 def _throughput(setting: Setting, network: str, images: int, targets: dict[str, str]) -> str:
@@ -209,8 +207,26 @@ def growth(setting: Setting) -> str:
         for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000)
     }
     draw_growth(jobs, batches, count)
+    largest = max(jobs)
+    bare = compare(
+        {
+            name: contestant
+            for name, contestant in contestants(system, "mlp", largest).items()
+            if name.endswith("no queue")
+        },
+        max(1, setting.rounds // 2),
+    )
+    ratios = [
+        Ratio(
+            name=f"batchsight, {largest:,} images ÷ {row.name}",
+            value=jobs[largest].median / row.median,
+            target="",
+        )
+        for row in bare
+    ]
     title = f"Growth: the whole job, and {count:,} images by batch size"
-    return markdown(title, [*jobs.values(), *batches.values()], []) + "\n![](growth.png)\n"
+    rows = [*jobs.values(), *batches.values(), *bare]
+    return markdown(title, rows, ratios) + "\n![](growth.png)\n"
 
 
 def _speed(setting: Setting, name: str, source: Path, count: int, options: Sequence[str]) -> Row:

@@ -1,6 +1,7 @@
 """Rows of measured values, and the Markdown that people read."""
 
 import platform
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ from pathlib import Path
 
 from storage.pictures import new_figure
 
+HEADER = """# What the queue costs
+
+Written by `make bench`: medians of rounds in which all take turns. Compare within a section only.
+"""
 PACKAGES = ("tensorflow", "keras", "celery", "kombu", "redis", "numpy", "pillow", "pyarrow")
 
 
@@ -74,12 +79,20 @@ def markdown(title: str, rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
     return "\n".join([*lines, ""])
 
 
-def header() -> str:
-    """The beginning of `results.md`."""
-    return (
-        f"# What the queue costs\n\nMeasured on {date.today():%Y-%m-%d} by `make bench` on "
-        f"{machine()}.\nMedians of rounds in which all take turns; compare within this page only.\n"
-    )
+def update(results: Path, part: str, section: str, parts: Sequence[str]) -> None:
+    """Put a part's section into `results.md`, in the order of `parts`.
+
+    Sections of an earlier run stay as long as machine and versions are the same.
+    """
+    header = f"{HEADER}\n{machine()}.\n"
+    text = results.read_text() if results.exists() else ""
+    sections = {}
+    if text.startswith(header):
+        names_and_texts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)[1:]
+        sections = dict(zip(names_and_texts[::2], names_and_texts[1::2], strict=True))
+    sections[part] = f"{section.rstrip()}\n\nMeasured on {date.today():%Y-%m-%d}.\n\n"
+    ordered = [f"<!-- {name} -->\n{sections[name]}" for name in parts if name in sections]
+    results.write_text(f"{header}\n{''.join(ordered).rstrip()}\n")
 
 
 def draw_growth(jobs: Mapping[int, Row], batches: Mapping[int, Row], images: int) -> None:

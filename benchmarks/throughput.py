@@ -25,19 +25,18 @@ def contestants(system: BenchSystem, network: str, images: int) -> dict[str, Con
     def script(module: str, *arguments: object) -> float:
         return run([sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)])
 
-    def batchsight(source: Path) -> float:
+    def batchsight(*, outside: bool = False) -> float:
+        source = system.array(images, outside=outside)
         seconds, summary = system.producer("submit", str(source), "--model", network)
         assert summary["status"] == "completed"
         return images / seconds
-
-    outside = system.array(images, outside=True)
 
     few = min(images, FEW)
     return {
         "one process per core, no queue": lambda: script("reference", folder, array, CORES, BATCH),
         "one process, no queue": lambda: script("reference", folder, array, 1, BATCH),
-        "batchsight, end to end": lambda: batchsight(array),
-        "batchsight, array outside storage": lambda: batchsight(outside),
+        "batchsight, end to end": batchsight,
+        "batchsight, array outside storage": lambda: batchsight(outside=True),
         "model.predict": lambda: script("keras_predict", folder, array, min(images, 100_000)),
         "Celery as first written": lambda: first_try(system, folder, array, few),
     }
@@ -47,11 +46,15 @@ def peers(system: BenchSystem, network: str, images: int, python: Path) -> dict[
     """Other queues and engines, run by the interpreter of their own environment."""
     model, array = system.model_folder(network) / "model.keras", system.array(images)
 
-    def ray() -> float:
-        script = PEERS / "ray_data.py"
-        return run([str(python), str(script), str(model), str(array), str(images), str(BATCH)])
+    def script(name: str) -> float:
+        arguments = (PEERS / name, model, array, images, BATCH)
+        return run([str(python), *map(str, arguments)])
 
-    return {"Ray Data": ray, "Dramatiq": lambda: dramatiq(system, model, array, images, python)}
+    return {
+        "Ray Data": lambda: script("ray_data.py"),
+        "Dramatiq": lambda: dramatiq(system, model, array, images, python),
+        "Dask": lambda: script("dask_distributed.py"),
+    }
 
 
 def first_try(system: BenchSystem, folder: Path, array: Path, limit: int) -> float:
