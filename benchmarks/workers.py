@@ -38,7 +38,7 @@ print(loaded, psutil.Process().memory_info().rss)
 def measure_workers(system: BenchSystem) -> str:
     """One section of `results.md`."""
     array = system.array(BATCHES * BATCH)
-    children = [p for p in psutil.process_iter() if is_child(p, system)]
+    children = pool(system)
 
     def memory() -> float:
         return float(max(child.memory_info().rss for child in children)) / 1e6
@@ -64,6 +64,11 @@ def measure_workers(system: BenchSystem) -> str:
         Ratio(name="stall ÷ loading alone", value=rows[2].median / loaded, target="≤ 1"),
     ]
     return markdown(f"Workers, batches of {BATCH}", rows, ratios)
+
+
+def pool(system: BenchSystem) -> list[psutil.Process]:
+    """The processes that classify batches."""
+    return [process for process in psutil.process_iter() if is_child(process, system)]
 
 
 def is_child(process: psutil.Process, system: BenchSystem) -> bool:
