@@ -137,6 +137,7 @@ def test_a_labelled_job_is_told_in_all_sections(store: JobStore, models: ModelSt
     assert len(page.all("img")) == 19 - right
     assert all(a["alt"] for a in page.all("img"))
     assert "predict" in page.sections["time"]
+    assert "1 image has no prediction" in page.sections["errors"]
 
 
 def test_the_same_job_gives_the_same_bytes(store: JobStore, models: ModelStore) -> None:
