@@ -188,7 +188,7 @@ def score_section(findings: Findings) -> Markup:
         element(
             "figcaption",
             "Accuracy by score. Where bars end on the dashed line, the model is as sure as it is "
-            "right; the black lines are 95 % intervals",
+            "right; the thin lines are 95 % intervals",
         ),
         charts.reliability_chart(bins),
     )
@@ -244,7 +244,7 @@ def mistake_item(store: JobStore, job: Job, mistake: Mistake, pictures: Pictures
         element("b", "predicted ", predicted),
         element("span", "actual ", actual),
         element("span", f"score {mistake.score:.1%}", class_="faint"),
-        element("span", name(image_id), class_="faint"),
+        element("span", "image ", name(image_id), class_="faint"),
     )
 
 
