@@ -16,7 +16,7 @@ from storage.datasets import DatasetStore
 EVERY = 100
 """One image of so many is changed."""
 MEASURES = ("workers' processor time", "predict and reuse", "whole job")
-TARGETS = {"1 % new": ("≈ 0.01", "≈ 0.01", "")}
+TARGETS = {"1 % new": ("≈ 1", "≈ 1", "")}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def measure_reuse(system: BenchSystem, network: str, rounds: int) -> str:
     }
     ratios = [
         Ratio(
-            name=f"{name} ÷ without reuse: {measure}",
-            value=rows[name, measure].median / rows["without reuse", measure].median,
+            name=f"{name}: {measure}, % of that without reuse",
+            value=100 * rows[name, measure].median / rows["without reuse", measure].median,
             target=target,
         )
         for name in list(jobs)[1:]

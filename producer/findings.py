@@ -191,7 +191,7 @@ class Findings:
 def inspect(
     store: JobStore, job: Job, manifest: Manifest | None, settings: StorageSettings
 ) -> Findings:
-    """Walk over all results there are; raises `DamagedResult`."""
+    """Walk over all results there are; raises `DamagedResult`, `Corrupt` for damaged labels."""
     known = KnownLabels(store, job)
     tally, scores, reasons = Tally(store, job, known), Scores(), Reasons()
     classes = np.zeros(len(job.labels), np.int64)

@@ -34,7 +34,7 @@ TOLERATED_LOSS = 0.01
 def write_report(store: JobStore, models: ModelStore, job: Job, settings: StorageSettings) -> Path:
     """Write the report of a job into its folder, as far as the job is, and return its path.
 
-    Raises `DamagedResult` when a result cannot be read.
+    Raises `DamagedResult` when a result cannot be read, `Corrupt` when labels given later cannot.
     """
     manifest = find_manifest(models, job)
     findings = inspect(store, job, manifest, settings)

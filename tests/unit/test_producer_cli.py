@@ -558,6 +558,16 @@ def test_labels_given_later_count_in_the_summary_and_leave_the_records_as_they_a
     assert house.run("verify", "job").exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_damaged_labels_are_a_sentence_with_the_way_out(house: House, command: str) -> None:
+    house.submit()
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n")
+    house.run("label", "job", true)
+    (house.jobs.path("job") / "labels" / "000001.npz").write_bytes(b"torn")
+    assert_sentence(house.run(command, "job"), "remove them and run `producer label` again.")
+
+
 def test_labels_given_while_a_job_runs_count_so_far(house: House) -> None:
     house.queue.serve = lambda message: None
     house.submit("--no-wait")
