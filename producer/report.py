@@ -155,8 +155,9 @@ def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
 
 def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     """Model, data set and times, line by line."""
-    data = version_at(job.inputs.images) if isinstance(job.inputs, ArrayInputs) else None
-    source = join(name(job.source), f", data set {data}") if data else name(job.source)
+    source = name(job.source)
+    if isinstance(job.inputs, ArrayInputs) and (version := version_at(job.inputs.images)):
+        source = join(source, ", data set ", name(version))
     rows: list[tuple[str, str]] = [("Source", source), ("Model", name(str(job.model)))]
     if manifest:
         tested = "never tested"

@@ -216,7 +216,7 @@ def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelS
     job = describe_job(source="digits:test", inputs=inputs, model=pinned(models))
     with store.draft() as draft:
         store.commit(draft, job)
-    assert "digits:test , data set digits@2 " in report_of(store, models, job).sections[""]
+    assert "digits:test , data set  digits@2 " in report_of(store, models, job).sections[""]
 
 
 def test_a_job_without_labels_tells_classes_scores_and_drift(
