@@ -16,6 +16,7 @@ import redis
 from benchmarks.bench_system import BenchSystem
 from benchmarks.png_files import FILES, decode_on_all_cores, decode_together, png_folder
 from benchmarks.report import Ratio, Row, draw_growth, markdown
+from benchmarks.reuse import measure_reuse
 from benchmarks.throughput import PEERS, Contestant, compare, contestants, peers
 from benchmarks.training import compare_trainings
 from benchmarks.workers import measure_workers
@@ -267,6 +268,12 @@ def files(setting: Setting) -> str:
 def _files_per_second(system: BenchSystem, folder: Path) -> float:
     seconds, _ = system.producer("submit", str(folder), "--model", "mlp")
     return FILES / seconds
+
+
+def reuse(setting: Setting) -> str:
+    """What a repeated submission saves."""
+    networks = ("cnn", "mlp")
+    return "\n".join(measure_reuse(setting.system, name, setting.rounds) for name in networks)
 
 
 def workers(setting: Setting) -> str:

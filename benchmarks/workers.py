@@ -39,7 +39,7 @@ print(psutil.Process().memory_info().rss)
 def measure_workers(system: BenchSystem) -> str:
     """One section of `results.md`."""
     array = system.array(BATCHES * BATCH)
-    children = [p for p in psutil.process_iter() if is_child(p, system)]
+    children = pool(system)
 
     def memory() -> float:
         return float(max(child.memory_info().rss for child in children)) / 1e6
@@ -66,6 +66,11 @@ def measure_workers(system: BenchSystem) -> str:
         Ratio(name="stall ÷ loading", value=rows[2].median / rows[1].median, target="≤ 1"),
     ]
     return markdown(f"Workers, batches of {BATCH}", rows, ratios)
+
+
+def pool(system: BenchSystem) -> list[psutil.Process]:
+    """The processes that classify batches."""
+    return [process for process in psutil.process_iter() if is_child(process, system)]
 
 
 def is_child(process: psutil.Process, system: BenchSystem) -> bool:

@@ -206,7 +206,7 @@ def report(job_id: str, *, json_: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 @click.argument("file", metavar="FILE")
 def label(job_id: str, file: str) -> None:
-    """Keep the true labels of images of JOB, for the next training.
+    """Keep the true labels of images of JOB, for its accuracy and the next training.
 
     FILE is a .csv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
     without a label are passed over; a later file wins over an earlier one.
@@ -218,6 +218,7 @@ def label(job_id: str, file: str) -> None:
     labels = f"{done.total:,} label{'' if done.total == 1 else 's'}"
     say(f"Job {job_id}: {labels}, {done.new:,} new, {done.changed:,} changed.")
     dataset = handle.dataset() or "NAME"
+    say(f"`producer report {job_id}` counts with them.")
     say(f"`trainer data append {dataset} job:{job_id}` adds these images to a data set.")
 
 
@@ -364,7 +365,7 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    optional = ("reused", "hit_rate", "timeline")
+    optional = ("reused", "hit_rate", "labelled_later", "timeline")
     unasked = {name for name in optional if getattr(summary, name) is None}
     click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 

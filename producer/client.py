@@ -27,6 +27,7 @@ from producer.sources import FEWEST_IMAGES, Request, open_source
 from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
 from storage.jobs import Job, JobStore, Status
+from storage.labels import KnownLabels
 from storage.models import ModelStore, ModelVersion
 from storage.reuse import ReuseStore
 from storage.settings import StorageSettings
@@ -123,7 +124,7 @@ class JobHandle:
 
         if len(self.jobs.done(self.job)) == self.job.batches:
             return merge(self.jobs, self.job)
-        tally = Tally(self.jobs, self.job)
+        tally = Tally(self.jobs, self.job, KnownLabels(self.jobs, self.job))
         tally.refresh()
         return tally
 

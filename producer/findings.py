@@ -1,7 +1,7 @@
 """What the results of a job tell, found in one walk over its batches.
 
-Nothing is kept of an image but counts, so a job of a million images takes no more memory than one
-of a thousand.
+Nothing is kept of an image but counts, and its label when that was given later, so a job of a
+million images takes little more memory than one of a thousand.
 """
 
 import heapq
@@ -22,10 +22,11 @@ from storage.evaluation import IntArray
 from storage.images import Pixels, Shape, decode_image, fit_pixels
 from storage.inputs import ArrayInputs, read_packed
 from storage.jobs import Job, JobStore
+from storage.labels import KnownLabels
 from storage.models import Manifest
 from storage.results import BatchResult
 from storage.settings import StorageSettings
-from storage.tally import Tally, read_labels
+from storage.tally import Tally
 
 SCORE_BINS = 20
 PIXEL_SAMPLE = 2_000
@@ -190,14 +191,15 @@ class Findings:
 def inspect(
     store: JobStore, job: Job, manifest: Manifest | None, settings: StorageSettings
 ) -> Findings:
-    """Walk over all results there are; raises `DamagedResult`."""
-    tally, scores, reasons = Tally(store, job), Scores(), Reasons()
+    """Walk over all results there are; raises `DamagedResult`, `Corrupt` for damaged labels."""
+    known = KnownLabels(store, job)
+    tally, scores, reasons = Tally(store, job, known), Scores(), Reasons()
     classes = np.zeros(len(job.labels), np.int64)
     mistakes: list[Mistake] = []
     observation = Observation(store, job, manifest, settings) if manifest else None
     for batch in sorted(store.done(job)):
         result = read_sound_result(store, job, batch)
-        labels = read_labels(store, job, batch)
+        labels = known.of(batch)
         tally.add(batch, result, labels)
         scores.add(result, labels)
         predicted = result.predictions[result.predictions >= 0]

@@ -5,6 +5,7 @@ from time import perf_counter
 
 from producer.records import PREDICTIONS_FILE, PredictionsWriter, read_identities, read_sound_result
 from storage.jobs import Job, JobStore
+from storage.labels import KnownLabels
 from storage.tally import Tally
 
 
@@ -12,7 +13,8 @@ class Gathering:
     """The results of one job, in order. Use it as a context manager."""
 
     def __init__(self, store: JobStore, job: Job) -> None:
-        self.tally = Tally(store, job)
+        self._labels = KnownLabels(store, job)
+        self.tally = Tally(store, job, self._labels)
         """Counts over the results taken in so far: those without a gap before them."""
         self.done = 0
         """Batches that have a result, taken in or not."""
@@ -70,7 +72,7 @@ class Gathering:
         who = read_identities(self._store, self._job, batch)
         if self._writer is not None:
             self._writer.write(self._job, batch, who, result)
-        self.tally.add(batch, result, who.labels)
+        self.tally.add(batch, result, self._labels.over(batch, who.labels))
 
 
 def images_of(job: Job, batches: set[int]) -> int:

@@ -14,9 +14,11 @@ from producer.markup import Markup, element, join
 from producer.summary import REPORT_FILE, Summary, over_failure_limit, summarise
 from producer.tables import definitions, moment, name, percent
 from producer.timeline import trace
+from storage.datasets import version_at
 from storage.errors import Corrupt, NotFound
 from storage.evaluation import Evaluation
 from storage.files import write_atomically
+from storage.inputs import ArrayInputs
 from storage.jobs import Job, JobStore, Status
 from storage.models import Manifest, ModelStore
 from storage.settings import StorageSettings
@@ -32,7 +34,7 @@ TOLERATED_LOSS = 0.01
 def write_report(store: JobStore, models: ModelStore, job: Job, settings: StorageSettings) -> Path:
     """Write the report of a job into its folder, as far as the job is, and return its path.
 
-    Raises `DamagedResult` when a result cannot be read.
+    Raises `DamagedResult` when a result cannot be read, `Corrupt` when labels given later cannot.
     """
     manifest = find_manifest(models, job)
     findings = inspect(store, job, manifest, settings)
@@ -139,6 +141,9 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
         seconds = (summary.completed_at - summary.created_at).total_seconds()
         rate = f"{summary.images_per_second:,.0f}/s"
         found.append(tile("Throughput", rate, f"{seconds:,.1f} s from submission to last result"))
+    if summary.hit_rate is not None:
+        taken = f"{summary.reused:,} predictions not computed again"
+        found.append(tile("Reused", percent(summary.hit_rate), taken))
     return element("dl", *found, class_="tiles")
 
 
@@ -150,7 +155,10 @@ def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
 
 def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     """Model, data set and times, line by line."""
-    rows: list[tuple[str, str]] = [("Source", name(job.source)), ("Model", name(str(job.model)))]
+    source = name(job.source)
+    if isinstance(job.inputs, ArrayInputs) and (version := version_at(job.inputs.images)):
+        source = join(source, ", data set ", name(version))
+    rows: list[tuple[str, str]] = [("Source", source), ("Model", name(str(job.model)))]
     if manifest:
         tested = "never tested"
         if manifest.accuracy is not None:
@@ -159,6 +167,9 @@ def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
         if manifest.dataset is not None:
             data = name(f"{manifest.dataset}@{manifest.dataset_number}")
             rows.append(("Trained on", join("data set ", data)))
+    if summary.labelled_later is not None:
+        given = f"{summary.labelled_later:,} given after the submission, which count here"
+        rows.append(("Labels", given))
     rows.append(("Submitted", moment(summary.created_at)))
     if summary.completed_at:
         rows.append(("Ended", moment(summary.completed_at)))

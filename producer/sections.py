@@ -13,7 +13,7 @@ from producer.markup import Markup, element, join
 from producer.records import ERRORS_FILE, read_identities
 from producer.tables import DASH, cut, definitions, moment, name, percent, scroll, table
 from producer.terminal import MOST_CLASS_ROWS
-from producer.timeline import Timeline
+from producer.timeline import PHASES, Timeline
 from storage.evaluation import ClassScore, Evaluation
 from storage.images import Pixels
 from storage.jobs import Job, JobStore
@@ -24,25 +24,6 @@ MOST_MATRIX_CLASSES = 25
 MOST_CONFUSIONS = 30
 LARGEST_PICTURE = 96
 """Pixels per side; larger images are shown smaller."""
-
-PHASES = {
-    "submit": "reading the source and writing the job",
-    "queue": "until the first worker process had its first batch",
-    "open": "opening the inputs of a batch",
-    "model": "loading the model",
-    "read": "reading pixels",
-    "decode": "decoding image files",
-    "reuse": "taking over what was done already",
-    "quarantine": "trying images one by one",
-    "predict": "the model's own work",
-    "write": "writing results",
-    "untraced": "between these, inside a worker process",
-    "hand-over": "from one batch of a process to its next",
-    "lost": "attempts whose worker died",
-    "idle": "worker processes without a batch",
-    "unattended": "results were there, but nobody followed the job",
-    "merge": "merging the predictions",
-}
 
 
 # Classes
@@ -207,7 +188,7 @@ def score_section(findings: Findings) -> Markup:
         element(
             "figcaption",
             "Accuracy by score. Where bars end on the dashed line, the model is as sure as it is "
-            "right; the black lines are 95 % intervals",
+            "right; the thin lines are 95 % intervals",
         ),
         charts.reliability_chart(bins),
     )
@@ -260,9 +241,10 @@ def mistake_item(store: JobStore, job: Job, mistake: Mistake, pictures: Pictures
     return element(
         "li",
         *(picture(pixels, cut(f"Image {image_id}")) for pixels in found),
-        element("b", predicted, f" {mistake.score:.1%}"),
+        element("b", "predicted ", predicted),
         element("span", "actual ", actual),
-        element("span", name(image_id), class_="faint"),
+        element("span", f"score {mistake.score:.1%}", class_="faint"),
+        element("span", "image ", name(image_id), class_="faint"),
     )
 
 
@@ -289,7 +271,9 @@ def error_section(findings: Findings) -> Markup:
         [join(cut(reason.kind, 200), first_errors(reason)), f"{reason.count:,}"]
         for reason in findings.reasons
     ]
-    said = f"{findings.tally.failed:,} images have no prediction; {ERRORS_FILE} lists them all."
+    failed = findings.tally.failed
+    images = "1 image has" if failed == 1 else f"{failed:,} images have"
+    said = f"{images} no prediction; {ERRORS_FILE} lists them all."
     return table(said, ["reason, and the first of them", "images"], rows, class_="reasons")
 
 
@@ -321,7 +305,7 @@ def drift_section(job: Job, findings: Findings, manifest: Manifest | None) -> Ma
         f"what is more than {SMALLEST_DRIFT} and more than chance explains."
     )
     drifted = [i for i, comparison in enumerate(findings.drift) if comparison.drifted]
-    head = ["figure", "distance", "by chance", "", "share by bin", "images"]
+    head = ["figure", "distance", "by chance", "drift", "share by bin", "images"]
     rows = [drift_row(comparison) for comparison in findings.drift]
     caption = "Comparison with the model's test"
     return join(element("p", said), table(caption, head, rows, bad=drifted))
@@ -335,7 +319,7 @@ def drift_row(comparison: Comparison) -> list[str]:
         comparison.figure,
         f"{comparison.distance:.3f}",
         f"{comparison.chance:.3f}",
-        element("span", "drift" if comparison.drifted else "none", class_="verdict"),
+        element("span", "yes" if comparison.drifted else "no", class_="verdict"),
         chart if readable else Markup(),
         f"{comparison.images:,}",
     ]
@@ -383,11 +367,11 @@ def origin_section(job: Job, manifest: Manifest | None) -> Markup:
             f"{manifest.batch_size}, seed {manifest.seed}"
         )
         rows[-1] = ("Network", how)
-    rows.append(("Made", moment(manifest.created_at)))
+    rows.append(("Model made", moment(manifest.created_at)))
     if manifest.dataset is not None and manifest.dataset_sha256 is not None:
         data = name(f"{manifest.dataset}@{manifest.dataset_number}")
         digest = element("code", manifest.dataset_sha256)
-        rows.append(("Data set", join(data, ", digest ", digest)))
+        rows.append(("Trained on", join("data set ", data, ", digest ", digest)))
     if manifest.versions:
         versions = sorted(manifest.versions.items())
         said = ", ".join(f"{library} {version}" for library, version in versions)

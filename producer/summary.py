@@ -45,6 +45,8 @@ class Summary(BaseModel, frozen=True):
     """Images whose prediction was taken over, not computed; none without `--reuse`."""
     hit_rate: float | None = None
     """These as a share of the images predicted, 0 to 1."""
+    labelled_later: int | None = None
+    """Images that `producer label` gave a label, which counts here; none without any."""
     timeline: Timeline | None = None
     """Where the time went; only `report` works it out."""
 
@@ -104,6 +106,7 @@ def summarise(
         storage=str(store.root),
         reused=tally.reused if job.reuse else None,
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
+        labelled_later=tally.labelled_later or None,
         timeline=timeline,
     )
 

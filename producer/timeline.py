@@ -1,16 +1,5 @@
 """Where the time of a job went, from the logs of its attempts: phases that add up to its wall time.
 
-    submit      reading the source and writing the job, until it lies whole on storage
-    queue       until the first worker process has its first batch
-    open, model, read, decode, reuse, quarantine, predict, write
-                what the worker processes did, as they timed it
-    untraced    what they did between these
-    hand-over   between a process's batches: the successor's message, the ring, the next message
-    lost        attempts whose worker died
-    idle        worker processes without a batch, at the beginning and at the end
-    unattended  results were there, but nobody followed the job
-    merge       from the last result to the merged predictions
-
 Worker processes run side by side: what all did together counts by the share of one.
 """
 
@@ -25,6 +14,26 @@ from pydantic import BaseModel
 from producer.records import MERGE_FILE
 from storage.attempts import read_events
 from storage.jobs import Job, JobStore, modified
+
+PHASES = {
+    "submit": "reading the source and writing the job",
+    "queue": "until the first worker process had its first batch",
+    "model": "loading the model",
+    "open": "opening the inputs of a batch",
+    "read": "reading pixels",
+    "decode": "decoding image files",
+    "reuse": "taking over what was done already",
+    "quarantine": "trying images one by one",
+    "predict": "the model's own work",
+    "write": "writing results",
+    "untraced": "between these, inside a worker process",
+    "hand-over": "from one batch of a process to its next",
+    "lost": "attempts whose worker died",
+    "idle": "worker processes without a batch",
+    "unattended": "results were there, but nobody followed the job",
+    "merge": "merging the predictions",
+}
+"""What is done in each, in the order in which a batch meets them."""
 
 
 class Phase(BaseModel, frozen=True):
@@ -66,7 +75,8 @@ def trace(store: JobStore, job: Job) -> Timeline | None:
     first, last = min(turn.began for turn in turns), max(turn.ended for turn in turns)
     processes, work = share_out(turns, last - first)
     after = after_work(store.path(job.id), last)
-    phases = {"submit": submitted - created, "queue": first - submitted, **work, **after}
+    found = {"submit": submitted - created, "queue": first - submitted, **work, **after}
+    phases = {name: found[name] for name in (*PHASES, *found.keys() - PHASES) if name in found}
     return Timeline(
         wall_seconds=round(last - created + sum(after.values()), 6),
         processes=processes,

@@ -2,7 +2,8 @@
 
     jobs/<id>/labels/<n>.npz    position (K,) and label (K,), one file per change
 
-Later files win. A job's own labels and results stay what they were.
+Later files win. A job's own labels, results and records stay what they were; what counts right
+and wrong predictions takes these labels in, see `labels`.
 """
 
 import io
@@ -17,6 +18,11 @@ from storage.files import locked, write_atomically
 from storage.inputs import UNLABELLED
 from storage.jobs import Job, JobStore
 from storage.results import DAMAGE
+
+
+def has_corrections(store: JobStore, job: Job) -> bool:
+    """Whether anybody gave labels to a job's images."""
+    return bool(_files(store, job))
 
 
 def read_corrections(store: JobStore, job: Job) -> Labels:

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -361,6 +361,16 @@ class DatasetStore:
         if number == FIRST and (folder / DESCRIPTION_FILE).exists():
             return folder
         return folder / str(number)
+
+
+def version_at(path: str) -> str | None:
+    """Which version, such as `mnist@2`, a file below the storage root belongs to, if to any."""
+    match PurePosixPath(path).parts:
+        case ("datasets", name, number, _) if number.isdecimal():
+            return f"{name}@{number}"
+        case ("datasets", name, _):
+            return f"{name}@{FIRST}"
+    return None
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from storage.errors import Corrupt
 from storage.files import make_folder, write_atomically
+from storage.fingerprints import fingerprints
 from storage.images import Pixels
 from storage.models import ModelPin
 from storage.results import DAMAGE
@@ -38,10 +39,15 @@ Keys = NDArray[np.uint64]
 
 def keys_of(pixels: Pixels) -> Keys:
     """BLAKE2b-128 of each image of uint8 pixels (N, H, W, C), exactly as a model gets them."""
-    digests = b"".join(
-        blake2b(np.ascontiguousarray(p).data, digest_size=16).digest() for p in pixels
-    )
-    return np.ascontiguousarray(np.frombuffer(digests, "<u8").reshape(-1, 2).T)
+    return np.ascontiguousarray(fingerprints(pixels).view("<u8").reshape(-1, 2).T)
+
+
+def places(few: Keys, many: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the same keys are in `many` and in `few`; both sorted."""
+    at = np.searchsorted(many[0], few[0])
+    at[at == many.shape[1]] = 0
+    found = np.flatnonzero((many[0][at] == few[0]) & (many[1][at] == few[1]))
+    return at[found], found
 
 
 def distinct(keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -70,15 +76,15 @@ class Known:
         return len(self.predictions)
 
     def find(self, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Which of `keys` are known, and where.
+        """Which of `keys`, different and sorted ones, are known, and where.
 
-        Of keys that share their first half only one is found, which makes the other one a miss.
+        The fewer keys are looked for among the more. Of keys that share their first half only one
+        is found, which makes the other one a miss.
         """
-        first, second = self.keys
-        at = np.searchsorted(first, keys[0])
-        at[at == len(first)] = 0
-        found = np.flatnonzero((first[at] == keys[0]) & (second[at] == keys[1]))
-        return found, at[found]
+        if len(self) < keys.shape[1]:
+            return places(self.keys, keys)
+        at, found = places(keys, self.keys)
+        return found, at
 
     def to_bytes(self, model: ModelPin) -> bytes:
         """As an `.npz` archive: the same bytes whoever writes it."""
@@ -127,10 +133,16 @@ def merged(parts: Sequence[Known]) -> Known:
 class ReuseFile:
     """One file, not read yet."""
 
-    path: Path
+    folder: Path
+    name: str
     images: int
     modified: float
     """By the storage's clock."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies. Made when it is needed: files are listed often and read once."""
+        return self.folder / self.name
 
 
 class ReuseStore:
@@ -141,21 +153,24 @@ class ReuseStore:
 
     def files(self, model: ModelPin) -> list[ReuseFile]:
         """What is kept of a model, the newest first."""
+        folder = self._path(model)
         found = []
         with (
             suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(self._path(model)) as entries,
+            os.scandir(folder) as entries,
         ):
             for entry in entries:
                 if match := FILE_NAME.fullmatch(entry.name):
                     with suppress(FileNotFoundError):  # merged into another meanwhile
-                        modified = entry.stat().st_mtime
                         found.append(
                             ReuseFile(
-                                path=Path(entry.path), images=int(match[1]), modified=modified
+                                folder=folder,
+                                name=entry.name,
+                                images=int(match[1]),
+                                modified=entry.stat().st_mtime,
                             )
                         )
-        return sorted(found, key=lambda file: (file.modified, file.path.name), reverse=True)
+        return sorted(found, key=lambda file: (file.modified, file.name), reverse=True)
 
     def read(self, model: ModelPin, file: ReuseFile) -> Known:
         """The content of a file; raises `Corrupt`, or `OSError` when it cannot be read."""
@@ -182,7 +197,7 @@ class ReuseStore:
             return 0
         parts: dict[Path, Known] = {}
         images = 0
-        for file in sorted(small, key=lambda file: (file.modified, file.path.name)):
+        for file in sorted(small, key=lambda file: (file.modified, file.name)):
             images += file.images
             if images > MOST_IMAGES:
                 break

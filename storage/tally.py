@@ -4,17 +4,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.evaluation import Evaluation, confusion_matrix
-from storage.inputs import ArrayInputs, read_columns
 from storage.jobs import Job, JobStore
+from storage.labels import KnownLabels, read_labels
 from storage.results import BatchResult
 
 
 class Tally:
-    """Counts over a job's results. Each result is read once, however often it is refreshed."""
+    """Counts over a job's results. Each result is read once, however often it is refreshed.
 
-    def __init__(self, store: JobStore, job: Job) -> None:
+    Without `labels` those count that were submitted.
+    """
+
+    def __init__(self, store: JobStore, job: Job, labels: KnownLabels | None = None) -> None:
         self._store = store
         self._job = job
+        self._labels = labels
+        self.labelled_later = labels.later if labels else 0
+        """Images of the job that were given a label after they were submitted."""
         self._clear()
 
     def _clear(self) -> None:
@@ -51,7 +57,12 @@ class Tally:
             self._clear()  # results were discarded, to be computed again
         for batch in sorted(done - self._counted):
             result = self._store.read_result(self._job, batch)
-            self.add(batch, result, read_labels(self._store, self._job, batch))
+            self.add(batch, result, self._labels_of(batch))
+
+    def _labels_of(self, batch: int) -> NDArray[np.int32] | None:
+        if self._labels is None:
+            return read_labels(self._store, self._job, batch)
+        return self._labels.of(batch)
 
     def add(self, batch: int, result: BatchResult, labels: NDArray[np.int32] | None) -> None:
         """Count one result."""
@@ -61,15 +72,3 @@ class Tally:
         self.reused += result.reused or 0
         if labels is not None:
             self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))
-
-
-def read_labels(store: JobStore, job: Job, batch: int) -> NDArray[np.int32] | None:
-    """Class indices of a batch's images, -1 where unlabelled; none when the job has no labels."""
-    if job.labelled == 0:
-        return None
-    if isinstance(job.inputs, ArrayInputs):
-        labels = store.open_labels(job)
-        assert labels is not None
-        span = job.span(batch)
-        return np.asarray(labels[span.start : span.stop])
-    return read_columns(store.pack_path(job, batch)).labels

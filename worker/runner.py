@@ -20,9 +20,10 @@ from messaging.messages import PredictBatch
 from storage.attempts import Attempt, Heartbeat, History
 from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound, UnsafePath
 from storage.jobs import Job, JobStore, Status
+from storage.labels import read_labels
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
-from storage.tally import Tally, read_labels
+from storage.tally import Tally
 from worker.batch import BatchReader, Phases, classify_batch
 from worker.errors import ModelRefused
 from worker.model_cache import ModelCache

@@ -537,6 +537,51 @@ def test_a_job_without_reuse_does_not_speak_of_it(house: House) -> None:
     assert not house.jobs.get("job").reuse
 
 
+def test_labels_given_later_count_in_the_summary_and_leave_the_records_as_they_are(
+    house: House,
+) -> None:
+    house.submit()
+    predictions = house.jobs.path("job") / "predictions.parquet"
+    before = predictions.read_bytes()
+    records = house.run("results", "job").stdout
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n2,two\n")
+    house.run("label", "job", true)
+    for command in ("status", "report"):
+        shown = house.run(command, "job").stdout
+        assert "  accuracy    0.9667 over all images\n  labels      2 given later\n" in shown
+    summary = summary_of(house.run("status", "job", "--json"))
+    assert set(summary) == SUMMARY_FIELDS | {"labelled_later"}
+    assert (summary["labelled_later"], summary["accuracy"]) == (2, pytest.approx(58 / 60))
+    assert predictions.read_bytes() == before
+    assert house.run("results", "job").stdout == records
+    assert house.run("verify", "job").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_damaged_labels_are_a_sentence_with_the_way_out(house: House, command: str) -> None:
+    house.submit()
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n")
+    house.run("label", "job", true)
+    (house.jobs.path("job") / "labels" / "000001.npz").write_bytes(b"torn")
+    assert_sentence(house.run(command, "job"), "remove them and run `producer label` again.")
+
+
+def test_labels_given_while_a_job_runs_count_so_far(house: House) -> None:
+    house.queue.serve = lambda message: None
+    house.submit("--no-wait")
+    job = house.jobs.get("job")
+    house.jobs.write_result(job, 0, house.worker.result(job, 0))
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n40,zero\n")
+    house.run("label", "job", true)
+    summary = summary_of(house.run("status", "job", "--json"))
+    assert summary["labelled"] == job.batch_size
+    assert summary["accuracy"] == pytest.approx(1 - 3 / job.batch_size)
+    assert summary["labelled_later"] == 2
+
+
 def test_prune_names_what_it_removes_and_a_dry_run_removes_nothing(house: House) -> None:
     house.submit()
     assert house.run("prune", "--older-than", "1m").stdout == ""

@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -244,13 +243,6 @@ def test_to_arrow_waits_and_gives_all_records(notebook: Notebook) -> None:
     assert table["prediction"].to_pylist() == ["zero", "one", "two"] * 3 + ["zero"]
     assert table.sort_by("prediction")["prediction"][0].as_py() == "one"
     assert table["batch"].to_pylist() == [0] * 4 + [1] * 4 + [2] * 2
-
-
-@pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is not installed")
-def test_to_pandas_gives_a_data_frame(notebook: Notebook) -> None:
-    frame = notebook.client.submit(images_of(range(10)), labels=[0] * 10).to_pandas()
-    assert frame.shape == (10, 8)
-    assert (frame["label"] == frame["prediction"]).sum() == 4
 
 
 def test_to_pandas_says_when_pandas_is_missing(

@@ -64,6 +64,7 @@ def test_labels_are_kept_and_the_next_command_is_told(house: House) -> None:
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "Job job: 2 labels, 2 new, 0 changed.",
+        "`producer report job` counts with them.",
         "`trainer data append digits job:job` adds these images to a data set.",
     ]
     assert house.labels() == [1, -1, -1, 2, *[-1] * 6]

@@ -28,9 +28,10 @@ from producer.gathering import merge
 from producer.markup import Markup, element, text
 from producer.report import write_report
 from storage.baseline import Baseline
+from storage.corrections import add_corrections
 from storage.errors import ImageError
 from storage.images import Shape
-from storage.inputs import UNLABELLED
+from storage.inputs import UNLABELLED, ArrayInputs
 from storage.jobs import Job, JobStore, Status
 from storage.models import IMPORTED, ModelPin, ModelStore
 from storage.results import BatchResult
@@ -39,6 +40,7 @@ from tests.builders import (
     PIN,
     SHAPE,
     array_job,
+    describe_job,
     encode,
     file_job,
     image_file,
@@ -135,6 +137,7 @@ def test_a_labelled_job_is_told_in_all_sections(store: JobStore, models: ModelSt
     assert len(page.all("img")) == 19 - right
     assert all(a["alt"] for a in page.all("img"))
     assert "predict" in page.sections["time"]
+    assert "1 image has no prediction" in page.sections["errors"]
 
 
 def test_the_same_job_gives_the_same_bytes(store: JobStore, models: ModelStore) -> None:
@@ -178,6 +181,42 @@ def test_a_browser_may_load_and_run_nothing(store: JobStore, models: ModelStore)
     assert f"style-src 'sha256-{digest}'" in policy
     assert not [a for _, a in page.elements if "style" in a]
     assert not re.search(r"https?:|url\(|@import", document)
+
+
+def test_a_job_with_reuse_tells_how_much_was_taken_over(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(store, images_of(range(20)), model=pinned(models), reuse=True, id="reuse")
+    assert "Reused" not in report_of(store, models, job).sections[""], "nothing is predicted yet"
+    work(store, job, FakeWorker(store, {3: "damaged image"}, reused=3))
+    told = report_of(store, models, job).sections[""]
+    assert "Reused 78.95\N{NO-BREAK SPACE}% 15 predictions not computed again " in told
+    plain = array_job(store, images_of(range(20)), model=pinned(models), id="plain")
+    work(store, plain)
+    assert "Reused" not in report_of(store, models, plain).sections[""]
+
+
+def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: ModelStore) -> None:
+    job = array_job(store, images_of(range(10)), [0, 1, 2] * 3 + [1], model=pinned(models))
+    work(store, job)
+    page = report_of(store, models, job)
+    assert "90.00" in page.sections[""]
+    assert "given after the submission" not in page.sections[""]
+    add_corrections(store, job, np.array([0, 9]), np.array([2, 0], np.int32))
+    page = report_of(store, models, job)
+    assert "90.00" in page.sections[""]
+    assert "2 given after the submission" in page.sections[""]
+    (mistake,) = page.all("img")
+    assert mistake["alt"] == "Image 0"
+    assert "actual  two" in page.sections["mistakes"]
+
+
+def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelStore) -> None:
+    inputs = ArrayInputs(images="datasets/digits/2/test_images.npy", size=1, mtime_ns=1)
+    job = describe_job(source="digits:test", inputs=inputs, model=pinned(models))
+    with store.draft() as draft:
+        store.commit(draft, job)
+    assert "digits:test , data set  digits@2 " in report_of(store, models, job).sections[""]
 
 
 def test_a_job_without_labels_tells_classes_scores_and_drift(

@@ -57,6 +57,16 @@ def submitted(store: JobStore, job: Job, seconds: float) -> None:
     os.utime(store.path(job.id) / "job.json", (AT + seconds, AT + seconds))
 
 
+def test_phases_come_in_the_order_in_which_a_batch_meets_them(store: JobStore, job: Job) -> None:
+    """Whatever the first batch did: one that is known already has no `predict`."""
+    log(store, job, 0, "a", 2, 1.0, open=0.1, reuse=0.5, write=0.1)
+    log(store, job, 1, "a", 4, 1.0, open=0.1, reuse=0.1, predict=0.5, write=0.1, unheard=0.1)
+    submitted(store, job, 1)
+    known = ["open", "reuse", "predict", "write", "untraced", "hand-over"]
+    assert [name for name in phases_of(store, job) if name in known] == known
+    assert "unheard" in phases_of(store, job)
+
+
 def test_a_job_that_nobody_has_begun_has_no_timeline(store: JobStore, job: Job) -> None:
     assert trace(store, job) is None
 

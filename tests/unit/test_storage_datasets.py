@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.datasets import DataSet, DatasetStore, Parent
+from storage.datasets import DataSet, DatasetStore, Parent, version_at
 from storage.errors import AlreadyExists, BadName, Corrupt, NotFound
 from storage.fingerprints import fingerprints
 from tests.builders import LABELS, SHAPE, images_of
@@ -285,3 +285,17 @@ def test_equal_pixels_have_equal_fingerprints_across_pieces(monkeypatch: Any) ->
     np.testing.assert_array_equal(fingerprints(images), whole)
     np.testing.assert_array_equal(fingerprints(images[::2]), whole[::2])
     assert fingerprints(images[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        ("datasets/mnist/12/test_images.npy", "mnist@12"),
+        ("datasets/mnist/test_images.npy", "mnist@1"),
+        ("jobs/first/inputs/images.npy", None),
+        ("arrays/images.npy", None),
+        ("datasets/mnist/notes/12/images.npy", None),
+    ],
+)
+def test_a_path_tells_the_version_it_belongs_to(path: str, version: str | None) -> None:
+    assert version_at(path) == version

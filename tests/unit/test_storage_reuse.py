@@ -1,6 +1,7 @@
 import os
 import random
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,27 @@ def known_of(pixels: Pixels, predictions: Sequence[int] | None = None) -> Known:
     )
 
 
+def answers(known: Known, images: Pixels) -> list[int]:
+    """The predictions of those images that are known, in their order."""
+    keys = keys_of(images)
+    first, _ = distinct(keys)
+    found, at = known.find(keys[:, first])
+    order = np.argsort(first[found])
+    return list(known.predictions[at[order]].tolist())
+
+
 def only_file(store: ReuseStore) -> ReuseFile:
     (file,) = store.files(PIN)
     return file
 
 
 # Keys
+
+
+def test_a_key_is_the_digest_of_the_pixels_and_stays_it() -> None:
+    (image,) = noise(1)
+    digest = blake2b(image.tobytes(), digest_size=16).digest()
+    assert keys_of(image[np.newaxis]).T.astype("<u8").tobytes() == digest
 
 
 def test_equal_pixels_have_the_same_key_wherever_they_lie_in_memory() -> None:
@@ -72,32 +88,41 @@ def test_distinct_finds_where_each_image_comes_first() -> None:
 # What is known
 
 
-def test_known_images_are_found_and_others_are_not() -> None:
+@pytest.mark.parametrize(
+    ("kept", "asked"),
+    [(range(200), range(300)), (range(300), range(100, 250)), (range(100), range(50, 150))],
+    ids=["fewer are known than asked for", "more", "as many"],
+)
+def test_known_images_are_found_and_others_are_not(kept: range, asked: range) -> None:
     images = noise(300)
-    known = known_of(images[:200])
-    found, at = known.find(keys_of(images))
-    assert found.tolist() == list(range(200))
-    assert known.predictions[at].tolist() == list(range(200))
+    known = known_of(images[kept.start : kept.stop])
+    keys = keys_of(images[asked.start : asked.stop])
+    first, _ = distinct(keys)
+    found, at = known.find(keys[:, first])
+    whose = first[found] + asked.start
+    assert sorted(whose.tolist()) == sorted(set(kept) & set(asked))
+    assert (known.predictions[at] + kept.start).tolist() == whose.tolist()
 
 
-def test_keys_that_share_half_are_not_taken_for_each_other() -> None:
-    keys = np.array([[5, 5, 7], [1, 2, 3]], np.uint64)
+@pytest.mark.parametrize("asked_more", [False, True])
+def test_keys_that_share_half_are_not_taken_for_each_other(asked_more: bool) -> None:
+    one, other = np.array([[5, 5, 7], [1, 2, 3]]), np.array([[0, 5, 5, 7, 9], [1, 2, 9, 3, 3]])
+    kept, asked = (one, other) if asked_more else (other, one)
     known = Known(
-        keys=keys, predictions=np.array([0, 1, 2], np.int32), scores=np.zeros(3, np.float32)
+        keys=kept.astype(np.uint64),
+        predictions=np.arange(kept.shape[1], dtype=np.int32),
+        scores=np.zeros(kept.shape[1], np.float32),
     )
-    asked = np.array([[5, 5, 5, 7, 7, 9, 0], [1, 2, 9, 3, 1, 3, 1]], np.uint64)
-    found, at = known.find(asked)
-    assert found.tolist() == [0, 3], "the second of two such keys is a miss, never another's answer"
-    assert at.tolist() == [0, 2]
+    found, at = known.find(asked.astype(np.uint64))
+    np.testing.assert_array_equal(asked[:, found], kept[:, at])
+    assert 7 in asked[0, found], "one that shares its half may be missed, others never"
 
 
 def test_merging_keeps_every_key_once_and_the_first_answer() -> None:
     images = noise(30)
     both = merged([known_of(images[:20]), known_of(images[10:], [99] * 20)])
     assert len(both) == 30
-    found, at = both.find(keys_of(images))
-    assert found.tolist() == list(range(30))
-    assert both.predictions[at].tolist() == [*range(20), *[99] * 10]
+    assert answers(both, images) == [*range(20), *[99] * 10]
 
 
 # On storage
@@ -128,7 +153,8 @@ def test_what_is_kept_is_no_job(store: ReuseStore, tmp_path: Path) -> None:
 
 
 def test_any_damage_is_found(store: ReuseStore) -> None:
-    file = ReuseFile(path=store.add(PIN, known_of(noise(20))), images=20, modified=0)
+    store.add(PIN, known_of(noise(20)))
+    file = only_file(store)
     content = file.path.read_bytes()
     for length in range(0, len(content), 7):
         file.path.write_bytes(content[:length])
@@ -182,9 +208,7 @@ def test_many_small_files_become_one_that_knows_the_same(store: ReuseStore) -> N
     images = fill(store, reuse.MOST_SMALL_FILES + 1)
     assert store.compact(PIN) == reuse.MOST_SMALL_FILES + 1
     assert only_file(store).images == len(images)
-    found, at = everything(store).find(keys_of(images))
-    assert found.tolist() == list(range(len(images)))
-    assert everything(store).predictions[at].tolist() == [i // 2 for i in range(len(images))]
+    assert answers(everything(store), images) == [i // 2 for i in range(len(images))]
 
 
 def test_files_do_not_grow_beyond_their_limit(
@@ -215,8 +239,8 @@ def test_two_that_merge_at_once_lose_nothing(
 
     monkeypatch.setattr(store, "add", add_and_be_overtaken)
     store.compact(PIN)
-    found, _ = everything(store).find(keys_of(np.concatenate([images, noise(2, seed=9)])))
-    assert len(found) == len(images) + 2
+    asked = np.concatenate([images, noise(2, seed=9)])
+    assert len(answers(everything(store), asked)) == len(images) + 2
 
 
 def test_merging_removes_what_is_damaged(store: ReuseStore) -> None:

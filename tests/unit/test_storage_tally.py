@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from storage.corrections import add_corrections
 from storage.errors import Corrupt
 from storage.jobs import JobStore
+from storage.labels import KnownLabels
 from storage.results import FAILED, BatchResult
-from storage.tally import Tally, read_labels
+from storage.tally import Tally
 from tests.builders import LABELS, array_job, encode, file_job, image_file, images_of, result_of
 
 
@@ -80,16 +82,14 @@ def test_a_damaged_result_is_not_counted(tmp_path: Path) -> None:
     assert tally.batches == 0
 
 
-def test_labels_are_those_of_the_batch(tmp_path: Path) -> None:
+def test_labels_given_later_count_when_they_are_asked_for(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
-    arrays = array_job(store, images_of(range(6)), [0, 1, 2, 2, 1, 0], id="arrays")
-    files = file_job(store, [image_file(b"x", i, label=i % 3) for i in range(6)], id="files")
-    unlabelled = file_job(store, [image_file(b"x", i) for i in range(6)], id="unlabelled")
-
-    def labels(job, batch):  # type: ignore[no-untyped-def]
-        found = read_labels(store, job, batch)
-        return None if found is None else np.asarray(found).tolist()
-
-    assert [labels(arrays, 0), labels(arrays, 1)] == [[0, 1, 2, 2], [1, 0]]
-    assert [labels(files, 0), labels(files, 1)] == [[0, 1, 2, 0], [1, 2]]
-    assert labels(unlabelled, 0) is None
+    job = array_job(store, images_of(range(3)), [0, 1, 1], batch_size=3)
+    store.write_result(job, 0, result_of([0, 2, 2]))
+    add_corrections(store, job, np.array([1, 2]), np.array([2, 0], np.int32))
+    known, submitted = Tally(store, job, KnownLabels(store, job)), Tally(store, job)
+    for tally in (known, submitted):
+        tally.refresh()
+    assert known.evaluation.accuracy == pytest.approx(2 / 3)
+    assert submitted.evaluation.accuracy == pytest.approx(1 / 3)
+    assert (known.labelled_later, submitted.labelled_later) == (2, 0)
