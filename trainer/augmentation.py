@@ -22,6 +22,8 @@ class Augmentation:
 
     rotation: float = 0.0
     """Degrees either way."""
+    shear: float = 0.0
+    """Degrees that upright lines may lean either way."""
     zoom: float = 0.0
     """Share that an image may grow or shrink by."""
     translation: float = 0.0
@@ -45,9 +47,11 @@ class Augmentation:
         right = np.rint(random.uniform(-1, 1, count) * self.translation * width)
         down = np.rint(random.uniform(-1, 1, count) * self.translation * height)
         mirror = np.where(self.flip & (random.random(count) < 0.5), -1, 1)
+        lean = np.tan(np.deg2rad(random.uniform(-self.shear, self.shear, count)))
 
         a, b = mirror * scale * np.cos(angle), -mirror * scale * np.sin(angle)
         d, e = scale * np.sin(angle), scale * np.cos(angle)
+        b, e = b + lean * a, e + lean * d
         x, y = (width - 1) / 2, (height - 1) / 2
         c = x - a * (x + right) - b * (y + down)
         f = y - d * (x + right) - e * (y + down)

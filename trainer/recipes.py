@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainer.augmentation import Augmentation
+
 if TYPE_CHECKING:
     import keras
 
@@ -22,6 +24,8 @@ class Recipe:
     """Whether it climbs for a tenth of the training and then falls to nothing, as a cosine does."""
     augment: bool = False
     """Whether the network sees every image turned, moved or mirrored a little, anew each epoch."""
+    augmentation: Augmentation | None = None
+    """How far, where that is not as the network has it."""
     patience: int | None = None
     """Epochs without a lower validation loss until the training ends; the weights of the best
     epoch are kept. Without it all epochs are run and the last weights are kept."""

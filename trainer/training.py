@@ -217,7 +217,9 @@ def fit(
     What is random in an epoch follows from the seed and the epoch, or is part of the checkpoint.
     """
     recipe = request.recipe
-    augmentation = get_network(request.network).augmentation if recipe.augment else None
+    augmentation = None
+    if recipe.augment:
+        augmentation = recipe.augmentation or get_network(request.network).augmentation
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     progress = checkpoint.read([v.shape for v in variables]) if checkpoint else Progress()

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from storage.images import Shape
 from trainer.augmentation import Augmentation
-from trainer.networks import NETWORKS
+from trainer.networks import DIGITS, DIGITS_FARTHER, NETWORKS
 
 SHAPE: Shape = (24, 40, 3)
 
@@ -52,13 +52,24 @@ def test_turning_and_zooming_leave_the_middle_in_its_place() -> None:
     assert 28 < angles.max() <= 30
 
 
+def test_leaning_moves_lines_sideways_the_more_the_farther_they_are_from_the_middle() -> None:
+    transforms = draw(Augmentation(shear=20))
+    x, y = (SHAPE[1] - 1) / 2, (SHAPE[0] - 1) / 2
+    np.testing.assert_allclose(places(transforms, x + 10, y), np.full((200, 2), [x + 10, y]))
+    moved = places(transforms, x, y + 10) - [x, y + 10]
+    np.testing.assert_allclose(moved[:, 1], 0, atol=1e-5)
+    np.testing.assert_allclose(places(transforms, x, y + 5) - [x, y + 5], moved / 2, atol=1e-5)
+    assert -20 <= np.rad2deg(np.arctan(moved[:, 0].min() / 10)) < -18
+    assert 18 < np.rad2deg(np.arctan(moved[:, 0].max() / 10)) <= 20
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_other_changes() -> None:
     augmentation = NETWORKS["cnn"].augmentation
     assert (draw(augmentation) == draw(augmentation)).all()
     assert (draw(augmentation) != draw(augmentation, seed=2)).any()
 
 
-@pytest.mark.parametrize("network", ["mlp", "cnn"])
-def test_digits_are_never_mirrored(network: str) -> None:
-    a, b, _, d, e = draw(NETWORKS[network].augmentation, 5000).T[:5]
+@pytest.mark.parametrize("augmentation", [DIGITS, DIGITS_FARTHER])
+def test_digits_are_never_mirrored(augmentation: Augmentation) -> None:
+    a, b, _, d, e = draw(augmentation, 5000).T[:5]
     assert (a * e - b * d > 0).all()
