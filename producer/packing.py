@@ -33,9 +33,9 @@ Name = TypeVar("Name")
 """What a source calls a file until it is described."""
 PackAll = Callable[[Iterable[tuple[int, Sequence[Name]]]], Iterator["Packed"]]
 
-SMALL_FILE_BYTES = 16_384
-"""Files of this size are packed even when they lie on storage: opening one a second time, in the
-worker, costs as much as copying it."""
+SMALL_FILE_BYTES = 4_096
+"""Files of up to this size are packed even when they lie on storage: opening one again, in the
+worker, costs at least as much as copying it."""
 PACK_BYTES = 64_000_000
 """Batches of large files are made shorter than this, judged by the first ones: producer and worker
 hold one batch in memory."""
@@ -134,6 +134,9 @@ def packers(packer: Packer[Name], *, small: bool) -> Iterator[PackAll[Name]]:
         yield lambda batches: (packer(batch, group) for batch, group in batches)
         return
 
+    import pyarrow as pa
+
+    pa.array([])  # all that Arrow imports for its first array, once and not in every process
     pool = ProcessPoolExecutor(
         processes, get_context("fork"), initializer=prepare_child, initargs=(packer,)
     )
