@@ -253,7 +253,7 @@ def files(setting: Setting) -> str:
         Ratio(name=f"{row.name} ÷ Pillow alone", value=row.median / alone.median, target="≥ 0.85")
         for row in ours
     ]
-    decoders = {"a worker's (TensorFlow)": decode_together(system, stored)}
+    decoders = {"a worker's": decode_together(stored)}
     if setting.peers:
         script = str(PEERS / "decoders.py")
         command = [str(setting.peers), script, str(stored)]

@@ -4,18 +4,20 @@ Each kind only lists its images; `pack_images` reads them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from producer.errors import BadManifest, SourceError, UnknownLabel
-from producer.listing import holds_images, image_files, subfolders
+from producer.listing import LINK, holds_images, list_images
 from producer.packing import Listed, pack_images
 from producer.rows import read_rows, text_of
 from producer.sources import Prepared, Request, list_briefly
 from storage.errors import UnsafePath
 from storage.files import resolve_inside
 from storage.jobs import JobDraft
+
+LEADS_OUT = "a symbolic link that leads out of the folder"
 
 
 class FolderSource:
@@ -29,7 +31,9 @@ class FolderSource:
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images. They are labelled when all subfolders with images are labels."""
-        names = [n for n in subfolders(self._path) if holds_images(self._path / n)]
+        folder = self._path.resolve()
+        listing = list_images(folder)
+        names = sorted(name for name in listing.subfolders if holds_images(folder / name))
         labelled = bool(names) and set(names) <= set(request.labels)
         notes = []
         if names and not labelled:
@@ -38,26 +42,30 @@ class FolderSource:
                 f"The images of {self.description} are taken as unlabelled: its subfolders "
                 f"({list_briefly(strange)}) are not the labels of {request.model}."
             )
-        listed = self._list(labelled, request.root)
-        return pack_images(listed, draft, request, self.description, notes)
+        describe = self._describer(folder, labelled, request.root)
+        return pack_images(listing.files, describe, draft, request, self.description, notes)
 
-    def _list(self, labelled: bool, root: Path) -> Iterator[Listed]:
-        # Plain strings: with a million files, pathlib would take as long as reading them.
-        folder = self._path.resolve()
+    def _describer(self, folder: Path, labelled: bool, root: Path) -> Callable[[str], Listed]:
+        """Describes a listed file. Plain strings: pathlib would take as long as reading them."""
         stored = stored_path(folder, root)
         below = None if stored is None else f"{stored}/".removeprefix("./")
         shown = readable(os.path.join(self._path, ""))  # noqa: PTH118
-        for relative, refused in image_files(folder):
-            name = readable(relative)
-            top, _, rest = relative.partition("/") if labelled else ("", "", "")
-            yield Listed(
-                id=name,
-                path=f"{shown}{name}",
-                file=f"{folder}/{relative}",
-                stored=None if below is None else f"{below}{relative}",
-                label=top if rest else None,
-                refused=refused,
+
+        def describe(entry: str) -> Listed:
+            relative = entry.removesuffix(LINK)
+            is_link = len(relative) < len(entry)
+            id = readable(relative)
+            top, inside, _ = relative.partition("/") if labelled else ("", "", "")
+            return Listed(
+                id,
+                f"{shown}{id}",
+                f"{folder}/{relative}",
+                None if below is None else f"{below}{relative}",
+                top if inside else None,
+                LEADS_OUT if is_link and leads_out(folder, relative) else None,
             )
+
+        return describe
 
 
 class FilesSource:
@@ -76,16 +84,16 @@ class FilesSource:
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images, in the order given."""
-        listed = (
-            Listed(
+
+        def describe(path: Path) -> Listed:
+            return Listed(
                 id=readable(str(path)),
                 path=readable(str(path)),
                 file=str(path),
                 stored=stored_path(path.resolve(), request.root),
             )
-            for path in self._paths
-        )
-        return pack_images(listed, draft, request, self.description)
+
+        return pack_images(self._paths, describe, draft, request, self.description)
 
 
 class ManifestSource:
@@ -104,7 +112,7 @@ class ManifestSource:
         """Pack the images; raises `BadManifest` naming the first line that cannot be used."""
         rows = read_rows(self._path, {"path": "a.png"})
         listed = (self._listed(line, row, request) for line, row in rows)
-        return pack_images(listed, draft, request, self.description)
+        return pack_images(listed, lambda item: item, draft, request, self.description)
 
     def _listed(self, line: int, row: dict[str, Any], request: Request) -> Listed:
         where = f"Line {line} of {self.description}"
@@ -137,6 +145,11 @@ class ManifestSource:
 def stored_path(resolved: Path, root: Path) -> str | None:
     """A resolved path relative to the storage root; none when it lies elsewhere."""
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None
+
+
+def leads_out(folder: Path, relative: str) -> bool:
+    """Whether a link in a resolved folder leads out of it."""
+    return not (folder / relative).resolve().is_relative_to(folder)
 
 
 def readable(name: str) -> str:

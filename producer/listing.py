@@ -6,43 +6,57 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from producer.errors import SourceError
 from storage.images import SUFFIXES
 
-RUN_LENGTH = 50_000
-"""Names sorted in memory at a time: a folder with more is sorted through temporary files."""
+RUN_LENGTH = 200_000
+"""Names sorted in memory at a time, some 70 bytes each: more are sorted through temporary files."""
+NAMES_A_LINE = 1_000
 
-LEADS_OUT = "a symbolic link that leads out of the folder"
+FOLDER, LINK = "\0folder", "\0link"
+"""What is no plain file is marked behind its name. No name contains a NUL, and all other characters
+come after it: marked names are sorted like unmarked ones, and need no object of their own."""
 
 
-def image_files(folder: Path) -> Iterator[tuple[str, str | None]]:
-    """Relative paths of all image files below `folder`, sorted name by name.
+class Listing(NamedTuple):
+    """What is in a folder."""
 
-    With each comes the reason why it must not be read, if there is one. Hidden files and links
-    to folders are passed over, as is whatever has no image suffix.
+    subfolders: list[str]
+    """Names of the folders directly in it, in no order."""
+    files: Iterator[str]
+    """Relative paths of all image files below it, sorted name by name; links end with `LINK`."""
+
+
+def list_images(folder: Path) -> Listing:
+    """The image files below `folder`.
+
+    Hidden files and links to folders are passed over, as is whatever has no image suffix.
     """
-    root = folder.resolve()
 
-    def walk(below: str) -> Iterator[tuple[str, str | None]]:
-        for name, kind in sorted_entries(folder / below):
-            relative = f"{below}/{name}" if below else name
-            if kind == "folder":
-                yield from walk(relative)
-            elif kind == "link" and not (folder / relative).resolve().is_relative_to(root):
-                yield relative, LEADS_OUT
+    def walk(below: str, entries: Iterator[str]) -> Iterator[str]:
+        for entry in entries:
+            if entry.endswith(FOLDER):
+                inner = below + entry.removesuffix(FOLDER)
+                yield from walk(f"{inner}/", sorted_entries(folder / inner))
             else:
-                yield relative, None
+                yield below + entry
 
-    return walk("")
+    subfolders: list[str] = []
+    return Listing(subfolders, walk("", sorted_entries(folder, subfolders)))
 
 
-def sorted_entries(folder: Path, run_length: int = RUN_LENGTH) -> Iterator[tuple[str, str]]:
-    """Name and kind (file, link, folder) of what counts in one folder, sorted by name."""
-    runs: list[Iterator[tuple[str, str]]] = []
-    names: list[tuple[str, str]] = []
+def sorted_entries(
+    folder: Path, subfolders: list[str] | None = None, run_length: int = RUN_LENGTH
+) -> Iterator[str]:
+    """The entries of one folder, sorted by name; all `subfolders` are noted before the first."""
+    runs: list[Iterator[str]] = []
+    names: list[str] = []
     for entry in entries(folder):
         names.append(entry)
+        if subfolders is not None and entry.endswith(FOLDER):
+            subfolders.append(entry.removesuffix(FOLDER))
         if len(names) == run_length:
             runs.append(spilled(sorted(names)))
             names = []
@@ -50,47 +64,42 @@ def sorted_entries(folder: Path, run_length: int = RUN_LENGTH) -> Iterator[tuple
     return heapq.merge(*runs, names) if runs else iter(names)
 
 
-def entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and kind of the subfolders and image files of one folder, in no order."""
+def entries(folder: Path) -> Iterator[str]:
+    """The subfolders and image files of one folder, in no order."""
     try:
         with os.scandir(folder) as found:
             for entry in found:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    yield entry.name, "folder"
-                elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and entry.is_file():
-                    yield entry.name, "link" if entry.is_symlink() else "file"
+                    yield name + FOLDER
+                elif name[name.rfind(".") :].lower() in SUFFIXES and entry.is_file():
+                    yield name + LINK if entry.is_symlink() else name
     except OSError as error:
         raise SourceError(f"The folder {folder} cannot be read ({error.strerror}).") from None
 
 
-def spilled(run: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def spilled(run: list[str]) -> Iterator[str]:
     """The same entries, from a temporary file that is written now and read back later."""
     file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 (closed once read)
-    file.writelines(json.dumps(entry) + "\n" for entry in run)
+    for i in range(0, len(run), NAMES_A_LINE):
+        file.write(json.dumps(run[i : i + NAMES_A_LINE]) + "\n")
     file.seek(0)
 
-    def read_back() -> Iterator[tuple[str, str]]:
+    def read_back() -> Iterator[str]:
         with file:
             for line in file:
-                name, kind = json.loads(line)
-                yield name, kind
+                yield from json.loads(line)
 
     return read_back()
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Names of a folder's subfolders, sorted."""
-    return sorted(name for name, kind in entries(folder) if kind == "folder")
-
-
 def holds_images(folder: Path) -> bool:
     """Whether there is any image below a folder. Looks no further than the first."""
-    found = entries(folder)
     folders = []
-    for name, kind in found:
-        if kind != "folder":
+    for entry in entries(folder):
+        if not entry.endswith(FOLDER):
             return True
-        folders.append(name)
+        folders.append(entry.removesuffix(FOLDER))
     return any(holds_images(folder / name) for name in folders)

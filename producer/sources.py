@@ -36,7 +36,7 @@ class Request:
     """What a source needs to know of the job that it becomes."""
 
     root: Path
-    """Storage root: what lies below is referenced, anything else is copied into the job."""
+    """Storage root: what lies below is referenced, small files excepted; all else is copied."""
     job_id: str
     model: str
     """The model version, to be named in errors."""

@@ -77,17 +77,17 @@ def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:
     fingerprint = Fingerprint()
     folders: dict[str, str] = {}
     for batch in range(job.batches):
-        images = read_pack(store.pack_path(job, batch))
-        if len(images) != len(job.span(batch)):
-            yield f"Batch {batch} has {len(images)} images instead of {len(job.span(batch))}."
-        fingerprint.add(identities(images, job.labels))
-        for image in images:
-            if image.refused is not None:
+        files = read_pack(store.pack_path(job, batch))
+        if len(files) != len(job.span(batch)):
+            yield f"Batch {batch} has {len(files)} images instead of {len(job.span(batch))}."
+        fingerprint.add(identities(files, job.labels))
+        for position, id in enumerate(files.ids):
+            if files.refused[position] is not None:
                 continue
             try:
-                image.read(store.root, max_bytes=max_bytes, folders=folders)
+                files.read(position, store.root, max_bytes=max_bytes, folders=folders)
             except ImageError as error:
-                yield f"Image {image.id} of batch {batch}: {str(error).rstrip('.')}."
+                yield f"Image {id} of batch {batch}: {str(error).rstrip('.')}."
     if fingerprint.hexdigest() != job.fingerprint:
         yield "The images or labels are not those that were submitted: their digest differs."
 

@@ -1,7 +1,7 @@
 """The images of one batch: what a worker classifies, a report shows and a data set takes in."""
 
 from storage.images import Pixels, Shape, decode_image, fit_pixels
-from storage.inputs import ArrayInputs, ImageFile, read_pack
+from storage.inputs import ArrayInputs, ImageFiles, read_pack
 from storage.jobs import Job, JobStore
 from storage.settings import StorageSettings
 
@@ -18,7 +18,7 @@ class BatchImages:
         span = job.span(batch)
         self.count = len(span)
         self._array: Pixels | None = None
-        self._files: list[ImageFile] = []
+        self._files: ImageFiles | None = None
         self._folders: dict[str, str] = {}
         if isinstance(job.inputs, ArrayInputs):
             self._array = store.open_array(job)[span.start : span.stop]
@@ -32,9 +32,13 @@ class BatchImages:
         return self._decode(self._content(position))
 
     def _content(self, position: int) -> bytes:
-        max_bytes = self._settings.max_image_bytes
-        file = self._files[position]
-        return file.read(self._store.root, max_bytes=max_bytes, folders=self._folders)
+        assert self._files is not None
+        return self._files.read(
+            position,
+            self._store.root,
+            max_bytes=self._settings.max_image_bytes,
+            folders=self._folders,
+        )
 
     def _decode(self, content: bytes) -> Pixels:
         return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)

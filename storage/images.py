@@ -3,7 +3,6 @@
 import io
 import struct
 import warnings
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from storage.errors import ImageError
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 MODE_OF_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
-PNG_COLOUR_OF_CHANNELS = {1: 0, 3: 2, 4: 6}
 
 Shape = tuple[int, int, int]
 Pixels = NDArray[np.uint8]
@@ -45,28 +43,6 @@ def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) 
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         # What Pillow raises for damaged files, by format and depth of the damage.
         raise ImageError(f"damaged image: {error}") from None
-
-
-def is_plain_png(content: bytes, shape: Shape) -> bool:
-    """Whether a file is a PNG whose pixels are those of `shape` as they stand, 8 bits each.
-
-    Any decoder gives the same pixels for it as `decode_image`, if it decodes it at all.
-    """
-    return (
-        content.startswith(plain_png_header(shape))
-        and b"eXIf" not in content  # perhaps to be turned upright
-        and b"acTL" not in content  # animated
-    )
-
-
-@cache
-def plain_png_header(shape: Shape) -> bytes | tuple[()]:
-    """How a plain PNG of this shape begins; an empty tuple, with which nothing begins, if none."""
-    height, width, channels = shape
-    if channels not in PNG_COLOUR_OF_CHANNELS:
-        return ()
-    form = struct.pack(">IIBB", width, height, 8, PNG_COLOUR_OF_CHANNELS[channels])
-    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + form
 
 
 def fit_pixels(pixels: NDArray[np.generic], shape: Shape) -> Pixels:

@@ -1,12 +1,12 @@
 """What a job's images are: a slice of arrays that lie on storage, or image files packed by batch.
 
 Image files are packed into one Arrow file per batch, so that a million of them make a few
-hundred files. Those that already lie on storage are referenced instead, with their digest.
+hundred files. Large ones that already lie on storage are referenced instead, with their digest.
 """
 
 import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,6 +88,46 @@ class ImageFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageFiles:
+    """The image files of one batch, a list per field of `ImageFile`.
+
+    Of small files an object each would cost more than reading them.
+    """
+
+    ids: list[str]
+    paths: list[str]
+    labels: list[int]
+    digests: list[bytes]
+    contents: list[bytes | None]
+    stored: list[str | None]
+    refused: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, position: int) -> ImageFile:
+        return ImageFile(
+            id=self.ids[position],
+            path=self.paths[position],
+            label=self.labels[position],
+            sha256=self.digests[position],
+            content=self.contents[position],
+            stored=self.stored[position],
+            refused=self.refused[position],
+        )
+
+    def __iter__(self) -> Iterator[ImageFile]:
+        return (self[position] for position in range(len(self)))
+
+    def read(self, position: int, root: Path, *, max_bytes: int, folders: dict[str, str]) -> bytes:
+        """The encoded bytes of one, as `ImageFile.read` gives them."""
+        content = self.contents[position]
+        if content is not None and hashlib.sha256(content).digest() == self.digests[position]:
+            return content  # by far the most: no object is made for them
+        return self[position].read(root, max_bytes=max_bytes, folders=folders)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackedColumns:
     """Who the images of a packed batch are, without their bytes."""
 
@@ -96,18 +136,18 @@ class PackedColumns:
     labels: NDArray[np.int32]
 
 
-def write_pack(path: Path, images: Sequence[ImageFile]) -> None:
+def write_pack(path: Path, files: ImageFiles) -> None:
     """Pack one batch of image files into one Arrow file."""
     import pyarrow as pa
 
     columns = {
-        "id": pa.array([image.id for image in images], pa.string()),
-        "path": pa.array([image.path for image in images], pa.string()),
-        "label": pa.array([image.label for image in images], pa.int32()),
-        "sha256": pa.array([image.sha256 for image in images], pa.binary(32)),
-        "stored": pa.array([image.stored for image in images], pa.string()),
-        "refused": pa.array([image.refused for image in images], pa.string()),
-        "content": pa.array([image.content for image in images], pa.large_binary()),
+        "id": pa.array(files.ids, pa.string()),
+        "path": pa.array(files.paths, pa.string()),
+        "label": pa.array(files.labels, pa.int32()),
+        "sha256": pa.array(files.digests, pa.binary(32)),
+        "stored": pa.array(files.stored, pa.string()),
+        "refused": pa.array(files.refused, pa.string()),
+        "content": pa.array(files.contents, pa.large_binary()),
     }
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
@@ -116,16 +156,14 @@ def write_pack(path: Path, images: Sequence[ImageFile]) -> None:
     write_atomically(path, sink.getvalue(), durable=False)
 
 
-def read_pack(path: Path) -> list[ImageFile]:
+def read_pack(path: Path) -> ImageFiles:
     """The images of one packed batch, in order; raises `Corrupt` for a damaged pack."""
-    rows = _read_table(path).to_pylist()
-    return [ImageFile(**row) for row in rows]
+    return _image_files(_read_table(path))
 
 
 def read_packed(path: Path, position: int) -> ImageFile:
     """One image of a packed batch; the bytes of the others are not read."""
-    (row,) = _read_table(path).slice(position, 1).to_pylist()
-    return ImageFile(**row)
+    return _image_files(_read_table(path).slice(position, 1))[0]
 
 
 def read_columns(path: Path) -> PackedColumns:
@@ -135,6 +173,18 @@ def read_columns(path: Path) -> PackedColumns:
         ids=table["id"].to_pylist(),
         paths=table["path"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int32),
+    )
+
+
+def _image_files(table) -> ImageFiles:  # type: ignore[no-untyped-def]
+    return ImageFiles(
+        ids=table["id"].to_pylist(),
+        paths=table["path"].to_pylist(),
+        labels=table["label"].to_pylist(),
+        digests=table["sha256"].to_pylist(),
+        contents=table["content"].to_pylist(),
+        stored=table["stored"].to_pylist(),
+        refused=table["refused"].to_pylist(),
     )
 
 

@@ -11,7 +11,7 @@ without losing a job.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -35,7 +35,7 @@ from storage.files import (
     write_atomically,
 )
 from storage.images import Pixels
-from storage.inputs import ArrayInputs, FileInputs, ImageFile, write_pack
+from storage.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.models import ModelPin
 from storage.results import BatchResult
 
@@ -105,9 +105,9 @@ class JobDraft:
         self.folder = folder
         self.inputs = folder / "inputs"
 
-    def add_pack(self, batch: int, images: Sequence[ImageFile]) -> None:
+    def add_pack(self, batch: int, files: ImageFiles) -> None:
         """Pack the image files of one batch."""
-        write_pack(self.inputs / pack_name(batch), images)
+        write_pack(self.inputs / pack_name(batch), files)
 
 
 class JobStore:

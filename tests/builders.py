@@ -16,8 +16,8 @@ from PIL import Image
 from storage.attempts import Attempt
 from storage.datasets import DataSet, DatasetStore
 from storage.evaluation import Evaluation
-from storage.images import Pixels, Shape, decode_image
-from storage.inputs import ArrayInputs, FileInputs, ImageFile
+from storage.images import Pixels, Shape
+from storage.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
 from storage.jobs import Job, JobStore
 from storage.models import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 from storage.results import BatchResult
@@ -59,6 +59,19 @@ def image_file(content: bytes, number: int = 0, /, **fields: Any) -> ImageFile:
     return ImageFile(**(known | fields))
 
 
+def image_files(files: Sequence[ImageFile]) -> ImageFiles:
+    """The same files as columns."""
+    return ImageFiles(
+        ids=[file.id for file in files],
+        paths=[file.path for file in files],
+        labels=[file.label for file in files],
+        digests=[file.sha256 for file in files],
+        contents=[file.content for file in files],
+        stored=[file.stored for file in files],
+        refused=[file.refused for file in files],
+    )
+
+
 # Jobs
 
 
@@ -91,7 +104,7 @@ def file_job(store: JobStore, files: Sequence[ImageFile], **fields: Any) -> Job:
     with store.draft() as draft:
         for batch in range(job.batches):
             span = job.span(batch)
-            draft.add_pack(batch, files[span.start : span.stop])
+            draft.add_pack(batch, image_files(files[span.start : span.stop]))
         store.commit(draft, job)
     return job
 
@@ -189,9 +202,6 @@ class FakePredictor:
             raise Death
         scores = (1 + pixels.reshape(len(pixels), -1).astype(np.float32).mean(axis=1)) / 257
         return (first % self.classes).astype(np.int32), scores
-
-    def decode_pngs(self, contents: Sequence[bytes]) -> Pixels:
-        return np.stack([decode_image(content, self.shape) for content in contents])
 
 
 def loader_of(predictor: Any) -> Callable[[ModelVersion], Any]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from storage.batches import BatchImages
 from storage.errors import ImageError
-from storage.images import Pixels, Shape, is_plain_png
-from storage.jobs import Job, JobStore
+from storage.images import Pixels
+from storage.jobs import Job
+from storage.pngs import decode_plain_pngs
 from storage.results import FAILED, BatchResult
-from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
     from worker.reuse import Reuse
@@ -40,22 +40,7 @@ class Phases:
 
 
 class BatchReader(BatchImages):
-    """The images of one batch as a model's pixels, one by one or all at once.
-
-    `decode_pngs` takes plain PNG files together and raises `ImageError` when one is damaged.
-    """
-
-    def __init__(
-        self,
-        store: JobStore,
-        job: Job,
-        batch: int,
-        shape: Shape,
-        settings: StorageSettings,
-        decode_pngs: Callable[[Sequence[bytes]], Pixels],
-    ) -> None:
-        super().__init__(store, job, batch, shape, settings)
-        self._decode_pngs = decode_pngs
+    """The images of one batch as a model's pixels, one by one or all at once."""
 
     def read_all(self, skip: Mapping[int, str], phases: "Phases") -> tuple[Pixels, dict[int, str]]:
         """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
@@ -88,16 +73,12 @@ class BatchReader(BatchImages):
                 except ImageError as error:
                     errors[position] = str(error)
         with phases("decode"):
-            plain = [i for i, content in contents.items() if is_plain_png(content, self._shape)]
-            if self._shape[0] * self._shape[1] > self._settings.max_image_pixels:
-                plain = []
-            try:
-                if plain:
-                    pixels[plain] = self._decode_pngs([contents[i] for i in plain])
-            except ImageError:
-                plain = []  # one by one, to know which
-            others = contents.keys() - plain
-            self._fill(pixels, errors, sorted(others), lambda i: self._decode(contents[i]))
+            height, width, _ = self._shape
+            plain: set[int] = set()
+            if height * width <= self._settings.max_image_pixels:
+                plain = decode_plain_pngs(contents, self._shape, pixels)
+            others = sorted(contents.keys() - plain)
+            self._fill(pixels, errors, others, lambda i: self._decode(contents[i]))
 
     @staticmethod
     def _fill(

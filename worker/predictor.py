@@ -2,14 +2,12 @@
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from messaging.native_logs import native_logs_held_back
-from storage.errors import ImageError
 from storage.images import Pixels, Shape
 from worker.errors import ModelRefused
 
@@ -57,19 +55,8 @@ class Predictor:
             best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
             return best, tf.reduce_max(probabilities, axis=-1)
 
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
-        def decode(contents: tf.Tensor) -> tf.Tensor:
-            return tf.map_fn(
-                lambda content: tf.ensure_shape(
-                    tf.io.decode_png(content, channels=shape[2]), shape
-                ),
-                contents,
-                fn_output_signature=tf.TensorSpec(shape, tf.uint8),
-            )
-
         self._model = model  # its variables live as long as it does
         self._classify = classify
-        self._decode = decode  # compiled for the first PNG files: arrays need none
         self._warm_up(model_path, classes)
 
     def __call__(self, pixels: Pixels) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -79,17 +66,6 @@ class Predictor:
         predictions = np.concatenate([best.numpy() for best, _ in parts])
         scores = np.concatenate([score.numpy() for _, score in parts])
         return predictions, scores.astype(np.float32, copy=False)
-
-    def decode_pngs(self, contents: Sequence[bytes]) -> Pixels:
-        """Pixels (N, H, W, C) of plain PNG files, see `is_plain_png`, in a third of Pillow's time.
-
-        Raises `ImageError` when any of them is damaged.
-        """
-        try:
-            pixels: Pixels = self._decode(tf.constant(contents, tf.string)).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise ImageError("damaged image among others") from error
-        return pixels
 
     def _warm_up(self, model_path: Path, classes: int) -> None:
         """Compile, and refuse a model that does not turn pixels into class probabilities."""

@@ -133,9 +133,7 @@ class BatchRunner:
         with phases("model"):
             predictor = self.models.get(job.model)
         with phases("open"):
-            reader = BatchReader(
-                self._jobs, job, batch, predictor.shape, self._settings, predictor.decode_pngs
-            )
+            reader = BatchReader(self._jobs, job, batch, predictor.shape, self._settings)
         skip = killers(history)
         if is_suspect(history):
 

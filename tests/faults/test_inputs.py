@@ -11,23 +11,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from producer.packing import SMALL_FILE_BYTES
 from storage.models import ModelStore
 from tests.faults.conftest import BATCH_SIZE, House
 from tests.faults.test_workers import assert_exact
 from tests.processes import run, wait_for
 
 
-def test_referenced_files_that_go_or_change_become_error_records(
+def test_large_files_that_go_or_change_become_error_records_and_small_ones_need_not_stay(
     house: House, digits_folder: Path
 ) -> None:
     folder = house.storage / "pictures"
     folder.mkdir()
     for i, path in enumerate(sorted((digits_folder / "test").rglob("*.png"))[:50]):
-        shutil.copy(path, folder / f"{i:02d}.png")
+        large = bytes(SMALL_FILE_BYTES) if i != 20 else b""
+        (folder / f"{i:02d}.png").write_bytes(path.read_bytes() + large)
     intact = house.storage / "intact"
     shutil.copytree(folder, intact)
     house.submit(source=str(folder))
     (folder / "07.png").unlink()
+    (folder / "20.png").unlink()
     content = (folder / "11.png").read_bytes()
     (folder / "11.png").write_bytes(content[:40])
     (folder / "13.png").write_bytes((folder / "14.png").read_bytes() + b"x")

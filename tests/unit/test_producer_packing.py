@@ -51,10 +51,14 @@ def request(root: Path) -> Request:
     )
 
 
-def packer(folder: Path) -> Packer:
+def packer(folder: Path) -> Packer[Listed]:
     draft = JobDraft(folder / "draft")
     draft.inputs.mkdir(parents=True, exist_ok=True)
-    return Packer(draft, request(folder))
+    return Packer(draft, request(folder), as_listed)
+
+
+def as_listed(item: Listed) -> Listed:
+    return item
 
 
 def listed(folder: Path) -> list[Listed]:
@@ -71,7 +75,8 @@ def listed(folder: Path) -> list[Listed]:
 
 
 def prepare(folder: Path) -> str:
-    done = pack_images(listed(folder), packer(folder).draft, request(folder), str(folder))
+    draft = packer(folder).draft
+    done = pack_images(listed(folder), as_listed, draft, request(folder), str(folder))
     return f"{done.total} {done.labelled} {done.batch_size} {done.fingerprint}"
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from producer.errors import BadManifest, EmptySource, SourceError, UnknownLabel
-from producer.listing import image_files, sorted_entries
+from producer.listing import list_images, sorted_entries
+from producer.packing import SMALL_FILE_BYTES
 from producer.sources import Prepared, Request, open_source
 from storage.datasets import DatasetStore
 from storage.errors import NotFound
@@ -322,7 +323,7 @@ def test_a_folder_is_listed_in_the_same_order_whatever_the_file_system_does(
 def test_a_folder_with_more_names_than_fit_in_memory_is_sorted_all_the_same(outside: Path) -> None:
     names = [f"{i * 7919 % 1000:03d}.png" for i in range(100)]
     put_images(outside, *names)
-    assert [name for name, _ in sorted_entries(outside, run_length=9)] == sorted(names)
+    assert list(sorted_entries(outside, run_length=9)) == sorted(names)
 
 
 def test_subfolders_named_like_the_models_labels_become_labels(
@@ -384,22 +385,43 @@ def test_image_files_have_their_digest_and_content(prepare: Prepare, outside: Pa
     assert image.sha256 == hashlib.sha256(content).digest()
 
 
-def test_image_files_below_the_storage_root_are_referenced(prepare: Prepare, root: Path) -> None:
-    put_images(root / "uploads", "x/a.png")
+@pytest.mark.parametrize("more", [0, 1])
+def test_large_files_below_the_storage_root_are_referenced_and_small_ones_packed(
+    prepare: Prepare, root: Path, more: int
+) -> None:
+    path = root / "uploads/x/a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(SMALL_FILE_BYTES + more))
     prepare(root / "uploads")
     image = prepare.packed()[0]
-    assert (image.content, image.stored) == (None, "uploads/x/a.png")
-    assert image.read(root, max_bytes=1000) == (root / "uploads/x/a.png").read_bytes()
+    assert image.stored == ("uploads/x/a.png" if more else None)
+    assert image.content == (None if more else path.read_bytes())
+    assert image.read(root, max_bytes=100_000) == path.read_bytes()
 
 
+def test_a_large_file_elsewhere_is_packed_whole(prepare: Prepare, outside: Path) -> None:
+    content = np.random.default_rng(1).bytes(3 * SMALL_FILE_BYTES)
+    (outside / "a.png").write_bytes(content)
+    prepare(outside)
+    image = prepare.packed()[0]
+    assert (image.content, image.stored) == (content, None)
+    assert image.sha256 == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize("size", [2000, 2 * SMALL_FILE_BYTES])
 def test_a_file_over_the_limit_is_kept_with_its_reason_and_not_its_content(
-    prepare: Prepare, outside: Path
+    prepare: Prepare, outside: Path, size: int
 ) -> None:
     put_images(outside, "a.png")
-    (outside / "b.png").write_bytes(b"x" * 2000)
-    assert prepare(outside, max_image_bytes=1999).total == 2
+    (outside / "b.png").write_bytes(b"x" * size)
+    assert prepare(outside, max_image_bytes=size - 1).total == 2
     _, large = prepare.packed()
-    assert (large.content, large.refused) == (None, "file too large: the limit is 1999 bytes")
+    assert (large.content, large.refused) == (
+        None,
+        f"file too large: the limit is {size - 1} bytes",
+    )
+    prepare(outside, max_image_bytes=size)
+    assert prepare.packed()[1].refused is None
 
 
 def test_the_fingerprint_of_files_follows_content_labels_and_order(
@@ -417,7 +439,7 @@ def test_the_fingerprint_of_files_follows_content_labels_and_order(
 def test_a_listing_does_not_follow_links_to_folders(outside: Path) -> None:
     put_images(outside, "a.png")
     (outside / "again").symlink_to(outside)
-    assert list(image_files(outside)) == [("a.png", None)]
+    assert list(list_images(outside).files) == ["a.png"]
 
 
 # Files named one by one

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from storage.errors import Corrupt, ImageError
-from storage.inputs import UNLABELLED, ImageFile, read_columns, read_pack, write_pack
-from tests.builders import encode, image_file, images_of
+from storage.inputs import (
+    UNLABELLED,
+    ImageFile,
+    read_columns,
+    read_pack,
+    read_packed,
+    write_pack,
+)
+from tests.builders import encode, image_file, image_files, images_of
 
 CONTENT = encode(images_of([7])[0])
 
@@ -23,12 +30,14 @@ def test_a_pack_gives_back_its_files_in_order(tmp_path: Path) -> None:
         image_file(CONTENT, 1, content=None, stored="datasets/a.png"),
         image_file(b"", 2, content=None, refused="file too large", path="ü/图.png"),
     ]
-    write_pack(tmp_path / "pack.arrow", files)
-    assert read_pack(tmp_path / "pack.arrow") == files
+    write_pack(tmp_path / "pack.arrow", image_files(files))
+    assert list(read_pack(tmp_path / "pack.arrow")) == files
+    assert [read_packed(tmp_path / "pack.arrow", i) for i in range(3)] == files
 
 
 def test_columns_are_read_without_the_bytes(tmp_path: Path) -> None:
-    write_pack(tmp_path / "pack.arrow", [image_file(CONTENT, 5, label=2), image_file(CONTENT, 3)])
+    files = [image_file(CONTENT, 5, label=2), image_file(CONTENT, 3)]
+    write_pack(tmp_path / "pack.arrow", image_files(files))
     columns = read_columns(tmp_path / "pack.arrow")
     assert columns.ids == ["image-5", "image-3"]
     assert columns.paths == ["folder/5.png", "folder/3.png"]
@@ -38,7 +47,7 @@ def test_columns_are_read_without_the_bytes(tmp_path: Path) -> None:
 
 def test_the_same_files_give_the_same_pack(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_pack(tmp_path / name, [image_file(CONTENT, 0), image_file(CONTENT, 1)])
+        write_pack(tmp_path / name, image_files([image_file(CONTENT, 0), image_file(CONTENT, 1)]))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -46,7 +55,7 @@ def test_a_torn_or_missing_pack_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "pack.arrow"
     with pytest.raises(Corrupt, match=r"pack\.arrow are damaged or missing"):
         read_pack(path)
-    write_pack(path, [image_file(CONTENT)])
+    write_pack(path, image_files([image_file(CONTENT)]))
     content = path.read_bytes()
     for length in (0, 5, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
@@ -77,6 +86,31 @@ def test_a_packed_file_that_does_not_match_its_digest_is_refused(tmp_path: Path)
     file = image_file(CONTENT, sha256=hashlib.sha256(b"other").digest())
     with pytest.raises(ImageError, match="does not match its digest"):
         file.read(tmp_path, max_bytes=1_000)
+
+
+def test_a_batch_gives_and_refuses_its_files_as_each_of_them_does(tmp_path: Path) -> None:
+    batch = image_files(
+        [
+            image_file(CONTENT),
+            stored_file(tmp_path),
+            image_file(CONTENT, sha256=hashlib.sha256(b"other").digest()),
+            image_file(b"", content=None, refused="no such file"),
+            image_file(CONTENT, content=None, stored="gone.png"),
+        ]
+    )
+    outcomes: list[object] = []
+    for position in range(len(batch)):
+        try:
+            outcomes.append(batch.read(position, tmp_path, max_bytes=1_000, folders={}))
+        except ImageError as error:
+            outcomes.append(str(error))
+    assert outcomes == [
+        CONTENT,
+        CONTENT,
+        "packed file does not match its digest: the pack is damaged",
+        "no such file",
+        "file cannot be read: No such file or directory",
+    ]
 
 
 def test_a_stored_file_that_has_gone_is_refused(tmp_path: Path) -> None:

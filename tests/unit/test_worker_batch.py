@@ -27,7 +27,7 @@ def reader_of(
     shape: Shape = SHAPE,
     settings: StorageSettings = DEFAULTS,
 ) -> BatchReader:
-    return BatchReader(store, job, batch, shape, settings, FakePredictor(shape).decode_pngs)
+    return BatchReader(store, job, batch, shape, settings)
 
 
 def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore) -> None:
