@@ -155,7 +155,7 @@ def memory(setting: Setting) -> str:
         rows.append(Row(name=f"producer, {count:,} images", unit="MB", values=[producer / 1e6]))
         above = (peak - idle) / 1e6
         rows.append(Row(name=f"Redis above idle, {count:,} images", unit="MB", values=[above]))
-    for count in (1_000, FILES):
+    for count in (10_000, setting.images):
         folder = png_folder(system, count)
         producer = system.producer_memory("submit", str(folder), "--model", "mlp")
         rows.append(Row(name=f"producer, {count:,} PNG files", unit="MB", values=[producer / 1e6]))

@@ -7,7 +7,7 @@ import io
 import multiprocessing
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,31 @@ FILES = 60_000
 
 
 def png_folder(system: BenchSystem, count: int = FILES, *, stored: bool = True) -> Path:
-    """The first training images of MNIST as PNG files, on shared storage or outside it."""
+    """The training images of MNIST as PNG files, on shared storage or outside it.
+
+    More than there are begin again, and lie in subfolders.
+    """
     place = system.root if stored else system.root.parent / f"{system.root.name}-outside"
     folder = place / f"png-{count}"
     if not folder.exists():
         draft = folder.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        for i, image in enumerate(DatasetStore(system.root).get("mnist").images("train")[:count]):
-            buffer = io.BytesIO()
-            Image.fromarray(image[..., 0]).save(buffer, "PNG")
-            (draft / f"{i:06d}.png").write_bytes(buffer.getvalue())
+        for first in range(0, count, FILES):
+            part = draft / f"{first // FILES:03d}" if count > FILES else draft
+            part.mkdir(exist_ok=True)
+            for i, content in enumerate(encoded(system, min(FILES, count - first)), first):
+                (part / f"{i:07d}.png").write_bytes(content)
         draft.rename(folder)
     return folder
+
+
+def encoded(system: BenchSystem, count: int) -> Iterator[bytes]:
+    """The first training images as PNG files."""
+    for image in DatasetStore(system.root).get("mnist").images("train")[:count]:
+        buffer = io.BytesIO()
+        Image.fromarray(image[..., 0]).save(buffer, "PNG")
+        yield buffer.getvalue()
 
 
 def decode_on_all_cores(folder: Path) -> float:
