@@ -67,7 +67,7 @@ def test_the_help_comes_at_once(machine: Machine, tmp_path: Path) -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.usefixtures("printed")
+@pytest.mark.usefixtures("readme_differences")
 def test_a_producer_machine_submits_to_the_running_worker(
     machine: Machine, home: Home, tmp_path: Path
 ) -> None:
