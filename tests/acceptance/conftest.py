@@ -1,20 +1,22 @@
 """A system that is started as the README says, and a look for what a program leaves behind."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.acceptance.readme import HOME, started_by_hand, steps
-from tests.processes import REPOSITORY, Program, RedisServer
+from local.redis_server import choose_port, find_redis_server
+from tests.acceptance.documents import HOME, README, Document, agrees
+from tests.processes import REPOSITORY, Program, RedisServer, wait_for
 
 
 def user_environment(**variables: str) -> dict[str, str]:
@@ -24,25 +26,27 @@ def user_environment(**variables: str) -> dict[str, str]:
     return {**inherited, "PATH": commands, "NO_COLOR": "1", **variables}
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of the processes that work below a folder."""
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """The processes that work in or below a folder."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             told = [*process.cmdline(), process.environ().get("BATCHSIGHT_STORAGE", "")]
-            if any(str(folder) in text for text in told):
-                found.append(" ".join(process.cmdline()))
+            if any(str(folder) in text for text in [*told, process.cwd()]):
+                found.append(process)
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where a user works: an own folder, and a system that runs."""
+    """Where a reader works: a folder, and a system that runs or that the reader starts."""
 
     folder: Path
     environment: Mapping[str, str]
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The free port that stands for one that documents name."""
 
     @property
     def storage(self) -> Path:
@@ -62,6 +66,31 @@ class Home:
             check=False,
         )
 
+    def differences(self, document: Document) -> list[str]:
+        """Run all that a document shows, in order; tell where something else comes of it."""
+        found = []
+        for step in document.steps():
+            command = step.command
+            for documented, real in self.ports.items():
+                command = re.sub(rf"\b{documented}\b", str(real), command)
+            done = self.shell(command)
+            said, printed = "\n".join(step.prints), self.as_documented(done.stdout)
+            if done.returncode != step.exit_code or not agrees(said, printed):
+                found.append(
+                    f"{step.place} $ {step.command}\n"
+                    f"--- it says, exit code {step.exit_code}\n{said}\n"
+                    f"--- it prints, exit code {done.returncode}\n{printed}"
+                )
+        return found
+
+    def as_documented(self, printed: str) -> str:
+        """What was printed, with the folder and the ports of the documents."""
+        for folder, documented in ((self.storage.resolve(), "/.batchsight"), (self.folder, "")):
+            printed = printed.replace(str(folder), HOME + documented)
+        for port, real in self.ports.items():
+            printed = re.sub(rf"\b{real}\b", port, printed)
+        return printed
+
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
@@ -69,7 +98,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("home")
     logs = tmp_path_factory.mktemp("logs")
     shutil.copytree(REPOSITORY / "examples", folder / "examples")
-    redis_command, *programs = map(shlex.split, started_by_hand())
+    redis_command, *programs = map(shlex.split, README.started_by_hand())
     server = RedisServer(logs / "redis", *redis_command[1:])
     environment = user_environment(BATCHSIGHT_REDIS_URL=server.url)
     running: list[Program] = []
@@ -92,15 +121,37 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         server.stop()
 
 
-Printed = Mapping[int, tuple[int, str]]
-"""Exit code and output of each command, by its line in the README."""
-
-
 @pytest.fixture(scope="session")
-def printed(home: Home) -> Printed:
-    """What the README's commands print when they are run one after the other."""
-    outcome = {}
-    for step in steps():
-        done = home.shell(step.command)
-        outcome[step.line] = (done.returncode, done.stdout.replace(str(home.folder), HOME))
-    return outcome
+def readme_differences(home: Home) -> list[str]:
+    """The README's commands, run one after the other, and where they print something else."""
+    return home.differences(README)
+
+
+@pytest.fixture
+def other_home(home: Home, readme_differences: list[str], tmp_path: Path) -> Home:
+    """An empty folder for another reader, at the system that the README has left behind."""
+    (tmp_path / ".batchsight").symlink_to(home.storage)
+    shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
+    return replace(home, folder=tmp_path)
+
+
+@pytest.fixture
+def bare_home(tmp_path: Path) -> Iterator[Home]:
+    """An empty folder where nothing runs yet, and what starts there is gone in the end."""
+    ports = {name: choose_port() for name in ("6379", "5555", "9108")}
+    environment = user_environment(
+        BATCHSIGHT_REDIS_URL=f"redis://127.0.0.1:{ports['6379']}/0",
+        BATCHSIGHT_FLOWER_URL=f"http://127.0.0.1:{ports['5555']}",
+        BATCHSIGHT_METRICS_PORT=str(ports["9108"]),
+        BATCHSIGHT_LEASE_SECONDS="4",
+        BATCHSIGHT_SWEEP_SECONDS="2",
+    )
+    redis_folder = str(Path(find_redis_server()).parent)
+    environment["PATH"] += os.pathsep + redis_folder
+    try:
+        yield Home(folder=tmp_path, environment=environment, ports=ports)
+        wait_for(lambda: processes_of(tmp_path) == [], "nothing is left running", 20)
+    finally:
+        for process in processes_of(tmp_path):
+            with suppress(psutil.Error):
+                process.kill()

@@ -12,11 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from local.redis_server import DEFAULT_PORT, is_listening
 from tests.acceptance.conftest import processes_of, user_environment
-from tests.acceptance.readme import HOME, agrees, blocks
+from tests.acceptance.documents import HOME, README, agrees
 from tests.processes import REPOSITORY, wait_for
 
 
@@ -27,7 +28,7 @@ class Demo:
     folder: Path
     code: int
     output: str
-    left_running: list[str]
+    left_running: list[psutil.Process]
     files: dict[str, int]
     """Time of the last change of each file that is costly to make."""
 
@@ -84,9 +85,9 @@ def test_the_demo_trains_and_classifies_mnist(demo: Demo) -> None:
 
 
 def test_the_demo_prints_what_the_readme_says(demo: Demo) -> None:
-    said = next(lines for _, lines in blocks("text") if lines[0].startswith("1 Starting"))
+    said = next(b for b in README.blocks("text") if b.lines[0].startswith("1 Starting"))
     output = demo.output.replace(str(demo.folder), HOME)
-    assert agrees("\n".join(said), output), output
+    assert agrees("\n".join(said.lines), output), output
 
 
 def test_the_demo_stops_everything_it_started(demo: Demo) -> None:

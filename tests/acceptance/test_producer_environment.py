@@ -97,7 +97,7 @@ def test_a_job_becomes_a_data_frame_where_pandas_is_installed(
     assert done.stdout == "pandas (10, 8) 4\n", done.stderr
 
 
-@pytest.mark.usefixtures("printed")
+@pytest.mark.usefixtures("readme_differences")
 def test_a_producer_machine_submits_to_the_running_worker(
     machine: Machine, home: Home, tmp_path: Path
 ) -> None:

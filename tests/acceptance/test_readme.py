@@ -3,9 +3,6 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -13,40 +10,18 @@ from pydantic_settings import BaseSettings
 from producer.cli import EXIT_CODES
 from storage.jobs import JobStore
 from storage.models import ModelStore
-from tests.acceptance.conftest import Home, Printed
-from tests.acceptance.readme import README, Step, agrees, blocks, steps, table
+from tests.acceptance.conftest import Home
+from tests.acceptance.documents import DOCUMENTS, README, Document, agrees
 from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for all commands of the README
 
 
-@pytest.mark.parametrize("step", steps(), ids=lambda step: f"{step.line}: {step.command}")
-def test_the_readme_command_prints_what_the_readme_says(step: Step, printed: Printed) -> None:
-    code, output = printed[step.line]
-    assert code == step.exit_code, f"{step}\n{output}"
-    said = "\n".join(step.prints)
-    assert agrees(said, output), f"{step}\n--- README says\n{said}\n--- it prints\n{output}"
+def test_the_commands_of_the_readme_print_what_it_says(readme_differences: list[str]) -> None:
+    assert not readme_differences, "\n\n".join(readme_differences)
 
 
-@pytest.mark.usefixtures("printed")
-def test_the_python_example_of_the_readme_works(home: Home) -> None:
-    ((_, lines),) = blocks("python")
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)],
-        cwd=home.folder,
-        env=home.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    record, summary, columns = done.stdout.splitlines()
-    assert re.fullmatch(r"0 7 7 0\.\d+", record)
-    assert re.fullmatch(r"mnist@1 1000 0\.9\d+", summary)
-    assert columns.startswith("['id', 'path', 'label', 'prediction', 'score',")
-
-
-@pytest.mark.usefixtures("printed")
+@pytest.mark.usefixtures("readme_differences")
 def test_the_notebook_among_the_examples_runs(home: Home) -> None:
     done = home.shell("python examples/classify_array.py")
     assert done.returncode == 0, done.stdout
@@ -55,7 +30,7 @@ def test_the_notebook_among_the_examples_runs(home: Home) -> None:
     assert "score_mean" in done.stdout
 
 
-@pytest.mark.usefixtures("printed")
+@pytest.mark.usefixtures("readme_differences")
 def test_the_accuracy_over_the_mnist_test_images_is_that_of_the_manifest(home: Home) -> None:
     version = ModelStore(home.storage).resolve("mnist@1")
     assert version.manifest.metrics["accuracy"] >= 0.97
@@ -65,7 +40,7 @@ def test_the_accuracy_over_the_mnist_test_images_is_that_of_the_manifest(home: H
     assert summary["accuracy"] == pytest.approx(version.manifest.accuracy)
 
 
-@pytest.mark.usefixtures("printed")
+@pytest.mark.usefixtures("readme_differences")
 def test_a_job_of_the_readme_lies_on_storage_as_the_readme_says(home: Home) -> None:
     folder = JobStore(home.storage).path("first")
     there = {path.name for path in folder.iterdir()}
@@ -111,48 +86,47 @@ def test_the_configuration_table_names_exactly_the_variables_that_exist() -> Non
     wanted = configuration_rows()
     assert len(wanted) > 15
     as_markdown = "\n".join(f"| {' | '.join(row)} |" for row in wanted).replace("|  |", "| |")
-    rows = [tuple(cell for cell in row) for row in table("variable")]
+    rows = [tuple(cell for cell in row) for row in README.table("variable")]
     assert [row[0] for row in rows] == [row[0] for row in wanted], f"It should be\n{as_markdown}"
     for row, (name, default, meaning) in zip(rows, wanted, strict=True):
         assert row == (name, default, meaning), f"It should be\n{as_markdown}"
 
 
 def test_the_readme_lists_the_exit_codes_that_the_help_lists() -> None:
-    documented = {row[0] for row in table("exit code")}
+    documented = {row[0] for row in README.table("exit code")}
     assert documented == set(re.findall(r"^  (\d+) ", EXIT_CODES, re.MULTILINE))
 
 
 def test_every_make_target_that_the_documents_name_exists() -> None:
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    for document in (README, *REPOSITORY.glob("docs/*.md"), REPOSITORY / "CHANGELOG.md"):
-        text = document.read_text("utf-8")
-        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE))
-        assert named <= targets, f"{document.name}: {named - targets}"
+    for document in DOCUMENTS:
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", document.text, re.MULTILINE))
+        assert named <= targets, f"{document.path}: {named - targets}"
     assert {"demo", "test"} <= targets
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
-    for document in (README, *REPOSITORY.glob("docs/*.md"), REPOSITORY / "CHANGELOG.md"):
-        for link in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)]+)\)", document.text):
             if link.startswith("http"):
                 continue
             name, _, anchor = link.partition("#")
-            target = document.parent / name if name else document
-            assert target.is_file(), f"{document.name} links to {link}"
+            target = document.path.parent / name if name else document.path
+            assert target.is_file(), f"{document.path} links to {link}"
             if anchor:
-                assert anchor in anchors(target), f"{document.name} links to {link}"
+                assert anchor in anchors(Document(path=target)), f"{document.path} links to {link}"
 
 
-def anchors(document: Path) -> set[str]:
+def anchors(document: Document) -> set[str]:
     """What the headings of a document can be reached by."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    headings = re.findall(r"^#+ (.+)$", document.text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_tree_of_the_readme_names_the_folders_that_are_there() -> None:
-    tree = next(lines for _, lines in blocks("text") if lines[0].startswith("messaging/"))
-    named = {line.partition("/")[0] for line in tree}
+    tree = next(b for b in README.blocks("text") if b.lines[0].startswith("messaging/"))
+    named = {line.partition("/")[0] for line in tree.lines}
     packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
     assert packages <= named
     assert all((REPOSITORY / name).is_dir() for name in named)

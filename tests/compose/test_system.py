@@ -4,6 +4,7 @@ The tests build on one another, in this order.
 """
 
 import json
+import shlex
 import signal
 import subprocess
 import time
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.documents import Document
 from tests.compose.containers import ARTEFACTS, Containers, wait_until, written
+from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -189,3 +192,13 @@ def test_down_and_up_again_keeps_jobs_models_and_schedule(containers: Containers
     assert not after["missed"]
     summary = containers.submit("mnist:test", "--job-id", "after")
     assert summary["status"] == "completed"
+
+
+def test_the_docker_commands_of_the_operators_tutorial_work(containers: Containers) -> None:
+    tutorial = Document(path=REPOSITORY / "docs" / "tutorials" / "operator.md")
+    lines = [line for block in tutorial.blocks("sh") for line in block.lines]
+    assert len(lines) > 5
+    for line in lines:
+        docker, compose, *arguments = shlex.split(line)
+        assert (docker, compose) == ("docker", "compose")
+        containers.compose(*arguments)
