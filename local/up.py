@@ -1,6 +1,7 @@
 """`python -m local up`: everything in the foreground, one log."""
 
 import os
+import signal
 from pathlib import Path
 
 from rich.console import Console
@@ -41,7 +42,11 @@ class Log:
 
 
 def run_system(concurrency: int | None) -> None:
-    """Run Redis (unless one is configured), worker, trainer, beat and Flower until Ctrl-C."""
+    """Run Redis (unless one is configured), worker, trainer, beat and Flower until Ctrl-C.
+
+    SIGTERM does the same: killed at once, it would leave them all running.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = Log(Console(highlight=False))
     root = storage_settings().root
     root.mkdir(parents=True, exist_ok=True)

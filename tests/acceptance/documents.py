@@ -31,6 +31,7 @@ VOLATILE = {
     "<count> the other way, p <number>": r"[\d,]+ the other way, p [\d.e-]+\d",
     "<number>": r"\d+\.\d+(e-\d+)?",
     "<host> trains it.": r"\S+ trains it\.",
+    "by <user>@<host>,": r"\bby \S+@\S+,",
 }
 PROGRESS = re.compile(r"[\d,]+ of [\d,]+ images, [\d,]+/s")
 

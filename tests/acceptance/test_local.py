@@ -162,6 +162,26 @@ def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) 
     shutil.rmtree(tmp_path / ".batchsight")
 
 
+def test_the_system_leaves_nothing_behind_when_it_is_killed_kindly(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "up", "--concurrency", "1"],
+            cwd=tmp_path,
+            env=user_environment(PYTHONPATH=str(REPOSITORY)),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(lambda: "Ctrl-C stops everything" in log.read_text(), "all is started", 20)
+        process.terminate()
+        assert process.wait(60) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert processes_of(tmp_path) == []
+
+
 def answers(url: str) -> bool:
     """Whether a web page is there."""
     try:

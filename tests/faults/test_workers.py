@@ -215,3 +215,11 @@ def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
     assert summary["images"] == {"total": 1000, "predicted": 999, "failed": 1}
     assert worker.running
     assert_only_one_failed(house, harmless, "777")
+
+
+def test_a_worker_ends_although_a_child_never_does(house: House) -> None:
+    house.environment["BATCHSIGHT_SHUTDOWN_SECONDS"] = "2"
+    worker = house.worker(concurrency=1)
+    os.kill(worker.children()[0], signal.SIGSTOP)
+    worker.terminate(seconds=20)
+    assert "A process that does not end is killed." in worker.log
