@@ -101,7 +101,9 @@ def list_datasets(store: DatasetStore, on_fault: Callable[[str], None]) -> Itera
             version=number,
             shape=about.shape,
             classes=about.classes,
-            splits={split: part.count for split, part in about.splits.items()},
+            splits={  # train first, in an appended version as well
+                split: part.count for split, part in sorted(about.splits.items(), reverse=True)
+            },
             bytes=sum(file_size(dataset.images_path(split)) for split in about.splits),
             origin=about.origin,
             appended=about.appended,

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.redis_server import choose_port, find_redis_server
+from local.redis_server import choose_port
 from tests.acceptance.documents import HOME, README, Document, agrees
 from tests.processes import REPOSITORY, Program, RedisServer, wait_for
 
@@ -146,8 +146,6 @@ def bare_home(tmp_path: Path) -> Iterator[Home]:
         BATCHSIGHT_LEASE_SECONDS="4",
         BATCHSIGHT_SWEEP_SECONDS="2",
     )
-    redis_folder = str(Path(find_redis_server()).parent)
-    environment["PATH"] += os.pathsep + redis_folder
     try:
         yield Home(folder=tmp_path, environment=environment, ports=ports)
         wait_for(lambda: processes_of(tmp_path) == [], "nothing is left running", 20)

@@ -612,6 +612,7 @@ def test_images_are_appended_and_the_versions_listed(house: House, tmp_path: Pat
     )
     rows = [line.split() for line in house.run("data", "list").stdout.splitlines() if "@" in line]
     assert [row[0] for row in rows] == ["small@1", "small@2"]
+    assert [row[1:5] for row in rows] == [[n, "train,", "1", "test"] for n in ("2", "4")]
     lines = json.loads(house.run("data", "list", "--json").stdout)
     assert [(line["version"], line["splits"]["train"]) for line in lines] == [(1, 2), (2, 4)]
     assert lines[1]["appended"] == [{"source": f"npz:{second}", "added": 2, "corrected": 0}]
