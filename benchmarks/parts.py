@@ -33,8 +33,9 @@ SINGLES = 300
 CLOCKS = """
 The clock of batchsight runs from the start of the producer's process to its end, with
 `predictions.parquet` on disk; that of the others runs in processes that are warm already. Ray Data
-is given arrays in its object store (blocks of 100,000, without copies), Dramatiq and Dask the names of
-slices of the array; each has two processes of one thread. Batches of 50,000 make Ray and Dask slower.
+is given arrays in its object store (blocks of 100,000, without copies), Dramatiq and Dask the names
+of slices of the array; each has two processes of one thread. Batches of 50,000 make Ray and Dask
+slower.
 """
 SINGLE = """
 `nop` is a message that has nothing to do, and its ring. `one image` ends when its record is read,
