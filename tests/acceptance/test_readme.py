@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -54,6 +55,20 @@ def test_a_different_output_would_be_noticed() -> None:
     assert not agrees(said, "Job a: 11 images.\n  accuracy    0.9801 over all images\n")
     assert not agrees(said, "Job a: 10 images.\n  accuracy    0.9801 over all images\nmore\n")
     assert not agrees(said, "before\nJob a: 10 images.\n  accuracy    0.9801 over all images\n")
+
+
+def test_commands_and_programs_are_found_with_what_they_print(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(
+        "```console\n$ cat > a <<EOF\n> x\n> EOF\n$ false\nno\n$ echo $?\n1\n```\n"
+        "```python\nprint(1)\n```\n\n```text\n1\n```\n```sh\nnever\n```\n"
+    )
+    found = [(s.place, s.command, s.prints, s.exit_code) for s in Document(path=path).steps()]
+    assert found == [
+        ("page.md:2", "cat > a <<EOF\nx\nEOF", (), 0),
+        ("page.md:5", "false", ("no",), 1),
+        ("page.md:11", "python -c 'print(1)'", ("1",), 0),
+    ]
 
 
 def settings_classes() -> list[type[BaseSettings]]:
