@@ -231,6 +231,7 @@ def test_tensorflow_changes_the_images_as_drawn(tmp_path: Path) -> None:
     moving = Augmentation(translation=0.2, flip=True)
     transforms = moving.draw(random, len(images), shape)
     shown = moving.apply(batches(dataset, np.arange(40), 16), transforms, 16)
+    assert not shown.options().autotune.enabled  # an epoch would wait for its thread
     assert int(shown.cardinality()) == 3
     found, labels = (
         np.concatenate(parts) for parts in zip(*shown.as_numpy_iterator(), strict=True)
