@@ -65,6 +65,8 @@ def cnn(setting: Setting) -> str:
 
 def _throughput(setting: Setting, network: str, images: int, targets: dict[str, str]) -> str:
     field = contestants(setting.system, network, images)
+    if network == "cnn":
+        del field["batchsight, array outside storage"]  # mlp has shown what copying costs
     if setting.peers:
         field |= peers(setting.system, network, images, setting.peers)
     rows = compare(field, setting.rounds)
