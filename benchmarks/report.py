@@ -90,9 +90,11 @@ def update(results: Path, part: str, section: str, parts: Sequence[str]) -> None
     if text.startswith(header):
         names_and_texts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)[1:]
         sections = dict(zip(names_and_texts[::2], names_and_texts[1::2], strict=True))
-    sections[part] = f"{section.rstrip()}\n\nMeasured on {date.today():%Y-%m-%d}.\n\n"
-    ordered = [f"<!-- {name} -->\n{sections[name]}" for name in parts if name in sections]
-    results.write_text(f"{header}\n{''.join(ordered).rstrip()}\n")
+    sections[part] = f"{section.rstrip()}\n\nMeasured on {date.today():%Y-%m-%d}."
+    shown = (
+        f"\n<!-- {name} -->\n{sections[name].rstrip()}\n" for name in parts if name in sections
+    )
+    results.write_text(header + "".join(shown))
 
 
 def draw_growth(jobs: Mapping[int, Row], batches: Mapping[int, Row], images: int) -> None:
