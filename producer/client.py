@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from producer.timeline import Timeline
 
 
-BATCH_SECONDS = 0.5
+BATCH_SECONDS = 1.0
 """A batch should last long enough to hide the queue, and be short to cancel and to repeat."""
 UNKNOWN_IMAGES_PER_SECOND = 2_000
 
