@@ -121,10 +121,13 @@ class House:
         run(self.environment, "producer", "submit", str(source), *arguments, *options)
 
     def popen(self, *command: str) -> "subprocess.Popen[str]":
-        """Start `producer ...` and go on."""
-        module, *arguments = command
+        """Start `producer ...` and go on.
+
+        As users do: `python -m` ends with another exit code when Ctrl-C falls into certain imports.
+        """
+        name, *arguments = command
         return subprocess.Popen(
-            [sys.executable, "-m", f"{module}.cli", *arguments],
+            [str(Path(sys.executable).with_name(name)), *arguments],
             env={**os.environ, **self.environment},
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,

@@ -97,7 +97,7 @@ class House:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "producer.cli", *arguments],
+            [str(Path(sys.executable).with_name("producer")), *arguments],
             env={**os.environ, **self.environment},
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
