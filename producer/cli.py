@@ -7,8 +7,9 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
     from producer.summary import Summary
     from producer.timeline import Timeline
+    from storage.jobs import JobStore
     from storage.tally import Tally
 
 FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
@@ -130,21 +132,26 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
     The default batch size is a tenth of the images, at least 16, at most 50,000 of an array or
     2,000 files: a batch should hide the cost of the queue and be short enough to repeat.
     """  # noqa: D301 (click wants the real character)
-    handle = client().submit(*source, **options)
-    for note in handle.notes:
-        say(note)
-    job = handle.job
-    batches = f"{job.batches:,} batch{'es' if job.batches > 1 else ''}"
-    say(f"Job {job.id}: {job.total:,} images in {batches} for {job.model}.")
-    if wait:
-        follow(handle, json_)
-        return
-    if handle.unsent:
-        raise handle.unsent
-    if json_:
-        print_json(handle.summary())
-    else:
-        click.echo(job.id)
+    from producer.client import new_job_id
+
+    producer = client()
+    job_id = options.pop("job_id") or new_job_id(datetime.now(UTC))
+    with interruptible(producer.jobs, job_id):
+        handle = producer.submit(*source, job_id=job_id, **options)
+        for note in handle.notes:
+            say(note)
+        job = handle.job
+        batches = f"{job.batches:,} batch{'es' if job.batches > 1 else ''}"
+        say(f"Job {job.id}: {job.total:,} images in {batches} for {job.model}.")
+        if wait:
+            follow(handle, json_)
+            return
+        if handle.unsent:
+            raise handle.unsent
+        if json_:
+            print_json(handle.summary())
+        else:
+            click.echo(job.id)
 
 
 @main.command()
@@ -324,12 +331,21 @@ def follow(handle: "JobHandle", json_: bool) -> None:
 
     if handle.unsent:
         say(str(handle.unsent))
-    try:
+    with interruptible(handle.jobs, handle.id):
         tally = show_progress(handle.job, handle.watch())
-    except KeyboardInterrupt:
-        say(f"Job {handle.id} goes on: `producer status {handle.id} --follow` returns to it.")
-        click.get_current_context().exit(INTERRUPTED)
     show(handle, tally, json_)
+
+
+@contextmanager
+def interruptible(jobs: "JobStore", job_id: str) -> Iterator[None]:
+    """Let Ctrl-C end the command; where the job exists by then, say how to return to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not jobs.path(job_id).exists():
+            raise
+        say(f"Job {job_id} goes on: `producer status {job_id} --follow` returns to it.")
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def show(

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,28 @@ def test_ctrl_c_while_waiting_leaves_the_job_and_says_how_to_return(house: House
         "Job job goes on: `producer status job --follow` returns to it."
     ]
     assert house.jobs.stopped(house.jobs.get("job")) is None
+
+
+def test_ctrl_c_right_after_the_commit_says_how_to_return_as_well(house: House) -> None:
+    class Interrupted(FakeQueue):
+        def send(self, messages: Sequence[PredictBatch]) -> None:
+            raise KeyboardInterrupt
+
+    house.queue = Interrupted()
+    done = house.submit()
+    assert (done.exit_code, house.jobs.ids()) == (130, ["job"])
+    assert done.stderr == "Job job goes on: `producer status job --follow` returns to it.\n"
+
+
+def test_ctrl_c_before_there_is_a_job_names_none(house: House) -> None:
+    class Interrupted(FakeQueue):
+        def check(self) -> None:
+            raise KeyboardInterrupt
+
+    house.queue = Interrupted()
+    done = house.submit()
+    assert (done.exit_code, house.jobs.ids()) == (130, [])
+    assert done.stderr == "Interrupted.\n"
 
 
 def test_submitting_the_same_again_under_the_same_id_changes_nothing(house: House) -> None:
