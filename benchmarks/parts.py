@@ -4,7 +4,8 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,16 +126,17 @@ def latency(setting: Setting) -> str:
         client.submit(str(path), model="mlp").wait()
 
     actions = {"nop": nop, "one image": one, "one image, merged": merged}
-    rows = {}
-    for name, action in actions.items():
-        times = []
-        for _ in range(SINGLES):
-            began = time.perf_counter()
-            action()
-            times.append(1000 * (time.perf_counter() - began))
-        for percent in (50, 99):
-            value = float(np.percentile(times[SINGLES // 10 :], percent))
-            rows[name, percent] = Row(name=f"{name}, p{percent}", unit="ms", values=[value])
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for _ in range(setting.rounds):
+        for name, action in actions.items():
+            times = [1000 * seconds_of(action) for _ in range(SINGLES)]
+            for percent in (50, 99):
+                value = float(np.percentile(times[SINGLES // 10 :], percent))
+                values[name, percent].append(value)
+    rows = {
+        (name, percent): Row(name=f"{name}, p{percent}", unit="ms", values=values[name, percent])
+        for name, percent in values
+    }
     ratios = [
         Ratio(
             name=f"{name} - nop, p{percent}, ms",
@@ -151,19 +153,21 @@ def memory(setting: Setting) -> str:
     """Peaks while a job grows a hundredfold."""
     system = setting.system
     client = redis.Redis.from_url(system.redis_url)
-    rows = []
-    for count in (10_000, setting.images):
-        client.config_resetstat()
-        idle = int(client.info("memory")["used_memory"])
-        submit = ("submit", str(system.array(count)), "--model", "mlp", "--batch-size", "1000")
-        peak, producer = _redis_peak(client, partial(system.producer_memory, *submit))
-        rows.append(Row(name=f"producer, {count:,} images", unit="MB", values=[producer / 1e6]))
-        above = (peak - idle) / 1e6
-        rows.append(Row(name=f"Redis above idle, {count:,} images", unit="MB", values=[above]))
-    for count in (10_000, setting.images):
-        folder = png_folder(system, count)
-        producer = system.producer_memory("submit", str(folder), "--model", "mlp")
-        rows.append(Row(name=f"producer, {count:,} PNG files", unit="MB", values=[producer / 1e6]))
+    few, many = 10_000, setting.images
+    values: dict[str, list[float]] = defaultdict(list)
+    for _ in range(setting.rounds):
+        for count in (few, many):
+            client.config_resetstat()
+            idle = int(client.info("memory")["used_memory"])
+            submit = ("submit", str(system.array(count)), "--model", "mlp", "--batch-size", "1000")
+            peak, producer = _redis_peak(client, partial(system.producer_memory, *submit))
+            values[f"producer, {count:,} images"].append(producer / 1e6)
+            values[f"Redis above idle, {count:,} images"].append((peak - idle) / 1e6)
+        for count in (few, many):
+            folder = png_folder(system, count)
+            producer = system.producer_memory("submit", str(folder), "--model", "mlp")
+            values[f"producer, {count:,} PNG files"].append(producer / 1e6)
+    rows = [Row(name=name, unit="MB", values=megabytes) for name, megabytes in values.items()]
     ratios = [
         Ratio(
             name="producer, large ÷ small", value=rows[2].median / rows[0].median, target="± 0.1"
@@ -176,6 +180,13 @@ def memory(setting: Setting) -> str:
         Ratio(name="Redis above idle, MB", value=rows[3].median, target="≤ 5"),
     ]
     return markdown("Memory, batches of 1,000", rows, ratios)
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
 
 
 def _redis_peak(client: "redis.Redis", action: Callable[[], int]) -> tuple[int, int]:
@@ -200,47 +211,45 @@ def _redis_peak(client: "redis.Redis", action: Callable[[], int]) -> tuple[int, 
 def growth(setting: Setting) -> str:
     """Images per second over the size of the job and of the batch."""
     system, most = setting.system, 10 * setting.images
-    jobs = {
-        count: _speed(setting, f"{count:,} images", system.array(count), count, [])
-        for count in (10_000, 100_000, 1_000_000, 10_000_000)
-        if count <= most
-    }
     count = min(1_000_000, most)
-    batches = {
-        size: _speed(
-            setting, f"batches of {size:,}", system.array(count), count, ["--batch-size", str(size)]
-        )
+    sizes = [size for size in (10_000, 100_000, 1_000_000, 10_000_000) if size <= most]
+    largest = sizes[-1]
+    of_jobs = {size: partial(_speed, system, size) for size in sizes}
+    of_batches = {
+        size: partial(_speed, system, count, "--batch-size", str(size))
         for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000)
     }
-    draw_growth(jobs, batches, count)
-    largest = max(jobs)
-    bare = compare(
+    bare = {
+        name: contestant
+        for name, contestant in contestants(system, "mlp", largest).items()
+        if name.endswith("no queue")
+    }
+    rows = compare(
         {
-            name: contestant
-            for name, contestant in contestants(system, "mlp", largest).items()
-            if name.endswith("no queue")
+            **{f"{size:,} images": contestant for size, contestant in of_jobs.items()},
+            **{f"batches of {size:,}": contestant for size, contestant in of_batches.items()},
+            **bare,
         },
-        max(1, setting.rounds // 2),
+        setting.rounds,
     )
+    jobs = dict(zip(of_jobs, rows, strict=False))
+    batches = dict(zip(of_batches, rows[len(of_jobs) :], strict=False))
+    draw_growth(jobs, batches, count)
     ratios = [
         Ratio(
             name=f"batchsight, {largest:,} images ÷ {row.name}",
             value=jobs[largest].median / row.median,
             target="",
         )
-        for row in bare
+        for row in rows[-len(bare) :]
     ]
     title = f"Growth: the whole job, and {count:,} images by batch size"
-    rows = [*jobs.values(), *batches.values(), *bare]
     return markdown(title, rows, ratios) + "\n![](growth.png)\n"
 
 
-def _speed(setting: Setting, name: str, source: Path, count: int, options: Sequence[str]) -> Row:
-    speeds = []
-    for _ in range(max(1, setting.rounds // 2)):
-        seconds, _ = setting.system.producer("submit", str(source), "--model", "mlp", *options)
-        speeds.append(count / seconds)
-    return Row(name=name, unit="images/s", values=speeds)
+def _speed(system: BenchSystem, count: int, *options: str) -> float:
+    seconds, _ = system.producer("submit", str(system.array(count)), "--model", "mlp", *options)
+    return count / seconds
 
 
 def files(setting: Setting) -> str:
@@ -283,7 +292,7 @@ def reuse(setting: Setting) -> str:
 
 def workers(setting: Setting) -> str:
     """Memory over ten thousand batches, start, change of model."""
-    return measure_workers(setting.system)
+    return measure_workers(setting.system, setting.rounds)
 
 
 def training(setting: Setting) -> str:
