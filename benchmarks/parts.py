@@ -27,7 +27,6 @@ from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
-from storage.datasets import DatasetStore
 from storage.settings import StorageSettings
 
 SINGLES = 300
@@ -105,8 +104,7 @@ def latency(setting: Setting) -> str:
     client = PredictionClient(
         storage=StorageSettings(storage=system.root), broker=broker, settings=ProducerSettings()
     )
-    path = system.root / "arrays" / "one.npy"
-    np.save(path, DatasetStore(system.root).get("mnist").images("test")[:1])
+    path = system.array(1)
     done = client.submit(str(path), model="mlp")
     done.wait()
     app = make_app("bench", settings=broker)

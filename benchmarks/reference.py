@@ -19,11 +19,17 @@ from storage.models import Manifest
 
 def loop(folder: Path, images: Path, part: int, parts: int, batch_size: int, gate: Barrier) -> None:
     """Classify every `parts`-th batch, beginning with batch `part`."""
-    from worker.predictor import Predictor, limit_threads
+    from worker.predictor import CHUNK_BYTES, Predictor, limit_threads
 
-    limit_threads(max(1, len(os.sched_getaffinity(0)) // parts))
+    threads = max(1, len(os.sched_getaffinity(0)) // parts)
+    limit_threads(threads)
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-    predictor = Predictor(folder / "model.keras", manifest.input_shape, len(manifest.labels))
+    predictor = Predictor(
+        folder / "model.keras",
+        manifest.input_shape,
+        len(manifest.labels),
+        chunk_bytes=threads * CHUNK_BYTES,  # which is faster where several share a call
+    )
     array = np.load(images, mmap_mode="r").reshape(-1, *manifest.input_shape)
     predictor(array[:batch_size])
     gate.wait()

@@ -140,7 +140,7 @@ def train(
 
     classes = dataset.description.classes
     network = get_network(request.network)
-    model = network.build(dataset.description.shape, len(classes))
+    model = network.build_for(request.preset, dataset.description.shape, len(classes))
     recipe.compile(model, math.ceil(len(training) / recipe.batch_size))
     history = fit(model, request, dataset, training, validation, on_epoch, checkpoint)
     kept = best_epoch(history) if recipe.patience else history[-1]

@@ -21,7 +21,8 @@ with native_logs_held_back():
 
 CHUNK_BYTES = 8 * 2**20
 """How large the largest activation may become in one call of the compiled function. More is slower
-as soon as all cores work, since they share the memory; less costs more calls."""
+as soon as all cores work, since they share the memory; less costs more calls. The same for every
+worker: the last digits of a score may depend on it."""
 ROUNDING = 0.01
 """How far probabilities may be from adding up to 1: a half-precision output rounds so much."""
 
@@ -39,7 +40,9 @@ class Predictor:
     which `model.predict` in a loop does.
     """
 
-    def __init__(self, model_path: Path, shape: Shape, classes: int) -> None:
+    def __init__(
+        self, model_path: Path, shape: Shape, classes: int, *, chunk_bytes: int = CHUNK_BYTES
+    ) -> None:
         self.shape = shape
         try:
             model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
@@ -47,7 +50,7 @@ class Predictor:
             raise ModelRefused(
                 f"The model {model_path} cannot be loaded: {reason_of(error)}"
             ) from error
-        self._chunk = max(16, CHUNK_BYTES // largest_activation(model, shape))
+        self._chunk = max(16, chunk_bytes // largest_activation(model, shape))
 
         @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
         def classify(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

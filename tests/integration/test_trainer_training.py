@@ -89,14 +89,15 @@ def test_the_default_network_is_exactly_this() -> None:
     assert model.loss == "sparse_categorical_crossentropy"
 
 
+@pytest.mark.parametrize("preset", ["default", "best"])
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
     ("shape", "classes"), [((28, 28, 1), 10), ((1, 5, 3), 2), ((96, 64, 3), 200), ((7, 7, 4), 3)]
 )
 def test_every_network_takes_any_shape_and_number_of_classes(
-    network: str, shape: tuple[int, int, int], classes: int
+    network: str, preset: str, shape: tuple[int, int, int], classes: int
 ) -> None:
-    model = get_network(network).build(shape, classes)
+    model = get_network(network).build_for(preset, shape, classes)
     probabilities = np.asarray(model.predict_on_batch(np.full((2, *shape), 255, np.uint8)))
     assert probabilities.shape == (2, classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -245,6 +246,16 @@ def test_tensorflow_changes_the_images_as_drawn(tmp_path: Path) -> None:
             if 0 <= from_y < shape[0] and 0 <= from_x < shape[1]:
                 expected[y, x] = image[from_y, from_x]
         np.testing.assert_array_equal(changed, expected)
+
+
+def test_a_preset_may_train_a_larger_network(tmp_path: Path, dataset: DataSet) -> None:
+    import keras
+
+    request = replace(REQUEST, network="cnn", preset="best", epochs=1)
+    train_into(tmp_path, request, dataset)
+    model = keras.saving.load_model(tmp_path / MODEL_FILE)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert (kinds.count("Conv2D"), kinds.count("MaxPooling2D"), kinds.count("Dropout")) == (4, 2, 3)
 
 
 def test_a_model_trained_on_changed_images_has_no_trace_of_how_they_were_changed(
