@@ -113,8 +113,8 @@ def build_cnn(input_shape: Shape, classes: int) -> "keras.Model":
 def build_thorough_cnn(input_shape: Shape, classes: int) -> "keras.Model":
     """As `build_cnn`, but each block convolves twice before it pools, and then drops a fifth.
 
-    Three times the work, most of it at full resolution, where the strokes are that tell a 4 from
-    a 9; and the dropout keeps a long training from learning the images by heart.
+    Three times the work, most of it at full resolution; the dropout keeps a long training from
+    learning the images by heart.
     """
     import keras
     from keras import layers
