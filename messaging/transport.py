@@ -1,10 +1,11 @@
-"""The Redis transport of kombu, hardened: a malformed message is logged and dropped.
+"""The Redis transport of kombu, hardened: no malformed message and no lost Redis ends a worker.
 
 With kombu's own, anything on a queue that is not JSON of the expected form ends the worker, and
-the next one, and so on.
+the next one, and so on; and so does a Redis that goes away at the wrong moment.
 """
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from kombu.transport import redis, virtual
@@ -33,6 +34,20 @@ class Channel(redis.Channel):
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             log.warning("A malformed message was dropped: %s: %s", type(error).__name__, error)
             return True
+
+    def close(self) -> None:
+        """Close at the first call, whatever of Redis is gone.
+
+        kombu's own gives up at the first answer that does not come, and leaves the channel open.
+        Celery closes twice, the second time without a connection: giving back the messages in
+        hand then raises an `AttributeError`, which ends the worker.
+        """
+        try:
+            super().close()
+        except self.connection_errors:
+            self.auto_delete_queues.clear()  # not to be deleted without Redis
+            with suppress(*self.connection_errors):
+                super().close()
 
 
 class Transport(redis.Transport):

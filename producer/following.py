@@ -28,7 +28,7 @@ class Rhythm:
     heal_seconds: float = 3.0
     """It looks for lost batches this often."""
     lonely_seconds: float = 10.0
-    """After this long without a beginning it asks whether there is any worker."""
+    """After this long without a new result it asks whether there is any worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,9 @@ class Follower:
         self._rings: Iterator[bool] | None = None
         self._discarded: set[int] = set()
         self._unavailable = False
-        self._began = time.monotonic()
-        self._heal_at = self._began + rhythm.heal_seconds
+        self._heal_at = time.monotonic() + rhythm.heal_seconds
+        self._done = 0
+        self._done_at = time.monotonic()
         self._asked_for_workers = False
         if not queued:
             self._send_idle_now()
@@ -110,7 +111,7 @@ class Follower:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
                     return
-                notice = notice or self._heal() or self._miss_workers(status)
+                notice = notice or self._heal() or self._miss_workers(status, gathering.done)
                 yield self._progress(gathering, status, notice)
                 self._wait(gathering.scan_seconds)
 
@@ -163,18 +164,18 @@ class Follower:
         self._queued = True
         return None
 
-    def _miss_workers(self, status: Status) -> str | None:
-        """After some time in which nobody has begun, see whether anybody is there at all."""
-        waited = time.monotonic() - self._began
-        if (
-            self._asked_for_workers
-            or status != Status.QUEUED
-            or waited < self._rhythm.lonely_seconds
-        ):
+    def _miss_workers(self, status: Status, done: int) -> str | None:
+        """After some time in which nothing was done, see whether anybody is there at all."""
+        if done != self._done:
+            self._done, self._done_at, self._asked_for_workers = done, time.monotonic(), False
+        idle = time.monotonic() - self._done_at
+        if self._asked_for_workers or idle < self._rhythm.lonely_seconds:
             return None
         self._asked_for_workers = True
         try:
             if self._queue.has_workers():
+                if status != Status.QUEUED:
+                    return None  # some batches take longer
                 return f"The workers are busy with other jobs; {self._job.id} waits for its turn."
         except BrokerUnavailable as error:
             return self._say_unavailable(error)

@@ -208,7 +208,18 @@ def test_a_job_that_waits_for_others_is_told_so(store: JobStore, job: Job) -> No
     assert told == ["The workers are busy with other jobs; job waits for its turn."]
 
 
-def test_a_job_that_has_begun_is_not_missed(store: JobStore, job: Job) -> None:
-    store.begin_attempt(job, 0).end("done")
-    queue = FakeQueue(workers=False)
-    assert notices(islice(follow(store, job, queue, rhythm=LONELY), 10)) == []
+def test_a_batch_that_takes_long_is_not_missed(store: JobStore, job: Job) -> None:
+    store.begin_attempt(job, 0)
+    assert notices(islice(follow(store, job, FakeQueue(), rhythm=LONELY), 10)) == []
+
+
+def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
+    store: JobStore, job: Job
+) -> None:
+    worker = FakeWorker(store)
+    progresses = follow(store, job, FakeQueue(workers=False), rhythm=LONELY)
+    for batch in (0, 1):
+        store.write_result(job, batch, worker.result(job, batch))
+        told = notices(islice(progresses, 10))
+        assert len(told) == 1
+        assert told[0].startswith("No worker seems to listen")
