@@ -6,7 +6,7 @@ latency     one image, submitted by a client that is already running
 memory      the producer's and Redis' while a job grows
 growth      images per second over job and batch sizes
 files       PNG files beside decoding alone
-reuse       --reuse with all images new, 1 % of them, none (cnn and mlp)
+reuse       --reuse with all images new, 1 % of them, none (resnet, cnn, mlp)
 workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 """
@@ -56,7 +56,11 @@ def main() -> None:
     chosen = options.parts or list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
-    networks = ["mlp", "cnn"] if {"cnn", "reuse"} & set(chosen) else ["mlp"]
+    networks = ["mlp"]
+    if {"cnn", "reuse"} & set(chosen):
+        networks.append("cnn")
+    if "reuse" in chosen:
+        networks.append("resnet")
     with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
         root = (options.storage or Path(temporary, "storage")).resolve()
         with bench_system(root, networks) as system:

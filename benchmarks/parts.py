@@ -284,8 +284,9 @@ def _files_per_second(system: BenchSystem, folder: Path) -> float:
 
 def reuse(setting: Setting) -> str:
     """What a repeated submission saves."""
-    networks = ("cnn", "mlp")
-    return "\n".join(measure_reuse(setting.system, name, setting.rounds) for name in networks)
+    return "\n".join(
+        measure_reuse(setting.system, name, setting.rounds) for name in ("resnet", "cnn", "mlp")
+    )
 
 
 def workers(setting: Setting) -> str:

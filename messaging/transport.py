@@ -42,11 +42,12 @@ class Channel(redis.Channel):
         Celery closes twice, the second time without a connection: giving back the messages in
         hand then raises an `AttributeError`, which ends the worker.
         """
+        refusals = (*self.connection_errors, self.ResponseError)
         try:
             super().close()
-        except self.connection_errors:
+        except refusals:
             self.auto_delete_queues.clear()  # not to be deleted without Redis
-            with suppress(*self.connection_errors):
+            with suppress(*refusals):
                 super().close()
 
 

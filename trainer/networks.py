@@ -146,30 +146,34 @@ def block_filters(input_shape: Shape) -> list[int]:
 
 
 def build_resnet(input_shape: Shape, classes: int) -> "keras.Model":
-    """A small residual network (He et al., 2015) for colour images of 32 pixels or more.
+    """A small residual network for colour images of 32 pixels or more.
 
-    Three stages of two blocks with 16, 32 and 64 filters, as that paper has for CIFAR-10. Larger
-    images are halved first, until they have no more than 48 pixels.
+    Shortcuts as in He et al. (2015), but few and wide layers that pool early, as in Page's
+    ResNet-9 (2018), with a quarter of its filters: for the same accuracy on CIFAR-10 a processor
+    needs half the time of the deeper and thinner ones. Larger images are halved first, until they
+    have no more than 48 pixels.
     """
     import keras
     from keras import layers
 
-    def convolve(x: "keras.KerasTensor", filters: int, size: int, strides: int) -> Any:
-        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization(momentum=0.9)(x)
+    def convolve(x: "keras.KerasTensor", filters: int, *, halve: bool = False) -> Any:
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        if halve:
+            x = layers.MaxPooling2D(2, padding="same")(x)
+        return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+
+    def residual(x: "keras.KerasTensor", filters: int) -> Any:
+        return layers.Add()([x, convolve(convolve(x, filters), filters)])
 
     images = keras.Input(input_shape, dtype="uint8")
-    x = layers.Rescaling(1 / 255)(images)
-    x = layers.Activation("relu")(convolve(x, 16, 3, 1))
+    x = convolve(layers.Rescaling(1 / 255)(images), 16)
     side = max(input_shape[:2])
     while side > 48:
-        x, side = layers.Activation("relu")(convolve(x, 16, 3, 2)), -(-side // 2)
-    for filters, first_strides in ((16, 1), (32, 2), (64, 2)):
-        for strides in (first_strides, 1):
-            way_past = x if strides == 1 else convolve(x, filters, 1, strides)
-            x = layers.Activation("relu")(convolve(x, filters, 3, strides))
-            x = layers.Activation("relu")(layers.Add()([convolve(x, filters, 3, 1), way_past]))
-    x = layers.GlobalAveragePooling2D()(x)
+        x, side = convolve(x, 16, halve=True), -(-side // 2)
+    x = residual(convolve(x, 32, halve=True), 32)
+    x = convolve(x, 64, halve=True)
+    x = residual(convolve(x, 128, halve=True), 128)
+    x = layers.GlobalMaxPooling2D()(x)
     return keras.Model(images, layers.Dense(classes, activation="softmax")(x), name="resnet")
 
 
@@ -215,7 +219,8 @@ NETWORKS: Mapping[str, Network] = {
             DEFAULT: Recipe(
                 epochs=20,
                 batch_size=128,
-                learning_rate=0.003,
+                learning_rate=0.006,
+                weight_decay=0.02,
                 falling=True,
                 augment=True,
                 patience=6,
@@ -223,7 +228,8 @@ NETWORKS: Mapping[str, Network] = {
             "best": Recipe(
                 epochs=100,
                 batch_size=128,
-                learning_rate=0.003,
+                learning_rate=0.006,
+                weight_decay=0.02,
                 falling=True,
                 augment=True,
             ),

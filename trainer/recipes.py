@@ -20,6 +20,8 @@ class Recipe:
     batch_size: int
     learning_rate: float = 0.001
     """That of Adam, at its highest."""
+    weight_decay: float = 0.0
+    """Share of each weight, times the learning rate, that a step takes away (AdamW)."""
     falling: bool = False
     """Whether it climbs for a tenth of the training and then falls to nothing, as a cosine does."""
     augment: bool = False
@@ -45,11 +47,12 @@ class Recipe:
         """Adam with the learning rate of each step."""
         import keras
 
+        decay = self.weight_decay or None
         if not self.falling:
-            return keras.optimizers.Adam(self.learning_rate)
+            return keras.optimizers.Adam(self.learning_rate, weight_decay=decay)
         steps = self.epochs * steps_per_epoch
         climbing = round(WARM_UP * steps)
         by_step = keras.optimizers.schedules.CosineDecay(
             0.0, steps - climbing, warmup_target=self.learning_rate, warmup_steps=climbing
         )
-        return keras.optimizers.Adam(by_step)
+        return keras.optimizers.Adam(by_step, weight_decay=decay)
