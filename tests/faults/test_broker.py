@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.conftest import IMAGES, House
+from tests.faults.conftest import House
 from tests.faults.proxy import Proxy
 from tests.faults.test_workers import SLOW, assert_exact
 from tests.processes import wait_for
@@ -21,23 +21,6 @@ def test_redis_killed_and_started_again_with_its_log(house: House, undisturbed: 
     time.sleep(2)
     house.redis.start()
     assert_exact(house, undisturbed)
-
-
-def test_all_connections_lost_with_a_batch_in_hand(house: House) -> None:
-    """The subscription first: Celery closes the other connection then, and with it a message."""
-    worker = house.worker(seconds_per_call=4)
-    house.submit("--batch-size", str(IMAGES))
-    worker.wait_for_log("received")
-    client = house.redis.client()
-    with client.pipeline() as pipeline:
-        pipeline.config_set("maxclients", 1)
-        pipeline.client_kill_filter(_type="pubsub")
-        pipeline.client_kill_filter(_type="normal")
-        pipeline.execute()
-    worker.wait_for_log("Connection to broker lost")
-    client.config_set("maxclients", 1000)
-    assert house.follow()["images"] == {"total": IMAGES, "predicted": IMAGES, "failed": 0}
-    assert worker.running
 
 
 def test_redis_started_again_empty(house: House, undisturbed: bytes) -> None:
