@@ -17,6 +17,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for one test, which may take it away."""
+    server = RedisServer(tmp_path / "redis")
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scikit-learn's 1,797 handwritten digits as PNG files: train/<class>/*.png, test/..."""

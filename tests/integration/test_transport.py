@@ -1,8 +1,5 @@
 """What Celery does with its connection when Redis goes away, step by step."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from messaging.app import make_app
@@ -11,18 +8,11 @@ from messaging.settings import PREDICT_QUEUE, BrokerSettings
 from tests.processes import RedisServer
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    one = RedisServer(tmp_path / "redis")
-    yield one
-    one.kill()
-
-
 def test_a_lost_connection_with_a_message_in_hand_closes_without_an_error(
-    server: RedisServer,
+    own_redis: RedisServer,
 ) -> None:
     """While it waits for the next one: kombu's own channel raises, which ends the worker."""
-    app = make_app("test", queues=[PREDICT_QUEUE], settings=BrokerSettings(redis_url=server.url))
+    app = make_app("test", queues=[PREDICT_QUEUE], settings=BrokerSettings(redis_url=own_redis.url))
     PredictBatch(job="job", batch=0).send(app)
     connection = app.connection_for_read()
     received: list[object] = []
@@ -36,7 +26,7 @@ def test_a_lost_connection_with_a_message_in_hand_closes_without_an_error(
         while True:
             connection.drain_events(timeout=0.3)
     assert len(received) == 1
-    server.kill()
+    own_redis.kill()
     connection.collect()
     connection.close()
     assert not connection.connected

@@ -1,6 +1,5 @@
 """Figures for Prometheus, from storage and a Redis played by a dictionary or a real one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,21 +31,14 @@ def figures(system: System) -> Figures:
     }
 
 
-@pytest.fixture
-def redis_here(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    yield server
-    server.kill()
-
-
 def test_a_redis_that_is_away_leaves_what_storage_knows(
-    tmp_path: Path, redis_here: RedisServer
+    tmp_path: Path, own_redis: RedisServer
 ) -> None:
     store = ModelStore(tmp_path)
     store.promote(publish(store, "digits"))
     publish(store, "digits")
-    redis_here.kill()
-    system = System(redis_here.client(), JobStore(tmp_path), store)
+    own_redis.kill()
+    system = System(own_redis.client(), JobStore(tmp_path), store)
     seen = figures(system)
     assert seen[("batchsight_redis_up",)] == 0
     assert seen[("batchsight_champion_version", "digits")] == 1
@@ -55,12 +47,12 @@ def test_a_redis_that_is_away_leaves_what_storage_knows(
     assert not any(name[0].startswith("batchsight_queue") for name in seen)
 
 
-def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, redis_here: RedisServer) -> None:
+def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: RedisServer) -> None:
     jobs = JobStore(tmp_path)
     job = array_job(jobs, images_of(range(10)))
     array_job(jobs, images_of(range(3)), id="other")
     (jobs.path("damaged")).mkdir()
-    system = System(redis_here.client(), jobs, ModelStore(tmp_path))
+    system = System(own_redis.client(), jobs, ModelStore(tmp_path))
 
     def count(status: Status) -> float:
         return figures(system)[("batchsight_jobs", status)]
@@ -76,9 +68,9 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, redis_here: R
 
 
 def test_batches_are_counted_once_from_what_the_bells_tell(
-    tmp_path: Path, redis_here: RedisServer
+    tmp_path: Path, own_redis: RedisServer
 ) -> None:
-    client = redis_here.client()
+    client = own_redis.client()
 
     def ring(job: str, **fields: str | float) -> None:
         Doorbell(client, job).ring(event="batch", number=0, model="digits@1", **fields)
@@ -104,13 +96,13 @@ def test_batches_are_counted_once_from_what_the_bells_tell(
 
 
 def test_the_queue_is_told_with_the_age_of_its_oldest_message(
-    tmp_path: Path, redis_here: RedisServer
+    tmp_path: Path, own_redis: RedisServer
 ) -> None:
-    client = redis_here.client()
+    client = own_redis.client()
     now = [0.0]
     system = System(client, JobStore(tmp_path), ModelStore(tmp_path), now=lambda: now[0])
     assert figures(system)[("batchsight_queue_oldest_seconds", "predict")] == 0
-    app = make_app("test", settings=BrokerSettings(redis_url=redis_here.url))
+    app = make_app("test", settings=BrokerSettings(redis_url=own_redis.url))
     for batch in range(3):
         PredictBatch(job="a", batch=batch).send(app)
     message: str = as_any(client.lindex("predict", -1))
