@@ -26,6 +26,7 @@ PHASES = {
     "quarantine": "trying images one by one",
     "predict": "the model's own work",
     "write": "writing results",
+    "count": "counting what is right and what failed",
     "untraced": "between these, inside a worker process",
     "hand-over": "from one batch of a process to its next",
     "lost": "attempts whose worker died",

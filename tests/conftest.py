@@ -1,5 +1,6 @@
 """Fixtures of all tests that run real servers and programs."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -32,18 +33,27 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def digits_storage(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> Path:
+    """Storage with the data set and the model `digits` and nothing else, for tests to copy."""
+    storage = tmp_path_factory.mktemp("digits-storage")
+    environment = {"BATCHSIGHT_STORAGE": str(storage)}
+    run(environment, "trainer", "data", "add", "digits", f"folder:{digits_folder}")
+    run(environment, "trainer", "train", "--dataset", "digits", "--network", "mlp", "--seed", "1")
+    return storage
+
+
+@pytest.fixture(scope="session")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, digits_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, digits_storage: Path
 ) -> Mapping[str, str]:
     """The environment of a system with the data set and the model `digits`, and no worker yet."""
-    environment = {
-        "BATCHSIGHT_STORAGE": str(tmp_path_factory.mktemp("storage")),
+    storage = tmp_path_factory.mktemp("storage")
+    shutil.copytree(digits_storage, storage, dirs_exist_ok=True)
+    return {
+        "BATCHSIGHT_STORAGE": str(storage),
         "BATCHSIGHT_REDIS_URL": redis_server.url,
         "BATCHSIGHT_LEASE_SECONDS": "4",
     }
-    run(environment, "trainer", "data", "add", "digits", f"folder:{digits_folder}")
-    run(environment, "trainer", "train", "--dataset", "digits", "--network", "mlp", "--seed", "1")
-    return environment
 
 
 @pytest.fixture(scope="session")

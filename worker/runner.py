@@ -93,8 +93,9 @@ class BatchRunner:
             with phases("write"):
                 new = self._jobs.write_result(job, batch, result)
             outcome = "done" if new else "duplicate"
-            self._check_failure_rate(job, result)
-            return self._summarise(job, batch, result, phases)
+            with phases("count"):
+                self._check_failure_rate(job, result)
+                return self._summarise(job, batch, result, phases)
         except (Corrupt, NotFound, UnsafePath, ModelRefused, ConflictingResult) as error:
             outcome = f"refused: {error}"
             self._jobs.stop(job, Status.FAILED, str(error))

@@ -137,13 +137,10 @@ class House:
 
 
 @pytest.fixture
-def house(
-    tmp_path: Path, system: Mapping[str, str], request: pytest.FixtureRequest
-) -> Iterator[House]:
+def house(tmp_path: Path, digits_storage: Path) -> Iterator[House]:
     """A system with the model `digits`, its own Redis with AOF, and no worker yet."""
     storage = tmp_path / "storage"
-    for name in ("models", "datasets"):
-        shutil.copytree(Path(system["BATCHSIGHT_STORAGE"]) / name, storage / name)
+    shutil.copytree(digits_storage, storage)
     write_array(storage)
     server = RedisServer(tmp_path / "redis", "--appendonly", "yes", "--maxmemory", "100mb")
     environment = {
