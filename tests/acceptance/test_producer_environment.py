@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -69,17 +68,6 @@ def test_a_producer_machine_is_without(machine: Machine, tmp_path: Path, package
     done = machine.run("-c", f"import {package}", cwd=tmp_path)
     assert done.returncode == 1
     assert f"No module named '{package}'" in done.stderr
-
-
-def test_the_help_comes_at_once(machine: Machine, tmp_path: Path) -> None:
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        done = machine.run("-m", "producer.cli", "--help", cwd=tmp_path)
-        seconds.append(time.perf_counter() - began)
-        assert done.returncode == 0, done.stderr
-        assert "submit" in done.stdout
-    assert min(seconds) < 0.5
 
 
 def test_a_job_becomes_a_data_frame_where_pandas_is_installed(

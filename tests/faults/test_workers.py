@@ -136,7 +136,7 @@ def test_a_stopping_worker_finishes_its_batch_and_gives_back_the_rest(
     house.wait_until_done(2)
     began = time.monotonic()
     assert first.terminate() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     attempts = house.jobs.path("job") / "attempts"
     for log in attempts.glob("*.jsonl"):
         assert '"outcome": "done"' in log.read_text()
@@ -158,7 +158,7 @@ def test_a_stopping_worker_gives_back_a_batch_that_does_not_end_in_time(
     wait_for(lambda: any(attempts.glob("*.jsonl")), "a batch has begun")
     began = time.monotonic()
     assert first.terminate() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert house.done() == 0
     assert house.redis.client().llen("predict") == BATCHES
     house.worker("second")

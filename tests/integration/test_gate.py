@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -214,7 +213,7 @@ def flip_a_bit(path: Path) -> None:
     [
         (shuffle_labels, "0 of 360 right, 39 by guessing", "accuracy, classes, calibration"),
         (forget_eight, r"\d right that digits@1 had wrong, \d\d the other way, p .*e-", "classes"),
-        (weigh_down, r"one image takes .* ms of processor time, with digits@1 0\.", ""),
+        (weigh_down, r"one image takes .* ms of processor time, with digits@1 \d", ""),
         (take_larger_images, r"fails its warm-up: Input 0 .* to have value 81, but", ""),
         (drop_a_class, r"has the shape \(2, 9\), where 10 classes need \(2, 10\)", ""),
         (fail_for_bright_images, r"gives no finite score to \d+ of 360 images", ""),
@@ -242,13 +241,17 @@ def test_the_class_that_broke_is_named(judge: Judge) -> None:
     ],
 )
 def test_a_damaged_candidate_is_refused_before_tensorflow_is_waited_for(
-    judge: Judge, damage: Callable[[Path], object], reason: str
+    judge: Judge,
+    damage: Callable[[Path], object],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    began = time.monotonic()
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('TensorFlow was waited for.')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     promotion = judge(as_it_is, damage)
     assert not promotion.passed
     assert re.search(reason, promotion.reason)
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("change", [shake, train_longer])
