@@ -70,6 +70,8 @@ def main() -> None:
     Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
     BATCHSIGHT_REDIS_URL the broker.
     """
+    from messaging.heavy_imports import hidden
+
     # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A short life: what is collected while importing, and at the end, is a fifth of its start.
@@ -77,6 +79,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     # NumPy's import starts threads for linear algebra, of which there is none here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow would import it for its first array, wanted or not.
+    click.get_current_context().with_resource(hidden("pandas"))
 
 
 def client() -> "PredictionClient":

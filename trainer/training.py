@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from messaging.heavy_imports import KERAS_EXTRAS, hidden, native_logs_held_back
 from messaging.messages import TrainModel
-from messaging.native_logs import native_logs_held_back
 from storage.baseline import Baseline
 from storage.datasets import DataSet
 from storage.evaluation import Evaluation
@@ -192,7 +192,7 @@ def train(
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with native_logs_held_back():
+    with native_logs_held_back(), hidden(*KERAS_EXTRAS):
         import keras
         import tensorflow as tf
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from messaging.native_logs import native_logs_held_back
+from messaging.heavy_imports import KERAS_EXTRAS, hidden, native_logs_held_back
 from storage.images import Pixels, Shape
 from worker.errors import ModelRefused
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-with native_logs_held_back():
+with native_logs_held_back(), hidden(*KERAS_EXTRAS):
     import keras
     import tensorflow as tf
 

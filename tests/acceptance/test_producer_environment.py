@@ -17,14 +17,20 @@ from tests.processes import REPOSITORY
 
 PACKAGES = ("messaging", "storage", "producer")
 PANDAS = "pandas==3.1.1"
-"""In no lock: Arrow imports it for its first array where it finds it, which makes most commands of
-the producer 0.8 s slower."""
+"""In no lock: a producer does without."""
 FRAME = """
 import sys
 sys.path.append(sys.argv[1])
 from producer.client import PredictionClient
 frame = PredictionClient().job("job").to_pandas()
 print(type(frame).__module__, frame.shape, int((frame["label"] == frame["prediction"]).sum()))
+"""
+COMMAND = """
+import sys
+sys.path.append(sys.argv[1])
+from producer.cli import main
+main(["results", "job"], standalone_mode=False)
+print("pyarrow" in sys.modules, "pandas" in sys.modules)
 """
 
 
@@ -70,7 +76,7 @@ def test_a_producer_machine_is_without(machine: Machine, tmp_path: Path, package
     assert f"No module named '{package}'" in done.stderr
 
 
-def test_a_job_becomes_a_data_frame_where_pandas_is_installed(
+def test_only_a_data_frame_imports_pandas_where_it_is_installed(
     machine: Machine, tmp_path: Path
 ) -> None:
     jobs = JobStore(tmp_path / "storage")
@@ -83,6 +89,8 @@ def test_a_job_becomes_a_data_frame_where_pandas_is_installed(
     machine.install("--target", str(tmp_path / "pandas"), PANDAS)
     done = machine.run("-c", FRAME, str(tmp_path / "pandas"), cwd=tmp_path, **storage)
     assert done.stdout == "pandas (10, 8) 4\n", done.stderr
+    done = machine.run("-c", COMMAND, str(tmp_path / "pandas"), cwd=tmp_path, **storage)
+    assert done.stdout.splitlines()[-1] == "True False", done.stderr
 
 
 @pytest.mark.usefixtures("readme_differences")
