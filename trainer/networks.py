@@ -186,6 +186,14 @@ NETWORKS: Mapping[str, Network] = {
             "fast": Recipe(
                 epochs=4, batch_size=256, learning_rate=0.01, falling=True, steps_per_execution=50
             ),
+            "best": Recipe(
+                epochs=30,
+                batch_size=256,
+                learning_rate=0.005,
+                weight_decay=0.1,
+                falling=True,
+                steps_per_execution=50,
+            ),
         },
     ),
     "cnn": Network(

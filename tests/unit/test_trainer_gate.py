@@ -286,7 +286,7 @@ def test_an_unknown_network_names_the_known_ones() -> None:
         get_network("vgg")
 
 
-@pytest.mark.parametrize(("network", "preset"), [("mlp", "best"), ("resnet", "quick")])
+@pytest.mark.parametrize(("network", "preset"), [("mlp", "slow"), ("resnet", "quick")])
 def test_an_unknown_preset_names_those_of_the_network(network: str, preset: str) -> None:
     known = ", ".join(NETWORKS[network].presets)
     with pytest.raises(UnknownPreset, match=f"{network} has no preset '{preset}': .* of {known}"):
