@@ -1,6 +1,7 @@
 """Fixtures of all tests that run real servers and programs."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +9,17 @@ import pytest
 
 from tests.digits import write_digits
 from tests.processes import Program, RedisServer, run, worker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files() -> Iterator[None]:
+    """What killed programs leave among the temporary files goes when the tests end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
