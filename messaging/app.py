@@ -35,7 +35,12 @@ def make_app(
 ) -> Celery:
     """The Celery app of a program that consumes `queues` and whose tasks lie in `include`."""
     settings = settings or broker_settings()
-    app = Celery(name, broker=settings.url, include=[*include, "messaging.shutdown"])
+    app = Celery(
+        name,
+        broker=settings.url,
+        include=[*include, "messaging.shutdown"],
+        fixups=(),  # the one for Django imports a worker into every producer
+    )
     app.conf.update(
         broker_transport="messaging.transport:Transport",
         accept_content=["json"],

@@ -75,12 +75,12 @@ def main() -> None:
     # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # A short life: what is collected while importing, and at the end, is a fifth of its start.
-    gc.set_threshold(100_000)
+    gc.set_threshold(1_000_000)
     atexit.register(gc.freeze)
     # NumPy's import starts threads for linear algebra, of which there is none here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Arrow would import it for its first array, wanted or not.
-    click.get_current_context().with_resource(hidden("pandas"))
+    # Arrow would import pandas for its first array, kombu YAML for messages that nobody sends.
+    click.get_current_context().with_resource(hidden("pandas", "yaml"))
 
 
 def client() -> "PredictionClient":
