@@ -193,6 +193,10 @@ class PredictionsWriter:
     """
 
     def __init__(self, folder: Path) -> None:
+        # Arrow takes 60 ms to import. Nobody waits for it here, while the workers begin.
+        import pyarrow.compute
+        import pyarrow.parquet  # noqa: F401
+
         self._folder = folder
         self._began_at = time.time()
         suffix = secrets.token_hex(4)
