@@ -657,6 +657,12 @@ def test_no_part_of_the_producer_loads_tensorflow(module: str) -> None:
     assert not {"tensorflow", "keras"} & modules_after(f"import producer.{module}")
 
 
+def test_a_celery_app_that_only_sends_loads_no_worker() -> None:
+    modules = modules_after("from messaging.app import make_app; make_app('producer').amqp")
+    assert "celery.app.amqp" in modules
+    assert "celery.worker" not in modules
+
+
 def test_help_tells_all_exit_codes() -> None:
     text = CliRunner().invoke(cli.main, ["--help"]).stdout
     lines = [line.split() for line in text.partition("Exit codes:")[2].splitlines() if line]
