@@ -247,21 +247,24 @@ def test_bytes_that_are_no_message_are_dropped_and_the_worker_goes_on(
     assert running_worker.running
 
 
-def test_the_phases_of_a_job_add_up_to_its_wall_time(system: Mapping[str, str]) -> None:
-    summary, _ = predictions(system, "digits:test", "--batch-size", "10")
-    job_id = str(summary["id"])
-    done = run(system, "producer", "report", job_id, "--json")
+def test_the_phases_of_a_job_add_up_to_its_wall_time(
+    system: Mapping[str, str], tmp_path: Path
+) -> None:
+    images, _ = digits()
+    np.save(tmp_path / "many.npy", np.tile(images, (280, 1, 1)))
+    options = ("--model", "digits", "--job-id", "phases", "--json")
+    run(system, "producer", "submit", str(tmp_path / "many.npy"), *options)
+    done = run(system, "producer", "report", "phases", "--json")
     timeline = json.loads(done.stdout)["timeline"]
     phases = {phase["name"]: phase["seconds"] for phase in timeline["phases"]}
     assert sum(phases.values()) == pytest.approx(timeline["wall_seconds"], rel=0.05)
     named = {"submit", "queue", "open", "read", "predict", "write", "count", "merge"}
     assert named <= set(phases)
 
-    # Nor do they do so by a large remainder: of most batches nearly all is named.
+    # Nor is a large remainder what makes them do so. Of most batches: what else runs on this
+    # machine may take any moment of one.
     jobs = JobStore(Path(system["BATCHSIGHT_STORAGE"]))
-    ends = [
-        read_events(jobs.attempt_path(jobs.get(job_id), batch))[-1]
-        for batch in range(jobs.get(job_id).batches)
-    ]
+    job = jobs.get("phases")
+    ends = [read_events(jobs.attempt_path(job, batch))[-1] for batch in range(job.batches)]
     named_shares = [sum(end["phases"].values()) / end["seconds"] for end in ends]
-    assert statistics.median(named_shares) > 0.85
+    assert statistics.median(named_shares) > 0.95
