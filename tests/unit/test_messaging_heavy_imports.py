@@ -1,12 +1,12 @@
 """What large libraries find while they are imported."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from messaging.heavy_imports import KERAS_EXTRAS, hidden
+from tests.processes import modules_after
 
 
 def test_a_hidden_package_cannot_be_imported_in_the_block_and_can_be_afterwards(
@@ -31,8 +31,6 @@ def test_a_hidden_package_cannot_be_imported_in_the_block_and_can_be_afterwards(
     ],
 )
 def test_tensorflow_comes_without_what_keras_merely_likes_to_have(program: str) -> None:
-    code = f"import sys\n{program}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    loaded = modules_after(program)
     assert {"tensorflow", "keras"} <= loaded
     assert not loaded.intersection(KERAS_EXTRAS)

@@ -21,7 +21,7 @@ from storage.models import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import LABELS, SHAPE, encode, images_of, publish
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
-from tests.processes import REPOSITORY
+from tests.processes import REPOSITORY, modules_after
 
 SUMMARY_FIELDS = {
     "id",
@@ -632,12 +632,6 @@ def fresh(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         timeout=60,
         check=False,
     )
-
-
-def modules_after(code: str) -> set[str]:
-    done = fresh("-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))")
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
 
 
 def test_help_loads_nothing_heavy() -> None:
