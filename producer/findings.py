@@ -24,6 +24,7 @@ from storage.inputs import ArrayInputs, read_packed
 from storage.jobs import Job, JobStore
 from storage.labels import KnownLabels
 from storage.models import Manifest
+from storage.preprocessing import Preprocessing
 from storage.results import BatchResult
 from storage.settings import StorageSettings
 from storage.tally import Tally
@@ -250,7 +251,9 @@ class Observation:
         self, store: JobStore, job: Job, manifest: Manifest, settings: StorageSettings
     ) -> None:
         self._job = job
-        self._pictures = Pictures(store, job, manifest.input_shape, settings)
+        self._pictures = Pictures(
+            store, job, manifest.input_shape, manifest.preprocessing, settings
+        )
         self._baseline = manifest.baseline
         count = min(job.total, PIXEL_SAMPLE)
         self._sample = np.sort(np.random.default_rng(1).choice(job.total, count, replace=False))
@@ -296,8 +299,16 @@ def score_bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
 class Pictures:
     """The images of a job as the model saw them."""
 
-    def __init__(self, store: JobStore, job: Job, shape: Shape, settings: StorageSettings) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        job: Job,
+        shape: Shape,
+        preprocessing: Preprocessing,
+        settings: StorageSettings,
+    ) -> None:
         self._store, self._job, self._shape, self._settings = store, job, shape, settings
+        self._preprocessing = preprocessing
         self._array: Pixels | None = None
 
     def read(self, position: int) -> Pixels:
@@ -305,11 +316,16 @@ class Pictures:
         if isinstance(self._job.inputs, ArrayInputs):
             if self._array is None:
                 self._array = self._store.open_array(self._job)
-            return fit_pixels(self._array[position], self._shape)
+            return fit_pixels(self._array[position], self._shape, self._preprocessing)
         batch, offset = divmod(position, self._job.batch_size)
         image = read_packed(self._store.pack_path(self._job, batch), offset)
         content = image.read(self._store.root, max_bytes=self._settings.max_image_bytes)
-        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
+        return decode_image(
+            content,
+            self._shape,
+            self._preprocessing,
+            max_pixels=self._settings.max_image_pixels,
+        )
 
     def read_some(self, positions: Iterable[int]) -> list[Pixels]:
         """Several images; those whose files have gone or changed are left out."""

@@ -222,7 +222,9 @@ def mistake_section(
         return Markup()
     if not findings.mistakes:
         return element("p", "There are no mistakes.")
-    pictures = Pictures(store, job, manifest.input_shape, settings) if manifest else None
+    pictures = None
+    if manifest:
+        pictures = Pictures(store, job, manifest.input_shape, manifest.preprocessing, settings)
     items = [mistake_item(store, job, mistake, pictures) for mistake in findings.mistakes]
     wrong = int(findings.scores.wrong.sum())
     said = (

@@ -3,6 +3,7 @@
 from storage.images import Pixels, Shape, decode_image, fit_pixels
 from storage.inputs import ArrayInputs, ImageFiles, read_pack
 from storage.jobs import Job, JobStore
+from storage.preprocessing import Preprocessing
 from storage.settings import StorageSettings
 
 
@@ -10,10 +11,17 @@ class BatchImages:
     """The images of one batch, one by one as a model's pixels."""
 
     def __init__(
-        self, store: JobStore, job: Job, batch: int, shape: Shape, settings: StorageSettings
+        self,
+        store: JobStore,
+        job: Job,
+        batch: int,
+        shape: Shape,
+        preprocessing: Preprocessing,
+        settings: StorageSettings,
     ) -> None:
         self._store = store
         self._shape = shape
+        self._preprocessing = preprocessing
         self._settings = settings
         span = job.span(batch)
         self.count = len(span)
@@ -28,7 +36,7 @@ class BatchImages:
     def read(self, position: int) -> Pixels:
         """Pixels (H, W, C) of one image; raises `ImageError`."""
         if self._array is not None:
-            return fit_pixels(self._array[position], self._shape)
+            return fit_pixels(self._array[position], self._shape, self._preprocessing)
         return self._decode(self._content(position))
 
     def _content(self, position: int) -> bytes:
@@ -41,4 +49,9 @@ class BatchImages:
         )
 
     def _decode(self, content: bytes) -> Pixels:
-        return decode_image(content, self._shape, max_pixels=self._settings.max_image_pixels)
+        return decode_image(
+            content,
+            self._shape,
+            self._preprocessing,
+            max_pixels=self._settings.max_image_pixels,
+        )

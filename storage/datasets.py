@@ -35,6 +35,7 @@ from storage.files import (
 )
 from storage.fingerprints import Fingerprints, fingerprints
 from storage.images import Pixels, Shape
+from storage.preprocessing import DEFAULT, Preprocessing
 
 Labels = NDArray[np.int32]
 
@@ -74,6 +75,8 @@ class DataSetDescription(BaseModel, frozen=True):
     number: int = FIRST
     parent: Parent | None = None
     shape: Shape
+    preprocessing: Preprocessing = DEFAULT
+    """How its pictures became pixels of that shape: its models want the same."""
     classes: tuple[str, ...]
     splits: dict[str, Split]
     origin: str
@@ -170,9 +173,10 @@ class DataSet:
 class DataSetDraft:
     """A version being written. Fill the arrays it hands out, then `commit`."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: Shape, preprocessing: Preprocessing) -> None:
         self.folder = folder
         self.shape = shape
+        self.preprocessing = preprocessing
         self.counts: dict[str, int] = {}
 
     def add_split(self, split: str, count: int) -> tuple[Pixels, Labels]:
@@ -223,6 +227,7 @@ class DataSetDraft:
             number=number,
             parent=parent,
             shape=self.shape,
+            preprocessing=self.preprocessing,
             classes=tuple(classes),
             splits=splits,
             origin=origin,
@@ -284,10 +289,10 @@ class DatasetStore:
         return DataSet(folder, description)
 
     @contextmanager
-    def draft(self, shape: Shape) -> Iterator[DataSetDraft]:
+    def draft(self, shape: Shape, preprocessing: Preprocessing = DEFAULT) -> Iterator[DataSetDraft]:
         """Begin a version with images of `shape`; nothing is visible before `commit`."""
         with draft_folder(self.folder) as folder:
-            yield DataSetDraft(folder, shape)
+            yield DataSetDraft(folder, shape, preprocessing)
 
     def commit(
         self,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import ImageError
+from storage.preprocessing import DEFAULT, Preprocessing
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
@@ -18,7 +19,13 @@ Shape = tuple[int, int, int]
 Pixels = NDArray[np.uint8]
 
 
-def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) -> Pixels:
+def decode_image(
+    content: bytes,
+    shape: Shape,
+    preprocessing: Preprocessing = DEFAULT,
+    *,
+    max_pixels: int = 50_000_000,
+) -> Pixels:
     """Decode one PNG, JPEG, BMP, GIF or WebP file to uint8 pixels of `shape` (H, W, C).
 
     The image is turned upright (EXIF), converted to grey, RGB or RGBA and resized when needed.
@@ -35,7 +42,7 @@ def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) 
                 raise ImageError(f"too many pixels: {width} x {height}, the limit is {max_pixels}")
             image.draft(None, (shape[1], shape[0]))  # lets JPEG decode at a fraction of its size
             image.load()
-            return fit_image(ImageOps.exif_transpose(image), shape)
+            return fit_image(ImageOps.exif_transpose(image), shape, preprocessing)
     except UnidentifiedImageError:
         raise ImageError("not an image of a supported format (PNG, JPEG, BMP, GIF, WebP)") from None
     except Image.DecompressionBombError:
@@ -45,19 +52,21 @@ def decode_image(content: bytes, shape: Shape, *, max_pixels: int = 50_000_000) 
         raise ImageError(f"damaged image: {error}") from None
 
 
-def fit_pixels(pixels: NDArray[np.generic], shape: Shape) -> Pixels:
+def fit_pixels(
+    pixels: NDArray[np.generic], shape: Shape, preprocessing: Preprocessing = DEFAULT
+) -> Pixels:
     """Bring uint8 pixels (H, W) or (H, W, C) of another size or channel count to `shape`."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not pixels.size:
         raise ImageError(f"not uint8 pixels (H, W) or (H, W, C): {pixels.dtype} {pixels.shape}")
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     try:
-        return fit_image(Image.fromarray(np.ascontiguousarray(pixels)), shape)
+        return fit_image(Image.fromarray(np.ascontiguousarray(pixels)), shape, preprocessing)
     except TypeError:
         raise ImageError(f"no image has the shape {pixels.shape}") from None
 
 
-def fit_image(image: Image.Image, shape: Shape) -> Pixels:
+def fit_image(image: Image.Image, shape: Shape, preprocessing: Preprocessing) -> Pixels:
     """Convert a decoded image to uint8 pixels of `shape` (H, W, C)."""
     height, width, channels = shape
     mode = MODE_OF_CHANNELS.get(channels)

@@ -28,6 +28,7 @@ from storage.files import (
     write_atomically,
 )
 from storage.images import Shape
+from storage.preprocessing import DEFAULT, Preprocessing
 
 MODEL_FILE = "model.keras"
 MODEL_MEMBERS = r"metadata\.json|config\.json|model\.weights\.(h5|npz)|assets/.*"
@@ -65,6 +66,7 @@ class Manifest(BaseModel, frozen=True):
     """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
+    preprocessing: Preprocessing = DEFAULT
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]

@@ -20,6 +20,7 @@ from storage.images import Pixels, Shape
 from storage.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
 from storage.jobs import Job, JobStore
 from storage.models import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
+from storage.preprocessing import Preprocessing
 from storage.results import BatchResult
 
 SHAPE: Shape = (4, 4, 1)
@@ -190,6 +191,7 @@ class FakePredictor:
 
     def __init__(self, shape: Shape = SHAPE, classes: int = len(LABELS)) -> None:
         self.shape = shape
+        self.preprocessing = Preprocessing()
         self.classes = classes
         self.calls: list[Pixels] = []
         self.before: Callable[[Pixels], None] = lambda pixels: None

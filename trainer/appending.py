@@ -69,8 +69,11 @@ def append_images(store: DatasetStore, name: str, source: str, read: Read) -> Ou
     while True:
         present = store.get(name)
         present.verify()
-        shape = present.description.shape
-        with store.draft(shape) as arrived, store.draft(shape) as draft:
+        about = present.description
+        with (
+            store.draft(about.shape, about.preprocessing) as arrived,
+            store.draft(about.shape, about.preprocessing) as draft,
+        ):
             new = read(present, arrived)
             choice = choose(present, new)
             counts = {
@@ -82,7 +85,6 @@ def append_images(store: DatasetStore, name: str, source: str, read: Read) -> Ou
             if not (counts["added"] or counts["corrected"]):
                 return Outcome(dataset=present, **counts)
             write(draft, present, new, choice)
-            about = present.description
             entry = Appended(source=source, added=counts["added"], corrected=counts["corrected"])
             description = draft.describe(
                 name,

@@ -162,7 +162,7 @@ def decode_files(
     told = time.monotonic()
     for i, (path, label) in enumerate(files):
         try:
-            images[i] = decode_image(path.read_bytes(), draft.shape)
+            images[i] = decode_image(path.read_bytes(), draft.shape, draft.preprocessing)
         except (ImageError, OSError) as error:
             raise SourceError(f"{path} cannot be read ({error}): mend or remove it.") from None
         labels[i] = label

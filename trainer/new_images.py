@@ -87,7 +87,9 @@ class NewImages:
         count = 0
         for batch in np.unique(chosen // job.batch_size).tolist():
             span = job.span(batch)
-            reader = BatchImages(self._jobs, job, batch, arrived.shape, self._settings)
+            reader = BatchImages(
+                self._jobs, job, batch, arrived.shape, arrived.preprocessing, self._settings
+            )
             for i in chosen[(chosen >= span.start) & (chosen < span.stop)].tolist():
                 try:
                     images[count] = reader.read(i - span.start)

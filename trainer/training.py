@@ -168,6 +168,7 @@ def train(
         augment=request.augment,
         labels=classes,
         input_shape=dataset.description.shape,
+        preprocessing=dataset.description.preprocessing,
         evaluation=evaluation,
         metrics={
             "accuracy": accuracy,

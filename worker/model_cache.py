@@ -69,4 +69,6 @@ def load_predictor(version: ModelVersion) -> "Predictor":
     from worker.predictor import Predictor
 
     manifest = version.manifest
-    return Predictor(version.model_path, manifest.input_shape, len(manifest.labels))
+    return Predictor(
+        version.model_path, manifest.input_shape, len(manifest.labels), manifest.preprocessing
+    )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from messaging.heavy_imports import KERAS_EXTRAS, hidden, native_logs_held_back
 from storage.images import Pixels, Shape
+from storage.preprocessing import DEFAULT, Preprocessing
 from worker.errors import ModelRefused
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,9 +42,16 @@ class Predictor:
     """
 
     def __init__(
-        self, model_path: Path, shape: Shape, classes: int, *, chunk_bytes: int = CHUNK_BYTES
+        self,
+        model_path: Path,
+        shape: Shape,
+        classes: int,
+        preprocessing: Preprocessing = DEFAULT,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.shape = shape
+        self.preprocessing = preprocessing
         try:
             model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises whatever its deserialisation runs into

@@ -134,7 +134,9 @@ class BatchRunner:
         with phases("model"):
             predictor = self.models.get(job.model)
         with phases("open"):
-            reader = BatchReader(self._jobs, job, batch, predictor.shape, self._settings)
+            reader = BatchReader(
+                self._jobs, job, batch, predictor.shape, predictor.preprocessing, self._settings
+            )
         skip = killers(history)
         if is_suspect(history):
 

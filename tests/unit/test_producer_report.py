@@ -34,6 +34,7 @@ from storage.images import Shape
 from storage.inputs import UNLABELLED, ArrayInputs
 from storage.jobs import Job, JobStore, Status
 from storage.models import IMPORTED, ModelPin, ModelStore
+from storage.preprocessing import Preprocessing
 from storage.results import BatchResult
 from storage.settings import StorageSettings
 from tests.builders import (
@@ -424,7 +425,7 @@ def test_a_picture_is_what_the_model_saw(store: JobStore) -> None:
         image_file(encode(gone), 1, content=None, stored="gone.png"),
     ]
     job = file_job(store, files, batch_size=2)
-    pictures = Pictures(store, job, SHAPE, SETTINGS)
+    pictures = Pictures(store, job, SHAPE, Preprocessing(), SETTINGS)
     np.testing.assert_array_equal(pictures.read(0), shown)
     with pytest.raises(ImageError, match="cannot be read"):
         pictures.read(1)

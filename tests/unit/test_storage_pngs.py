@@ -15,6 +15,7 @@ from storage import pngs
 from storage.images import Pixels, Shape, decode_image
 from storage.jobs import JobStore
 from storage.pngs import SMALL_BYTES, TALL_BYTES, decode_plain_pngs
+from storage.preprocessing import Preprocessing
 from storage.settings import StorageSettings
 from tests.builders import encode, file_job, image_file
 from worker.batch import BatchReader, Phases
@@ -184,7 +185,7 @@ def test_a_damaged_file_among_plain_ones_is_found(tmp_path: Path) -> None:
     other = encode(np.full((20, 20, 3), 9, np.uint8), "JPEG")
     files = [*contents[:2], bytes(damaged), *contents[3:5], other]
     job = file_job(store, [image_file(content) for content in files], batch_size=6)
-    reader = BatchReader(store, job, 0, shape, StorageSettings())
+    reader = BatchReader(store, job, 0, shape, Preprocessing(), StorageSettings())
     pixels, errors = reader.read_all({4: "skipped"}, Phases())
     assert set(errors) == {2, 4}
     assert "damaged image" in errors[2]

@@ -6,6 +6,7 @@ import pytest
 from storage.errors import Corrupt, ImageError
 from storage.images import Shape
 from storage.jobs import Job, JobStore
+from storage.preprocessing import Preprocessing
 from storage.results import FAILED
 from storage.settings import StorageSettings
 from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of
@@ -27,7 +28,7 @@ def reader_of(
     shape: Shape = SHAPE,
     settings: StorageSettings = DEFAULTS,
 ) -> BatchReader:
-    return BatchReader(store, job, batch, shape, settings)
+    return BatchReader(store, job, batch, shape, Preprocessing(), settings)
 
 
 def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore) -> None:

@@ -1,0 +1,23 @@
+"""How a picture becomes a model's pixels, whatever its size: part of every version's manifest."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+Resize = Literal["stretch"]
+Interpolation = Literal["antialias", "bilinear", "nearest"]
+
+
+class Preprocessing(BaseModel, frozen=True, extra="forbid"):
+    """What a model was trained with, and therefore has to be given.
+
+    The defaults are those of data sets and versions that were made before there was a choice.
+    """
+
+    resize: Resize = "stretch"
+    """How a picture comes to the model's height and width."""
+    interpolation: Interpolation = "antialias"
+    """`antialias` filters when it shrinks (Pillow), `bilinear` and `nearest` do not (Keras)."""
+
+
+DEFAULT = Preprocessing()
