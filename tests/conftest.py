@@ -1,6 +1,7 @@
 """Fixtures of all tests that run real servers and programs."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.digits import write_digits
-from tests.processes import Program, RedisServer, run, worker
+from tests.processes import Program, RedisServer, end_started, run, worker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +21,24 @@ def temporary_files() -> Iterator[None]:
     ):
         environment.setenv("TMPDIR", folder)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Programs hear Ctrl-C as on a terminal.
+
+    A shell that runs the tests in the background has itself and all its children ignore it.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A failing test leaves nothing running that would fail others."""
+    yield
+    end_started()
 
 
 @pytest.fixture(scope="session")

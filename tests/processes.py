@@ -141,6 +141,35 @@ def worker(
     return Program(command, folder / f"{name}.log", environment)
 
 
+def start(environment: Mapping[str, str], *command: str) -> "subprocess.Popen[str]":
+    """Start `producer ...` or `trainer ...` as users do, for a test that goes on beside it.
+
+    Not by `python -m`: that ends with another exit code when Ctrl-C falls into certain imports.
+    """
+    name, *arguments = command
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name(name)), *arguments],
+        env={**os.environ, **environment},
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _started.append(process)
+    return process
+
+
+_started: "list[subprocess.Popen[str]]" = []
+
+
+def end_started() -> None:
+    """Kill whatever a test has started and left running."""
+    while _started:
+        with _started.pop() as process:  # closes its pipes: a warning would hit another test
+            process.kill()
+
+
 def run(
     environment: Mapping[str, str], *command: str, check: bool = True, seconds: float = 240.0
 ) -> "subprocess.CompletedProcess[str]":

@@ -123,8 +123,6 @@ def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # A shell that runs tests in the background has them ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     try:
         said = re.compile(r"export BATCHSIGHT_REDIS_URL=(redis://\S+)")

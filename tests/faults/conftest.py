@@ -15,7 +15,7 @@ import pytest
 
 from storage.jobs import Job, JobStore
 from tests.digits import digits
-from tests.processes import REPOSITORY, Program, RedisServer, run, wait_for, worker
+from tests.processes import Program, RedisServer, run, start, wait_for, worker
 
 IMAGES = 6_000
 BATCH_SIZE = 200
@@ -121,19 +121,8 @@ class House:
         run(self.environment, "producer", "submit", str(source), *arguments, *options)
 
     def popen(self, *command: str) -> "subprocess.Popen[str]":
-        """Start `producer ...` and go on.
-
-        As users do: `python -m` ends with another exit code when Ctrl-C falls into certain imports.
-        """
-        name, *arguments = command
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name(name)), *arguments],
-            env={**os.environ, **self.environment},
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        """Start `producer ...` and go on."""
+        return start(self.environment, *command)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ class FaultyPredictor:
     def __init__(self, version: ModelVersion) -> None:
         self._real = load_predictor(version)
         self.shape = self._real.shape
+        self.preprocessing = self._real.preprocessing
 
     def __call__(self, pixels: Pixels) -> Any:
         time.sleep(SECONDS_PER_CALL if len(pixels) > 1 else 0)

@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ from storage.jobs import JobStore
 from storage.models import ModelStore
 from tests.builders import LABELS, SHAPE, encode, images_of, publish
 from tests.fake_queue import FakeWorker
-from tests.processes import REPOSITORY, RedisServer, run, wait_for
+from tests.processes import RedisServer, run, start, wait_for
 
 
 class Thread:
@@ -96,14 +94,7 @@ class House:
         return self.run("submit", "digits:test", "--job-id", "job", "--batch-size", "5", *options)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name("producer")), *arguments],
-            env={**os.environ, **self.environment},
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start(self.environment, "producer", *arguments)
 
     def ids(self) -> list[str]:
         table = pq.read_table(self.jobs.path("job") / "predictions.parquet")

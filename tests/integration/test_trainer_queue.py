@@ -14,7 +14,7 @@ import pytest
 from messaging.broker import connect, waiting_task_ids
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
 from storage.models import ModelStore
-from tests.processes import REPOSITORY, Program, RedisServer, run, wait_for, worker
+from tests.processes import Program, RedisServer, run, start, wait_for, worker
 
 OPTIONS = ("--dataset", "digits", "--epochs", "2", "--queue")
 
@@ -46,14 +46,7 @@ def broker(environment: Mapping[str, str]) -> BrokerSettings:
 
 
 def queue_training(environment: Mapping[str, str], *options: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "trainer.cli", "train", *OPTIONS, *options],
-        cwd=REPOSITORY,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start(environment, "trainer", "train", *OPTIONS, *options)
 
 
 def test_a_queued_training_shows_its_epochs_and_publishes_a_model(

@@ -1,9 +1,6 @@
 """Training with the real TensorFlow on scikit-learn's digits."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +14,7 @@ from storage.evaluation import Evaluation
 from storage.files import sha256_of
 from storage.models import MODEL_FILE, Manifest, ModelStore, ModelVersion
 from tests.digits import TEST_IMAGES, digits
-from tests.processes import REPOSITORY, run
+from tests.processes import run, start
 from trainer.arrays import LabelledArrays, LabelledImages
 from trainer.augmentation import Augmentation
 from trainer.errors import TrainingFailed
@@ -390,19 +387,9 @@ def test_an_h5_file_is_one_that_keras_2_can_read(
 def test_two_trainers_that_publish_at_once_get_two_numbers(
     system: Mapping[str, str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "trainer.cli", "train", "--dataset", "digits"]
+    command = ["trainer", "train", "--dataset", "digits"]
     command += ["--epochs", "1", "--name", "race", "--json"]
-    running = [
-        subprocess.Popen(
-            [*command, "--seed", str(seed)],
-            cwd=REPOSITORY,
-            env={**os.environ, **system},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for seed in (1, 2)
-    ]
+    running = [start(system, *command, "--seed", str(seed)) for seed in (1, 2)]
     published = {json.loads(program.communicate(timeout=200)[0])["model"] for program in running}
     assert published == {"race@1", "race@2"}
     store = ModelStore(Path(system["BATCHSIGHT_STORAGE"]))
