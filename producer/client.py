@@ -345,6 +345,7 @@ class PredictionClient:
             job_id=job_id,
             model=str(version),
             labels=version.manifest.labels,
+            shape=version.manifest.input_shape,
             limit=limit,
             batch_size=batch_size,
             array_batch_size=min(self._settings.array_batch_size, affordable),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from producer.errors import SourceError
 from storage.files import NAME_PATTERN
-from storage.images import SUFFIXES
+from storage.images import SUFFIXES, Shape
 from storage.inputs import ArrayInputs, FileInputs
 from storage.jobs import JobDraft
 
@@ -42,6 +42,8 @@ class Request:
     """The model version, to be named in errors."""
     labels: tuple[str, ...]
     """The model's labels."""
+    shape: Shape
+    """What the model takes, (H, W, C)."""
     limit: int | None
     """Take only this many images, the first ones."""
     batch_size: int | None

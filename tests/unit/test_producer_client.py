@@ -142,7 +142,7 @@ def test_files_may_be_paths(notebook: Notebook, tmp_path: Path) -> None:
         ([np.zeros((4, 4), np.uint8)], {}, r"has the shape \(4, 4\)"),
         ([images_of([1])] * 2, {}, "Submit one NumPy array"),
         ([[images_of([1])]], {}, "this is a list"),
-        ([images_of([1])], {"labels": [0, 1]}, r"1 images, but labels of the shape \(2,\)"),
+        ([images_of([1])], {"labels": [0, 1]}, r"1 image, but labels of the shape \(2,\)"),
         ([images_of([1, 2])], {"labels": np.eye(2, dtype=int)}, "give one label per image"),
         ([images_of([1, 2])], {"labels": [[0], [0, 1]]}, "no list of single values"),
         ([images_of([1, 2])], {"labels": [0.5, 1.0]}, "use whole numbers or text"),

@@ -13,7 +13,7 @@ from producer.packing import Listed, Packer, pack_images, packers
 from producer.sources import Request
 from storage.inputs import read_pack
 from storage.jobs import JobDraft
-from tests.builders import LABELS
+from tests.builders import LABELS, SHAPE
 from tests.processes import wait_for
 
 FILES = 60
@@ -43,6 +43,7 @@ def request(root: Path) -> Request:
         job_id="job",
         model="digits@1",
         labels=LABELS,
+        shape=SHAPE,
         limit=None,
         batch_size=None,
         array_batch_size=5_000,
