@@ -134,16 +134,19 @@ def notes_on(table: Mapping[int | str, int], request: Request) -> list[str]:
 
 def unknown_labels(source: str, unknown: Sequence[int | str], request: Request) -> str:
     """The sentence for labels that the model does not have."""
-    classes = Classes(request.labels)
-    hint = ""
-    if classes.numbered and any(isinstance(v, int) and 0 <= v < len(classes) for v in unknown):
-        hint = "; whole numbers are names here, so give names for positions, np.array(names)[y]"
-    if not classes.numbered and all(
-        isinstance(v, str) and whole_number(v) is not None for v in unknown
-    ):
-        hint = "; text is a name, so give positions as whole numbers"
     return (
         f"{source} has labels that {request.model} does not know "
         f"({list_briefly(sorted(map(str, unknown)))}): it knows "
-        f"{list_briefly(list(request.labels))}{hint}."
+        f"{list_briefly(list(request.labels))}{unknown_hint(unknown, Classes(request.labels))}."
     )
+
+
+def unknown_hint(unknown: Sequence[int | str], classes: Classes) -> str:
+    """What to say to those who may have taken a position for a name."""
+    if classes.numbered and any(isinstance(v, int) and 0 <= v < len(classes) for v in unknown):
+        return "; whole numbers are names here, so give names for positions, np.array(names)[y]"
+    if not classes.numbered and all(
+        isinstance(value, str) and whole_number(value) is not None for value in unknown
+    ):
+        return "; text is a name, never a position"
+    return ""

@@ -11,6 +11,7 @@ from storage.images import Shape
 
 CHANNELS = (1, 3, 4)
 """Grey, RGB, RGBA."""
+MOST_CHANNELS = max(CHANNELS)
 
 
 def as_images(name: str, array: Reader, request: Request) -> tuple[Reader, list[str]]:
@@ -44,19 +45,16 @@ def check_type(name: str, dtype: np.dtype[Any]) -> None:
         )
     match dtype.kind:
         case "f":
-            way = (
-                "for pixels of 0 to 1 that is (x * 255).round().astype('uint8'), for pixels of 0 "
-                "to 255 x.round().astype('uint8')"
-            )
+            way = "x.round().astype('uint8'), of x * 255 where pixels go from 0 to 1"
         case "b":
-            way = "which is x * np.uint8(255)"
+            way = "x * np.uint8(255)"
         case "i" | "u" if dtype.itemsize == 2:
-            way = "for pixels of 0 to 255 that is x.astype('uint8'), for 16 bits (x >> 8) first"
+            way = "x.astype('uint8'), of x >> 8 where pixels have 16 bits"
         case "i" | "u":
-            way = "which is x.astype('uint8')"
+            way = "x.astype('uint8')"
         case _:
             raise SourceError(f"{name} holds {dtype}, which are no pixels: give 0 to 255 as uint8.")
-    raise SourceError(f"{name} holds {dtype}: give pixels of 0 to 255 as uint8; {way}.")
+    raise SourceError(f"{name} holds {dtype}: give pixels of 0 to 255 as uint8, {way}.")
 
 
 def as_one_or_many(name: str, array: Reader, model: Shape) -> tuple[Reader, list[str]]:
@@ -91,7 +89,7 @@ def check_channels(name: str, shape: tuple[int, ...], model: Shape) -> None:
     """
     if shape[3] in CHANNELS or shape[1:] == model:
         return
-    if shape[1] in CHANNELS:
+    if shape[1] <= MOST_CHANNELS < shape[3]:
         raise SourceError(
             f"{name} has the shape {shape}, with its channels first: put them last with "
             "np.transpose(x, (0, 2, 3, 1))."

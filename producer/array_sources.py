@@ -165,7 +165,8 @@ class NpzSource:
         if unused := sorted(set(members) - {name, labels, ids}):
             verb = "are" if len(unused) > 1 else "is"
             hint = "" if labels else "; labels are read from `labels` or `y`"
-            notes.append(f"{self.description}: {list_briefly(unused, 5)} {verb} not used{hint}.")
+            shown = list_briefly([f"`{name}`" for name in unused], 5)
+            notes.append(f"In {self.description} {shown} {verb} not used{hint}.")
         return pack_arrays(
             images,
             members[labels] if labels else None,

@@ -129,7 +129,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
     SOURCE is one of
       mnist:test         a data set and one of its splits
       FOLDER             all images below it; class subfolders become labels
-      LIST.csv, .jsonl   lines with path, and label and id if you like
+      LIST.csv, .jsonl   lines with path, and label and id if you like; .tsv too
       ARRAY.npy, .npz    uint8 images (N, H, W) or (N, H, W, C)
       IMAGE...           image files
 
@@ -219,13 +219,15 @@ def report(job_id: str, *, json_: bool) -> None:
 def label(job_id: str, file: str) -> None:
     """Keep the true labels of images of JOB, for its accuracy and the next training.
 
-    FILE is a .csv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
+    FILE is a .csv, .tsv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
     without a label are passed over; a later file wins over an earlier one.
     """
     from pathlib import Path
 
     handle = client().job(job_id)
     done = handle.label(Path(file))
+    for note in done.notes:
+        say(note)
     labels = f"{done.total:,} label{'' if done.total == 1 else 's'}"
     say(f"Job {job_id}: {labels}, {done.new:,} new, {done.changed:,} changed.")
     dataset = handle.dataset() or "NAME"
@@ -385,7 +387,7 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    optional = ("reused", "hit_rate", "labelled_later", "timeline")
+    optional = ("reused", "hit_rate", "labelled_later", "notes", "label_order", "timeline")
     unasked = {name for name in optional if getattr(summary, name) is None}
     click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 

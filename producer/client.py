@@ -290,6 +290,7 @@ class PredictionClient:
                 window=max_in_flight or self._settings.max_in_flight,
                 max_failure_rate=max_failure_rate,
                 reuse=reuse,
+                notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
                 fingerprint=prepared.fingerprint,
                 created_at=created_at,

@@ -18,16 +18,17 @@ OF_RECORDS = ("path", "label", "id", "prediction", "score", "model", "batch", "e
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where the fields are among names, and what the user should know of that."""
+    """Where the fields are among the names."""
 
     places: dict[str, int]
     """Place of each field that was found, by its own name."""
     notes: tuple[str, ...]
+    """What the user should know of that, as clauses."""
 
 
 def fold(name: str) -> str:
-    """A column's name as it is compared: case and blanks around it do not matter."""
-    return canonical(name).casefold()
+    """A column's name as it is compared: in any case, with blanks around it or for its `_`."""
+    return canonical(name).casefold().replace(" ", "_")
 
 
 def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Columns:
@@ -40,13 +41,13 @@ def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Col
         others = [i for i, name in enumerate(folded) if name in SYNONYMS[field]]
         found = own or others
         if len(found) > 1:
-            raise BadManifest(f"{where} has {listed(names, found)} for the {field}: keep one.")
+            raise BadManifest(f"{where} has `{field}` twice, {listed(names, found)}: keep one.")
         if found:
             places[field] = found[0]
         if own and others:
-            notes.append(f"{where}: {listed(names, others)} is not used, `{field}` is.")
+            notes.append(f"{listed(names, others)} is not used, `{field}` is")
         elif found and not own:
-            notes.append(f"{where}: {listed(names, found)} is taken as `{field}`.")
+            notes.append(f"{listed(names, found)} is taken as `{field}`")
     taken = {*places.values(), *(i for i, name in enumerate(folded) if name in OF_RECORDS)}
     mentioned = {name for field in places for name in SYNONYMS[field]}
     unused = [
@@ -55,7 +56,7 @@ def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Col
     if unused:
         verb = "are" if len(unused) > 1 else "is"
         hint = "; labels are read from `label`" if "label" not in places else ""
-        notes.append(f"{where}: {listed(names, unused)} {verb} not used{hint}.")
+        notes.append(f"{listed(names, unused)} {verb} not used{hint}")
     return Columns(places=places, notes=tuple(notes))
 
 

@@ -1,4 +1,4 @@
-"""Sources that are image files: folders, manifests and files named one by one.
+"""Sources that are image files: folders and files named one by one.
 
 Each kind only lists its images; `pack_images` reads them.
 """
@@ -6,15 +6,12 @@ Each kind only lists its images; `pack_images` reads them.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from producer.errors import BadManifest, SourceError, UnknownLabel
+from producer.errors import SourceError
 from producer.listing import LINK, holds_images, list_images
 from producer.packing import Listed, pack_images
-from producer.rows import read_rows, text_of
 from producer.sources import Prepared, Request, list_briefly
-from storage.errors import UnsafePath
-from storage.files import resolve_inside
+from producer.unique import first_repeated
 from storage.jobs import JobDraft
 
 LEADS_OUT = "a symbolic link that leads out of the folder"
@@ -81,6 +78,8 @@ class FilesSource:
                 raise SourceError(f"{path} is a folder: submit it alone, or only image files.")
             if not path.is_file():
                 raise SourceError(f"There is no file {path}.")
+        if repeated := first_repeated(lambda: (readable(str(path)) for path in paths)):
+            raise SourceError(f"{repeated[0]} is named twice: name each file once.")
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images, in the order given."""
@@ -94,52 +93,6 @@ class FilesSource:
             )
 
         return pack_images(self._paths, describe, draft, request, self.description)
-
-
-class ManifestSource:
-    """A `.csv` or `.jsonl` file whose lines name a `path`, perhaps a `label` and an `id`.
-
-    Paths are relative to the manifest's folder and stay inside it. Without an `id` the path is it.
-    """
-
-    dataset = None
-
-    def __init__(self, path: Path) -> None:
-        self.description = str(path)
-        self._path = path
-
-    def prepare(self, draft: JobDraft, request: Request) -> Prepared:
-        """Pack the images; raises `BadManifest` naming the first line that cannot be used."""
-        rows = read_rows(self._path, {"path": "a.png"})
-        listed = (self._listed(line, row, request) for line, row in rows)
-        return pack_images(listed, lambda item: item, draft, request, self.description)
-
-    def _listed(self, line: int, row: dict[str, Any], request: Request) -> Listed:
-        where = f"Line {line} of {self.description}"
-        path, label, name = (text_of(row, key, where) for key in ("path", "label", "id"))
-        if not path:
-            raise BadManifest(f"{where} has no path: every line must name an image file.")
-        try:
-            file = resolve_inside(self._path.parent, path)
-        except UnsafePath:
-            raise BadManifest(
-                f"{where} names {path!r}: paths must lead to files inside the manifest's folder, "
-                "relative to it."
-            ) from None
-        if not file.is_file():
-            raise BadManifest(f"{where} names {path!r}, but there is no such file.")
-        if label and label not in request.labels:
-            raise UnknownLabel(
-                f"{where} has the label {label!r}, which {request.model} does not know: it knows "
-                f"{list_briefly(list(request.labels))}."
-            )
-        return Listed(
-            id=name or path,
-            path=path,
-            file=str(file),
-            stored=stored_path(file, request.root),
-            label=label or None,
-        )
 
 
 def stored_path(resolved: Path, root: Path) -> str | None:

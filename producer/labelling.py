@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.array_labels import unknown_hint
 from producer.errors import BadManifest, SourceError, UnknownLabel
 from producer.records import read_identities
-from producer.rows import SUFFIXES, read_rows, text_of
+from producer.rows import SUFFIXES, Table, shorten
 from producer.sources import list_briefly
 from storage.corrections import add_corrections
 from storage.inputs import ArrayInputs
 from storage.jobs import Job, JobStore
+from storage.names import Classes, canonical
 
 SAMPLE = {"id": "17", "label": "3"}
 
@@ -25,6 +27,8 @@ class Labelling:
     new: int
     changed: int
     """Had another label from an earlier file."""
+    notes: tuple[str, ...]
+    """What the user should know of how the file was read, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,44 +40,46 @@ class Given:
 
 
 def label_job(store: JobStore, job: Job, path: Path) -> Labelling:
-    """Keep the labels of `path` with the job: a `.csv` or `.jsonl` file with `id` and `label`.
+    """Keep the labels of `path` with the job: a table with `id` and `label`, see `rows`.
 
     A line without a label says nothing: the records of `producer results` can be filled in.
     Raises `BadManifest` or `UnknownLabel`, naming the line, before anything is written.
     """
-    given = read_labels(path, job)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceError(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
+    table = Table(path, SAMPLE)
+    given = read_labels(table, job)
     if not given:
         raise BadManifest(f"{path} gives no image a label: fill in its column `label`.")
     positions = find_images(store, job, given, path)
     labels = np.fromiter((one.label for one in given.values()), np.int32, len(given))
     new, changed = add_corrections(store, job, positions, labels)
-    return Labelling(total=len(given), new=new, changed=changed)
+    return Labelling(total=len(given), new=new, changed=changed, notes=tuple(table.notes))
 
 
-def read_labels(path: Path, job: Job) -> dict[str, Given]:
+def read_labels(table: Table, job: Job) -> dict[str, Given]:
     """The labels of a file by the id of the image."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise SourceError(f"{path} must end in {' or '.join(SUFFIXES)}.")
-    classes = {label: i for i, label in enumerate(job.labels)}
+    classes = Classes(job.labels)
     given: dict[str, Given] = {}
-    for line, row in read_rows(path, SAMPLE):
-        where = f"Line {line} of {path}"
-        image, label = text_of(row, "id", where), text_of(row, "label", where)
+    for line, fields in table:
+        where = table.where(line)
+        image, label = fields["id"], fields["label"]
         if not image:
             raise BadManifest(f"{where} has no id: every line must name an image of job {job.id}.")
-        if not label:
+        if not canonical(label):
             continue
-        if label not in classes:
+        position = classes.get(label)
+        if position is None:
             raise UnknownLabel(
-                f"{where} has the label {label!r}, which {job.model} does not know: it knows "
-                f"{list_briefly(list(job.labels))}."
+                f"{where} has the label {shorten(label)!r}, which {job.model} does not know: it "
+                f"knows {list_briefly(list(job.labels))}{unknown_hint([label], classes)}."
             )
         if image in given:
             raise BadManifest(
                 f"{where} names the image {image!r} again, after line {given[image].line}: give "
                 "each image one label."
             )
-        given[image] = Given(line=line, label=classes[label])
+        given[image] = Given(line=line, label=position)
     return given
 
 

@@ -28,6 +28,7 @@ from producer.sources import BATCHES_OF_A_SMALL_JOB, Prepared, Request
 from storage.errors import ImageError
 from storage.inputs import UNLABELLED, FileInputs, ImageFiles
 from storage.jobs import JobDraft
+from storage.names import Classes
 
 Name = TypeVar("Name")
 """What a source calls a file until it is described."""
@@ -191,7 +192,7 @@ def mean_size(files: Sequence[str]) -> int:
 
 def read_files(listed: Iterable[Listed], request: Request) -> ImageFiles:
     """Read the files of one batch, to be packed, or to be referenced when they lie on storage."""
-    position = {label: i for i, label in enumerate(request.labels)}
+    position = Classes(request.labels)
     files = ImageFiles(ids=[], paths=[], labels=[], digests=[], contents=[], stored=[], refused=[])
     for id, path, file, stored, label, refused in listed:
         content: bytes | None = None

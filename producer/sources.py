@@ -4,7 +4,7 @@ an array in memory          `ArraySource`
 mnist:test, mnist@2:test    `DataSetSource`, a split of a data set on storage, or of one version
 images.npy, images.npz      `NpySource`, `NpzSource`, uint8 arrays
 a folder                    `FolderSource`, image files, with class subfolders or without
-list.csv, list.jsonl        `ManifestSource`, image files named line by line
+list.csv, .tsv, .jsonl      `ManifestSource`, image files named line by line
 a.png b.png ...             `FilesSource`
 """
 
@@ -100,7 +100,9 @@ def open_source(
 ) -> Source:
     """Recognise the kind of source; raises `SourceError` when it is none."""
     from producer.array_sources import ArraySource, DataSetSource, NpySource, NpzSource
-    from producer.file_sources import FilesSource, FolderSource, ManifestSource
+    from producer.file_sources import FilesSource, FolderSource
+    from producer.manifest_source import ManifestSource
+    from producer.rows import SUFFIXES as TABLES
 
     if len(sources) == 1 and isinstance(sources[0], np.ndarray):
         return ArraySource(sources[0], labels, ids)
@@ -128,13 +130,13 @@ def open_source(
                 return NpySource(path)
             case ".npz":
                 return NpzSource(path)
-            case ".csv" | ".jsonl":
+            case suffix if suffix in TABLES:
                 return ManifestSource(path)
             case suffix if suffix in SUFFIXES:
                 return FilesSource([path])
         raise SourceError(
             f"{argument} is no source: give a data set and split such as mnist:test, a folder, "
-            "a manifest (.csv, .jsonl), an array (.npy, .npz) or image files."
+            "a manifest (.csv, .tsv, .jsonl), an array (.npy, .npz) or image files."
         )
     if re.fullmatch(f"{NAME_PATTERN}(@[0-9]+)?:{NAME_PATTERN}", argument):
         return DataSetSource(argument, root)

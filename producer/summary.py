@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel
 
 from producer.gathering import images_of
+from producer.label_order import note_on_order
 from producer.timeline import Timeline
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
@@ -47,6 +48,10 @@ class Summary(BaseModel, frozen=True):
     """These as a share of the images predicted, 0 to 1."""
     labelled_later: int | None = None
     """Images that `producer label` gave a label, which counts here; none without any."""
+    notes: tuple[str, ...] | None = None
+    """What was said of the images when they were submitted; none when nothing was."""
+    label_order: str | None = None
+    """A sentence when the labels would fit in another order of the classes."""
     timeline: Timeline | None = None
     """Where the time went; only `report` works it out."""
 
@@ -107,6 +112,8 @@ def summarise(
         reused=tally.reused if job.reuse else None,
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         labelled_later=tally.labelled_later or None,
+        notes=job.notes or None,
+        label_order=note_on_order(evaluation) if status.ended else None,
         timeline=timeline,
     )
 

@@ -92,6 +92,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     if summary.accuracy is not None:
         labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+    if summary.label_order is not None:
+        console.print(f"  labels      {summary.label_order}", markup=False, soft_wrap=True)
     if summary.labelled_later is not None:
         console.print(f"  labels      {summary.labelled_later:,} given later")
     if summary.images_per_second is not None:

@@ -74,6 +74,8 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     """Share of failed images above which the job is stopped."""
     reuse: bool = False
     """Whether predictions of the same model for the same pixels may be taken over."""
+    notes: tuple[str, ...] = ()
+    """What the user was told of the images: what was assumed, what was not used."""
     inputs: Annotated[ArrayInputs | FileInputs, Field(discriminator="kind")]
     fingerprint: str
     """Digest of the images and labels: tells a repeated submission from another job."""

@@ -82,6 +82,8 @@ def test_three_grey_images_for_a_model_of_colour_may_be_one_with_channels_first(
         ((5, 1, 28, 28), "channels first"),
         ((1, 4, 28, 28), "channels first"),
         ((5, 64, 48, 2), r"2 channels: images have 1 .* 3 .* or 4 .*x\[\.\.\., :1\]"),
+        ((5, 4, 4, 2), "2 channels"),
+        ((5, 2, 64, 48), "channels first"),
         ((5, 64, 48, 7), "7 channels"),
         ((28, 28), r"single grey one becomes such with x\[np\.newaxis\]"),
         ((5, 784), r"x\.reshape\(-1, H, W\)"),
@@ -111,10 +113,10 @@ def test_arrays_without_pixels_hold_no_images(prepare: Prepare, shape: tuple[int
 @pytest.mark.parametrize(
     ("dtype", "sentence"),
     [
-        ("float32", r"\(x \* 255\)\.round\(\)\.astype\('uint8'\), for pixels of 0 to 255 x\.round"),
+        ("float32", r"x\.round\(\)\.astype\('uint8'\), of x \* 255 where pixels go from 0 to 1"),
         ("float16", "holds float16"),
         ("int64", r"holds int64: .* x\.astype\('uint8'\)"),
-        ("uint16", r"for 16 bits \(x >> 8\) first"),
+        ("uint16", r"x\.astype\('uint8'\), of x >> 8 where pixels have 16 bits"),
         ("bool", r"x \* np\.uint8\(255\)"),
         ("complex64", "holds complex64, which are no pixels"),
         ("object", r"holds Python objects: .* np\.stack\(list\(x\)\)"),
@@ -207,7 +209,7 @@ def test_labels_that_are_none_are_told(prepare: Prepare, given: Any, sentence: s
 
 
 def test_text_is_a_name_and_never_a_position(prepare: Prepare) -> None:
-    with pytest.raises(UnknownLabel, match="text is a name, so give positions as whole numbers"):
+    with pytest.raises(UnknownLabel, match="text is a name, never a position"):
         labels_of(prepare, ["0", "1"], LABELS)
     assert labels_of(prepare, ["1.0", "2"], ("1", "2")) == [0, 1]
 
@@ -288,8 +290,12 @@ def test_an_archive_gives_ids_as_well(prepare: Prepare, tmp_path: Path) -> None:
         ({"X_test": [1, 2], "Y_test": [1, 0]}, [1, 0], None),
         ({"Images": [1, 2], "Labels": [1, 0]}, [1, 0], None),
         ({"images": [1, 2], "label": [1, 0]}, [1, 0], None),
-        ({"images": [1, 2], "y": [1, 0], "extra": [1]}, [1, 0], "extra is not used."),
-        ({"images": [1, 2], "targets": [1, 0]}, None, "targets is not used; labels are read from"),
+        ({"images": [1, 2], "y": [1, 0], "extra": [1]}, [1, 0], "`extra` is not used."),
+        (
+            {"images": [1, 2], "targets": [1, 0]},
+            None,
+            "`targets` is not used; labels are read from",
+        ),
     ],
 )
 def test_arrays_of_an_archive_are_found_in_any_case_and_what_is_not_used_is_said(

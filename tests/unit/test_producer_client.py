@@ -251,3 +251,22 @@ def test_to_pandas_says_when_pandas_is_missing(
     monkeypatch.setitem(as_any(sys.modules), "pandas", None)
     with pytest.raises(MissingLibrary, match=r"`pip install pandas`, or use to_arrow\(\)"):
         notebook.client.submit(images_of(range(3))).to_pandas()
+
+
+def test_labels_that_fit_in_another_order_are_pointed_out_when_the_job_has_ended(
+    notebook: Notebook,
+) -> None:
+    images = images_of([0, 1, 2] * 20)
+    right = notebook.client.submit(images, labels=["zero", "one", "two"] * 20).wait()
+    turned = notebook.client.submit(images, labels=["one", "two", "zero"] * 20).wait()
+    assert (right.accuracy, right.label_order) == (1.0, None)
+    assert turned.accuracy == 0.0
+    assert turned.label_order is not None
+    assert "100% instead of 0% if zero is two, one is zero, two is one" in turned.label_order
+
+
+def test_what_was_assumed_of_a_source_stays_with_its_job(notebook: Notebook) -> None:
+    job = notebook.client.submit(np.zeros((64, 48, 3), np.uint8))
+    assert job.job.total == 1
+    assert job.wait().notes == tuple(job.notes) != ()
+    assert notebook.client.submit(images_of([1])).wait().notes is None

@@ -157,7 +157,7 @@ def test_an_id_of_two_images_is_refused(house: House) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("true.txt", "id,label\n1,one\n", "true.txt must end in .csv or .jsonl."),
+        ("true.txt", "id,label\n1,one\n", "true.txt must end in .csv, .tsv or .jsonl."),
         ("true.jsonl", '["1"]\n', 'write each line as {"id": "17", "label": "3"}'),
         ("true.jsonl", '{"id": true, "label": "one"}\n', "has a `id` that is neither text nor"),
     ],

@@ -479,10 +479,10 @@ def test_a_manifest_as_spreadsheets_save_it_is_read(prepare: Prepare, outside: P
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("m.csv", "file,label\np/a.png,one\n", "has no column `path`"),
+        ("m.csv", "photo,label\np/a.png,one\n", "has no column `path`"),
         ("m.csv", "path,label\np/a.png,one\n,two\n", r"Line 3 of .*m\.csv has no path"),
         ("m.csv", "path\np/a.png\np/z.png\n", r"Line 3 of .* names 'p/z\.png', but there is no"),
-        ("m.csv", "path\np\n", "Line 2 of .* names 'p', but there is no such file"),
+        ("m.csv", "path\np\n", "Line 2 of .* names 'p', a folder: name its images"),
         ("m.csv", "path\n../m.csv\n", "paths must lead to files inside the manifest's folder"),
         ("m.csv", "path\n/etc/passwd\n", "paths must lead to files inside the manifest's folder"),
         ("m.jsonl", '{"path": "p/a.png"}\n{"label": "one"}\n', "Line 2 of .* has no path"),
