@@ -66,7 +66,9 @@ def as_one_or_many(name: str, array: Reader, model: Shape) -> tuple[Reader, list
     a, b, c = array.shape
     if (b, c, 1) == model:
         return array, []
-    if array.shape == model or (c in CHANNELS and b > 2 * c):
+    if array.shape == model:
+        return array.as_one(), []
+    if c in CHANNELS and b > 2 * c:
         note = f"is taken as one image; as {a} grey ones of {b} x {c} give x[..., np.newaxis]"
         return array.as_one(), [f"{name} has the shape {array.shape} and {note}."]
     if c in CHANNELS:

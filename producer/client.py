@@ -260,8 +260,8 @@ class PredictionClient:
         """Put a job on storage and its first batches on the queue.
 
         `source` is what `producer submit` takes, or a uint8 array (N, H, W) or (N, H, W, C); that
-        may have `labels`, class names or indices of the model's classes with "" or -1 for
-        unlabelled, and `ids`, which are positions otherwise. It is copied into the job.
+        may have `labels`, class names or whole numbers (see `array_labels`) with "" or -1 for
+        unlabelled, and unique `ids`, which are positions otherwise. It is copied into the job.
 
         With `reuse` an image whose pixels the same model has classified before, in a job with
         `reuse`, is not computed again.

@@ -62,6 +62,7 @@ def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Col
 
 def listed(names: Sequence[str], places: Sequence[int]) -> str:
     """Columns for a sentence."""
-    shown = ", ".join(f"`{names[i].strip()}`" for i in places[:5])
+    given = [names[i].strip() for i in places[:5]]
+    shown = ", ".join(f"`{name}`" if name.isprintable() else repr(name) for name in given)
     more = f" and {len(places) - 5} more" if len(places) > 5 else ""
     return f"the column{'s' if len(places) > 1 else ''} {shown}{more}"

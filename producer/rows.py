@@ -147,7 +147,7 @@ class Table:
                 return Head(text, number, separator, len(names), columns.places)
         found = find_columns(split(text, separators[0]), self._fields, str(self.path)).places
         missing = next(column for column in self._sample if column not in found)
-        shown = f"; now that is {shorten(text.strip())}" if text.strip(BLANK) else ""
+        shown = f"; now that is {shorten(text.strip())!r}" if text.strip(BLANK) else ""
         raise BadManifest(
             f"{self.path} has no column `{missing}`: name the columns in its first line, as in "
             f"{','.join(self._sample)}{shown}."

@@ -89,6 +89,44 @@ def test_json_lines_are_taken_too(house: House) -> None:
     assert house.labels()[4:6] == [2, -1]
 
 
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("id;label\n3;two\n0;one\n", "is read as separated by semicolons."),
+        ("sep=,\nID, Label\n3, two\n0, one\n\n,\n", None),
+        ("id,class\n3,two\n0,one\n", "the column `class` is taken as `label`."),
+        ("id,label,note\n3,two,x\n0,one,\n", "the column `note` is not used."),
+    ],
+)
+def test_labels_are_read_by_the_rules_of_manifests(
+    house: House, text: str, note: str | None
+) -> None:
+    done = house.label(text)
+    assert done.exit_code == 0
+    assert house.labels()[:4] == [1, -1, -1, 2]
+    told = done.stderr.splitlines()[:-3]
+    assert len(told) == (note is not None)
+    assert note is None or note in told[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "written"),
+    [(("a", "K\u00e4se", "b"), "Ka\u0308se"), (("1", "2", "3"), "2.0"), (("1", "2", "3"), " 2 ")],
+)
+def test_a_label_is_the_class_of_that_name_however_it_is_written(
+    house: House, classes: tuple[str, ...], written: str
+) -> None:
+    house.job = house.job.model_copy(update={"id": "named", "labels": classes})
+    with house.jobs.draft() as draft:
+        house.jobs.commit(draft, house.job)
+    assert house.label(f"id,label\n4,{written}\n").exit_code == 0
+    assert house.labels()[4] == 1
+
+
+def test_a_position_for_a_name_is_told(house: House) -> None:
+    assert "; text is a name, never a position." in house.label("id,label\n4,1\n").stderr
+
+
 def test_image_files_are_found_by_their_ids(house: House) -> None:
     house.files_instead("a", "b", "c", "d", "e", "b/x")
     assert house.label("label,id\none,e\ntwo,b/x\n").exit_code == 0

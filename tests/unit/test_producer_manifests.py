@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from producer.errors import BadManifest, SourceError, UnknownLabel
 from producer.rows import Table
@@ -227,7 +229,7 @@ def test_any_named_file_is_tried_whatever_its_suffix(prepare: Prepare, folder: P
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a.png,one\nb.png,two\n", r"no column `path`: .* as in path; now that is a\.png,one\."),
+        ("a.png,one\nb.png,two\n", r"no column `path`: .* as in path; now that is 'a\.png,one'\."),
         ('path\n"a.png\nb.png\n', "Line 2 of .* is not CSV .*: look at its quotation marks"),
         ('path\na.png\n"b"x.png\nsub/c.png\n', "Line 3 of .* is not CSV"),
         ("path,label\na,b.png,one\n", "Line 2 of .* has 3 fields, but there are 2 columns"),
@@ -252,6 +254,36 @@ def test_text_in_another_encoding_names_the_line(prepare: Prepare, folder: Path)
     torn.write_bytes(torn.read_bytes()[:-1])
     with pytest.raises(BadManifest, match="is not text: save it as UTF-8"):
         prepare(torn)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.sampled_from(["path,label\na.png,one\n", "sep=;\npath;id\na.png;1\n"]),
+    edits=st.lists(
+        st.tuples(st.integers(0, 40), st.integers(0, 3), st.binary(max_size=3)), max_size=4
+    ),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]),
+)
+def test_whatever_is_in_a_table_it_is_rows_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: str,
+    edits: list[tuple[int, int, bytes]],
+    encoding: str,
+    suffix: str,
+) -> None:
+    content = bytearray(
+        ('{"path": "a.png", "label": 1}\n' * 2 if suffix == ".jsonl" else seed).encode(encoding)
+    )
+    for place, removed, inserted in edits:
+        content[place : place + removed] = inserted
+    path = tmp_path_factory.getbasetemp() / f"fuzzed{suffix}"
+    path.write_bytes(content)
+    table = Table(path, {"path": "a.png"}, ("path", "label", "id"))
+    try:
+        assert all(set(row.fields) == {"path", "label", "id"} for row in table)
+    except BadManifest as error:
+        assert str(error).isprintable()
 
 
 # JSON
