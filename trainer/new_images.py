@@ -16,6 +16,7 @@ from storage.datasets import DataSet, DataSetDraft, Labels
 from storage.errors import ImageError
 from storage.inputs import UNLABELLED
 from storage.jobs import JobStore
+from storage.names import Classes
 from storage.settings import StorageSettings
 from trainer.arrays import LabelledImages
 from trainer.cifar import read_cifar
@@ -125,7 +126,7 @@ class NewImages:
     ) -> Labels:
         """Labels (N,) as the data set's class indices.
 
-        Without `names` a number is a class's name when all of them are, else it is an index.
+        Without `names` a number is what `Classes.of_number` takes it for, whichever others occur.
         """
         classes = dataset.description.classes
         values, inverse = np.unique(labels, return_inverse=True)
@@ -134,12 +135,11 @@ class NewImages:
                 f"The labels of {self.origin} go from {values[0]} to {values[-1]}: they must be "
                 f"class indices from 0 to {len(names) - 1}."
             )
-        known = [names[value] if names else str(value) for value in values.tolist()]
-        if not names and not set(known) <= set(classes):
-            known = [
-                classes[value] if 0 <= value < len(classes) else str(value)
-                for value in values.tolist()
-            ]
+        if names:
+            known = [names[value] for value in values.tolist()]
+        else:
+            places = {value: Classes(classes).of_number(value) for value in values.tolist()}
+            known = [str(v) if place is None else classes[place] for v, place in places.items()]
         position = self._class_positions(known, dataset)
         return np.array([position[name] for name in known], np.int32)[inverse]
 

@@ -252,15 +252,24 @@ def test_an_npz_file_needs_no_test_images_and_may_name_its_classes(
     assert training(house.append(f"npz:{path}").dataset)[3:] == [(30, 2), (31, 0)]
 
 
-def test_numbers_are_names_of_classes_when_all_of_them_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "sentence"), [([1, 2], None), ([2], None), ([0], "images of 0"), ([1, 0], "of 0")]
+)
+def test_numbers_are_names_where_classes_are_numbers_whichever_occur(
+    tmp_path: Path, given: list[int], sentence: str | None
+) -> None:
     store = DatasetStore(tmp_path)
     LabelledArrays(
         train=part([(10, 0)]), test=part([(20, 1)]), classes=("2", "1"), origin="x"
     ).save(store, "small")
-    np.savez(tmp_path / "a.npz", x_train=images_of([30, 31]), y_train=[1, 2])
+    np.savez(tmp_path / "a.npz", x_train=images_of([30 + v for v in given]), y_train=given)
     images = NewImages(f"npz:{tmp_path / 'a.npz'}", JobStore(tmp_path), StorageSettings())
+    if sentence:
+        with pytest.raises(SourceError, match=sentence):
+            append_images(store, "small", images.origin, images.read)
+        return
     done = append_images(store, "small", images.origin, images.read)
-    assert training(done.dataset)[1:] == [(30, 1), (31, 0)]
+    assert training(done.dataset)[1:] == [(30 + value, {1: 1, 2: 0}[value]) for value in given]
 
 
 @pytest.mark.parametrize(
