@@ -1,8 +1,8 @@
-"""What a trainer asks about a model version, and what a clean worker process finds out.
+"""What a trainer asks about model versions, and what a clean worker process finds out.
 
 The request comes as JSON on the stdin of `python -m worker.examine`; the figures, or the refusal,
 are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores` float32
-(N,).
+(N,). In the same way `python -m worker.timing` compares the times that versions take.
 """
 
 from pathlib import Path
@@ -68,4 +68,28 @@ class ExaminationAnswer(BaseModel, frozen=True):
     """Figures, or why there are none."""
 
     figures: Figures | None = None
+    refusal: str = ""
+
+
+class TimingRequest(BaseModel, frozen=True):
+    """Which versions to time, in turns."""
+
+    versions: tuple[ModelVersion, ...]
+    images: Path
+    """A `.npy` file of uint8 (N, H, W, C), of which all get the first."""
+    seconds: int
+    """After which the process ends itself, should nobody be left to do it."""
+
+
+class Timing(BaseModel, frozen=True):
+    """How long one image alone takes with a version, as in `Figures`."""
+
+    latency_ms: float
+    processor_ms: float
+
+
+class TimingAnswer(BaseModel, frozen=True):
+    """One timing for each version, or why there are none."""
+
+    timings: tuple[Timing, ...] = ()
     refusal: str = ""

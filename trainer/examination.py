@@ -1,4 +1,4 @@
-"""Have a version examined by a clean worker process that must not take too long or too much."""
+"""Have versions examined by a clean worker process that must not take too long or too much."""
 
 import os
 import signal
@@ -6,21 +6,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from storage.examinations import ExaminationAnswer, ExaminationRequest, Figures
+from storage.examinations import (
+    ExaminationAnswer,
+    ExaminationRequest,
+    Figures,
+    Timing,
+    TimingAnswer,
+    TimingRequest,
+)
 from storage.models import ModelVersion
 from trainer.errors import ExaminationFailed, Unusable
 
 PROGRAMS = Path(__file__).parent.parent
 """Where `worker` lies beside `trainer`."""
+PROGRAM_OF = {ExaminationAnswer: "worker.examine", TimingAnswer: "worker.timing"}
 LOOK_SECONDS = 0.05
 GRACE_SECONDS = 30
+
+Answer = TypeVar("Answer", ExaminationAnswer, TimingAnswer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +58,7 @@ def examine(
     with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
         answers = Path(folder, "answers.npz")
         request = ExaminationRequest.of(version, images, answers, round(seconds + GRACE_SECONDS))
-        answer = _ask(request, Path(folder), seconds=seconds, megabytes=megabytes)
+        answer = _ask(ExaminationAnswer, request, str(version), Path(folder), seconds, megabytes)
         if answer.figures is None:
             raise Unusable(answer.refusal)
         if images is None:
@@ -58,15 +70,39 @@ def examine(
             return Examination(**arrays, figures=answer.figures)
 
 
+def measure_in_turns(
+    versions: Sequence[ModelVersion], images: Path, *, seconds: float, megabytes: float
+) -> tuple[Timing, ...]:
+    """Time one image, the first of a `.npy` file, with versions that all take such images.
+
+    Raises as `examine` does; the limits are for each version.
+    """
+    names = " beside ".join(map(str, versions))
+    seconds, megabytes = seconds * len(versions), megabytes * len(versions)
+    request = TimingRequest(
+        versions=tuple(versions), images=images, seconds=round(seconds + GRACE_SECONDS)
+    )
+    with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
+        answer = _ask(TimingAnswer, request, names, Path(folder), seconds, megabytes)
+    if answer.refusal:
+        raise Unusable(answer.refusal)
+    return answer.timings
+
+
 def _ask(
-    request: ExaminationRequest, folder: Path, *, seconds: float, megabytes: float
-) -> ExaminationAnswer:
-    """Run the process to its end, or kill it."""
+    form: type[Answer],
+    request: BaseModel,
+    asked: str,
+    folder: Path,
+    seconds: float,
+    megabytes: float,
+) -> Answer:
+    """Run the process that gives such answers about `asked` to its end, or kill it."""
     question, answer, log = (folder / name for name in ("request", "answer", "log"))
     question.write_text(request.model_dump_json())
     with question.open("rb") as stdin, answer.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker.examine"],
+            [sys.executable, "-m", PROGRAM_OF[form]],
             cwd=PROGRAMS,
             stdin=stdin,
             stdout=stdout,
@@ -74,17 +110,17 @@ def _ask(
             start_new_session=True,
         )
         try:
-            _watch(process, str(request.version), seconds=seconds, megabytes=megabytes)
+            _watch(process, asked, seconds=seconds, megabytes=megabytes)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     try:
-        return ExaminationAnswer.model_validate_json(answer.read_bytes())
+        return form.model_validate_json(answer.read_bytes())
     except ValidationError:
         lines = log.read_text(errors="replace").strip().splitlines() or ["it left no word"]
         raise ExaminationFailed(
-            f"{request.version} ended the process that examined it "
+            f"{asked} ended the process that examined it "
             f"(exit code {process.returncode}): {lines[-1][:300]}"
         ) from None
 

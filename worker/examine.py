@@ -7,9 +7,7 @@ a child has on a busy machine. `storage.examinations` says what comes in and goe
 import signal
 import sys
 from pathlib import Path
-from statistics import median
-from time import perf_counter, process_time
-from typing import TYPE_CHECKING
+from time import perf_counter
 
 import numpy as np
 
@@ -19,11 +17,7 @@ from storage.images import Pixels
 from storage.models import check_archive
 from worker.errors import ModelRefused, WorkerError
 from worker.model_cache import load_predictor
-
-if TYPE_CHECKING:
-    from worker.predictor import Predictor
-
-LATENCY_SECONDS, FEWEST_CALLS, MOST_CALLS = 1.0, 5, 200
+from worker.timing import in_turns
 
 
 def main() -> None:
@@ -61,27 +55,14 @@ def examine(request: ExaminationRequest) -> Figures:
             )
         images_per_second, first = len(images) / (perf_counter() - began), images[0]
         np.savez(request.answers, predictions=predictions, scores=scores)
-    latency, processor = median_seconds(predictor, first[None])
+    (timing,) = in_turns([predictor], first[None])
     return Figures(
         load_seconds=load_seconds,
         images_per_second=images_per_second,
-        latency_ms=1000 * latency,
-        processor_ms=1000 * processor,
+        latency_ms=timing.latency_ms,
+        processor_ms=timing.processor_ms,
         peak_memory_mb=peak_memory() / 1e6,
     )
-
-
-def median_seconds(predictor: "Predictor", image: Pixels) -> tuple[float, float]:
-    """How long one image (1, H, W, C) alone takes, and how much of the processor's time."""
-    elapsed: list[float] = []
-    worked: list[float] = []
-    until = perf_counter() + LATENCY_SECONDS
-    while len(elapsed) < MOST_CALLS and (len(elapsed) < FEWEST_CALLS or perf_counter() < until):
-        began, working = perf_counter(), process_time()
-        predictor(image)
-        elapsed.append(perf_counter() - began)
-        worked.append(process_time() - working)
-    return median(elapsed), median(worked)
 
 
 def peak_memory() -> int:
