@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.findings import SCORE_BINS, ReliabilityBin, Scores, wilson_interval
+from producer.findings import SCORE_BINS, Scores
 from producer.markup import Markup, element, join
+from storage.calibration import BINS, ReliabilityBin
+from storage.significance import wilson_interval
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 380.0, 46.0, 12.0, 12.0, 42.0
 SIDE = WIDTH - LEFT - RIGHT
@@ -29,7 +31,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
     for b in bins:
         low, high = wilson_interval(b.right, b.images)
         parts += [
-            rectangle(x(b.low) + 2, y(b.accuracy), SIDE / 10 - 4, SIDE * b.accuracy, "right"),
+            rectangle(x(b.low) + 2, y(b.accuracy), SIDE / BINS - 4, SIDE * b.accuracy, "right"),
             line(x(b.score), y(low), x(b.score), y(high), "whisker"),
             element(
                 "circle",

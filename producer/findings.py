@@ -5,7 +5,6 @@ million images takes little more memory than one of a thousand.
 """
 
 import heapq
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from producer.drift import Comparison, Observed, compare
 from producer.records import read_identities, read_sound_result
 from storage.baseline import Baseline, comparable, pixel_figures
+from storage.calibration import Calibration, bin_of
 from storage.errors import StorageError
 from storage.evaluation import IntArray
 from storage.images import Pixels, Shape, decode_image, fit_pixels
@@ -37,8 +37,6 @@ AT_ONCE = 100
 MISTAKES_SHOWN = 24
 EXAMPLES_SHOWN = 5
 MOST_REASONS = 200
-Z = 1.959964
-"""Of the normal distribution, for intervals of 95 %."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -64,8 +62,10 @@ class Scores:
     right: IntArray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
     wrong: IntArray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
     unlabelled: IntArray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
-    promised: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SCORE_BINS))
-    """Sum of the scores of right and wrong ones, by bin."""
+    calibration: Calibration = field(
+        default_factory=lambda: Calibration.of(np.empty(0), np.empty(0, np.bool_))
+    )
+    """Of right and wrong ones."""
 
     def add(self, result: BatchResult, labels: NDArray[np.int32] | None) -> None:
         """Count one result."""
@@ -77,63 +77,14 @@ class Scores:
             (self.wrong, known & ~right),
             (self.unlabelled, predicted & ~known),
         ):
-            counts += np.bincount(score_bins(result.scores[chosen]), minlength=SCORE_BINS)
-        scores = result.scores[known].astype(np.float64)
-        self.promised += np.bincount(score_bins(scores), weights=scores, minlength=SCORE_BINS)
+            bins = bin_of(result.scores[chosen], SCORE_BINS)
+            counts += np.bincount(bins, minlength=SCORE_BINS)
+        self.calibration += Calibration.of(result.scores[known], right[known])
 
     @property
     def all(self) -> IntArray:
         """Every prediction (SCORE_BINS,)."""
         return self.right + self.wrong + self.unlabelled
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReliabilityBin:
-    """Labelled predictions whose scores are between `low` and `high`."""
-
-    low: float
-    high: float
-    images: int
-    right: int
-    score: float
-    """Their mean score."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of them that is right."""
-        return self.right / self.images
-
-
-def reliability(scores: Scores, bins: int = 10) -> list[ReliabilityBin]:
-    """How often predictions of about the same score are right; bins without images are left out."""
-    right = scores.right.reshape(bins, -1).sum(axis=1)
-    images = right + scores.wrong.reshape(bins, -1).sum(axis=1)
-    promised = scores.promised.reshape(bins, -1).sum(axis=1)
-    return [
-        ReliabilityBin(
-            low=i / bins,
-            high=(i + 1) / bins,
-            images=int(images[i]),
-            right=int(right[i]),
-            score=float(promised[i] / images[i]),
-        )
-        for i in range(bins)
-        if images[i]
-    ]
-
-
-def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Expected calibration error: mean distance between score and accuracy, weighted by images."""
-    images = sum(b.images for b in bins)
-    return sum(abs(b.score - b.accuracy) * b.images for b in bins) / images
-
-
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for the share of right ones among `count` > 0, 0 to 1."""
-    share, z2 = right / count, Z * Z
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass
@@ -289,11 +240,6 @@ class Observation:
             return []
         observed = Observed(classes=classes, scores=self._scores, pixels=self._pixels)
         return compare(self._baseline, observed)
-
-
-def score_bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The bin of each score (N,)."""
-    return np.clip((scores * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
 
 
 class Pictures:

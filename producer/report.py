@@ -5,15 +5,16 @@ It holds no script, and nothing of the moment it was made: the same job gives th
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from producer import sections
-from producer.findings import Findings, inspect, wilson_interval
+from producer.findings import inspect
 from producer.markup import Markup, element, join
-from producer.summary import REPORT_FILE, Summary, over_failure_limit, summarise
+from producer.summary import REPORT_FILE, Summary, summarise
 from producer.tables import definitions, moment, name, percent
 from producer.timeline import trace
+from producer.warnings import warn
 from storage.datasets import version_at
 from storage.errors import Corrupt, NotFound
 from storage.evaluation import Evaluation
@@ -22,13 +23,9 @@ from storage.inputs import ArrayInputs
 from storage.jobs import Job, JobStore, Status
 from storage.models import Manifest, ModelStore
 from storage.settings import StorageSettings
+from storage.significance import wilson_interval
 
 STYLE = Path(__file__).with_name("report.css")
-
-MANY_ERRORS = 0.01
-"""Share of failed images that is worth a warning."""
-TOLERATED_LOSS = 0.01
-"""How far below its test accuracy a model may be without a warning, even when that is no chance."""
 
 
 def write_report(store: JobStore, models: ModelStore, job: Job, settings: StorageSettings) -> Path:
@@ -166,7 +163,7 @@ def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
         rows[1] = ("Model", join(rows[1][1], f", network {manifest.network}, {tested}"))
         if manifest.dataset is not None:
             data = name(f"{manifest.dataset}@{manifest.dataset_number}")
-            rows.append(("Trained on", join("data set ", data)))
+            rows.append((sections.use_of_data(manifest), join("data set ", data)))
     if summary.labelled_later is not None:
         given = f"{summary.labelled_later:,} given after the submission, which count here"
         rows.append(("Labels", given))
@@ -174,40 +171,6 @@ def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     if summary.completed_at:
         rows.append(("Ended", moment(summary.completed_at)))
     return definitions(rows)
-
-
-def warn(
-    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None, reason: str | None
-) -> Iterator[tuple[str, str]]:
-    """What must not be overlooked: a heading and a sentence each."""
-    images, evaluation = summary.images, findings.tally.evaluation
-    done = images.predicted + images.failed
-    progress = f"{done:,} of {images.total:,} images are done"
-    if summary.status == Status.CANCELLED:
-        yield "The job was cancelled.", f"{progress}."
-    elif summary.status == Status.FAILED:
-        yield "The job has failed.", f"{reason or 'Too many images failed.'} {progress}."
-    elif not summary.status.ended:
-        yield "The job goes on.", f"{progress}; the figures are over these."
-    if over_failure_limit(job, findings.tally) or images.failed > MANY_ERRORS * done:
-        said = f"{images.failed:,} of {done:,} have an error record instead of a prediction."
-        yield "Many images failed.", said
-    tested = manifest.accuracy if manifest else None
-    if summary.accuracy is not None and tested is not None:
-        _, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
-        if high < tested - TOLERATED_LOSS:
-            yield (
-                "The accuracy is below that of the model's test.",
-                f"{percent(summary.accuracy)} here, {percent(tested)} there.",
-            )
-    drifted = [comparison for comparison in findings.drift or [] if comparison.drifted]
-    if drifted:
-        farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
-        figures = ", ".join(f"{c.figure} {c.distance:.2f}" for c in farthest)
-        yield (
-            "The images differ from those the model was tested with.",
-            f"Expect more mistakes than in the test. Distances, 0 to 1: {figures}.",
-        )
 
 
 def warning_list(warnings: Sequence[tuple[str, str]]) -> Markup:

@@ -8,16 +8,17 @@ from PIL import Image
 
 from producer import charts
 from producer.drift import SMALLEST_DRIFT, Comparison
-from producer.findings import Findings, Mistake, Pictures, Reason, calibration_error, reliability
+from producer.findings import Findings, Mistake, Pictures, Reason
 from producer.markup import Markup, element, join
 from producer.records import ERRORS_FILE, read_identities
 from producer.tables import DASH, cut, definitions, moment, name, percent, scroll, table
 from producer.terminal import MOST_CLASS_ROWS
 from producer.timeline import PHASES, Timeline
+from storage.calibration import BINS
 from storage.evaluation import ClassScore, Evaluation
 from storage.images import Pixels
 from storage.jobs import Job, JobStore
-from storage.models import Manifest
+from storage.models import IMPORTED, Manifest
 from storage.settings import StorageSettings
 
 MOST_MATRIX_CLASSES = 25
@@ -173,15 +174,14 @@ def score_section(findings: Findings) -> Markup:
         element("figcaption", "Scores, as a share of each kind of prediction"),
         charts.score_chart(findings.scores),
     )
-    bins = reliability(findings.scores)
+    calibration = findings.scores.calibration
+    bins = calibration.bins
     if not bins:
         return element("div", histogram, class_="charts")
-    images = sum(b.images for b in bins)
-    promised = sum(b.score * b.images for b in bins) / images
-    accuracy = sum(b.right for b in bins) / images
     said = (
-        f"The scores promise {percent(promised)} right answers, {percent(accuracy)} are right. "
-        f"The expected calibration error is {calibration_error(bins):.4f}, over ten bins of scores."
+        f"The scores promise {percent(calibration.confidence)} right answers, "
+        f"{percent(calibration.accuracy)} are right. The expected calibration error is "
+        f"{calibration.error:.4f}, over {BINS} bins of scores."
     )
     diagram = element(
         "figure",
@@ -373,9 +373,14 @@ def origin_section(job: Job, manifest: Manifest | None) -> Markup:
     if manifest.dataset is not None and manifest.dataset_sha256 is not None:
         data = name(f"{manifest.dataset}@{manifest.dataset_number}")
         digest = element("code", manifest.dataset_sha256)
-        rows.append(("Trained on", join("data set ", data, ", digest ", digest)))
+        rows.append((use_of_data(manifest), join("data set ", data, ", digest ", digest)))
     if manifest.versions:
         versions = sorted(manifest.versions.items())
         said = ", ".join(f"{library} {version}" for library, version in versions)
         rows.append(("Made with", cut(said, 400)))
     return definitions(rows)
+
+
+def use_of_data(manifest: Manifest) -> str:
+    """What the model's data set was to it."""
+    return "Tested on" if manifest.network == IMPORTED else "Trained on"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from producer.markup import Markup, element, join
+from storage.moments import in_utc
 
 LONGEST_NAME = 60
 DASH = "—"
@@ -83,4 +84,4 @@ def percent(share: float) -> str:
 
 def moment(time: datetime) -> Markup:
     """A time in UTC."""
-    return element("time", f"{time:%Y-%m-%d %H:%M:%S} UTC", datetime=time.isoformat())
+    return element("time", in_utc(time), datetime=time.isoformat())

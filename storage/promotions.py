@@ -20,6 +20,7 @@ class Thresholds(BaseModel, frozen=True):
     recall_loss: float
     calibration: float
     latency: float
+    latency_ms: float | None = None
     memory: float
     seconds: float
     megabytes: float
@@ -54,6 +55,8 @@ class Check(BaseModel, frozen=True):
     name: str
     passed: bool
     finding: str
+    notable: bool = False
+    """It passed, but whoever uses the version should know."""
 
 
 class Override(BaseModel, frozen=True):

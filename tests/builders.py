@@ -147,14 +147,16 @@ def result_of(
 # Data sets and models
 
 
-def add_dataset(root: Path, labels: Sequence[int], name: str = "digits") -> DataSet:
+def add_dataset(
+    root: Path, labels: Sequence[int], name: str = "digits", classes: Sequence[str] = LABELS
+) -> DataSet:
     """A data set whose images have their label as first pixel, the same ones in both splits."""
     store = DatasetStore(root)
     with store.draft(SHAPE) as draft:
         for split in ("train", "test"):
             images, actual = draft.add_split(split, len(labels))
             images[:], actual[:] = images_of(labels), labels
-        return store.commit(draft, name, LABELS, "a test")
+        return store.commit(draft, name, classes, "a test")
 
 
 def describe_model(content: bytes = b"a model", **fields: Any) -> Manifest:

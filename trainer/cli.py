@@ -208,9 +208,9 @@ def list_data(*, json_: bool) -> None:
 def train(*, queue: bool, json_: bool, **options: Any) -> None:
     """Train a network and publish it as a new version.
 
-    It becomes the champion unless it is significantly worse on the test images, or much slower or
-    larger: see `trainer promote`. A training that was killed goes on after its last whole epoch
-    when it is started again.
+    It becomes the champion unless it is significantly worse on the test images, or much larger, or
+    much slower and no better: see `trainer promote`. A training that was killed goes on after its
+    last whole epoch when it is started again.
     """
     from storage.datasets import parse_reference
     from storage.files import check_name
@@ -342,8 +342,9 @@ def show(version: str, *, json_: bool) -> None:
 def promote(version: str, *, force: bool) -> None:
     """Make a version the champion if it passes the gate.
 
-    It is examined beside the champion, on the test images of the data set that it was trained on.
-    The verdict is kept as promotion.json in the version's folder.
+    It is examined beside the champion, on the test images of the data set that it was trained on,
+    or tested on when it was imported. The verdict is kept as promotion.json in the version's
+    folder.
     """
     from trainer.errors import NotPromoted
     from trainer.listing import read_champion
@@ -355,16 +356,20 @@ def promote(version: str, *, force: bool) -> None:
     if before == found.number:
         say(f"{found} is champion already.")
         return
+    done = f"{found} is the champion now" + (f", after {found.name}@{before}" if before else "")
     if force:
         promotion = pipeline.force(found)
-        reason = promotion.reason if promotion.passed else f"forced, although {promotion.reason}"
-    else:
-        verdict = pipeline.promote(found, pipeline.trained_on(found))
-        reason = verdict.reason
-        if not verdict.promoted:
-            raise NotPromoted(f"{found} is not promoted: {reason}. --force does it all the same.")
-    former = f", after {found.name}@{before}" if before else ""
-    say(f"{found} is the champion now{former}: {reason}.")
+        judged = (
+            "passed" if promotion.passed else "refused" if promotion.dataset else "cannot judge"
+        )
+        say(f"{done}, by force. The gate {judged} it: {promotion.reason}.")
+        return
+    outcome = pipeline.promote(found, pipeline.data_set_of(found))
+    if not outcome.promoted:
+        raise NotPromoted(
+            f"{found} is not promoted: {outcome.reason}. --force does it all the same."
+        )
+    say(f"{done}: {outcome.reason}.")
 
 
 @main.command()
@@ -393,7 +398,7 @@ def compare(
     if dataset:
         images = ensure_dataset(pipeline.datasets, pipeline.downloads, dataset)
     else:
-        images = pipeline.trained_on(after)
+        images = pipeline.data_set_of(after)
     judgement = pipeline.compare(before, after, images)
     assert judgement.champion and judgement.candidate
     target = Path(picture) if picture else after.folder / "comparison.png"

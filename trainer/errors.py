@@ -16,6 +16,8 @@
 Every error takes one sentence that names the thing and the way out.
 """
 
+import re
+
 
 class TrainerError(Exception):
     """Base of all errors of the trainer."""
@@ -63,3 +65,14 @@ class ImportFailed(TrainerError):
 
 class ExportFailed(TrainerError):
     """A model that cannot be written in the form asked for."""
+
+
+def as_clause(sentence: object) -> str:
+    """A sentence as the part of another: without its full stop, and its first word in lower case.
+
+    First words that are names stay as they are: those with a sign in them, as `Pets@3` or
+    `/models/A`, and those of programs.
+    """
+    said = str(sentence).removesuffix(".")
+    begins = re.match(r"(?!Keras |TensorFlow |Redis |Python )[A-Z][a-z]*(?= )", said)
+    return said[:1].lower() + said[1:] if begins else said

@@ -15,7 +15,7 @@ from storage.promotions import Override, Promotion, read_promotion, write_promot
 from storage.settings import StorageSettings
 from trainer.checkpoint import sweep_abandoned
 from trainer.downloads import Downloads
-from trainer.errors import ExaminationFailed
+from trainer.errors import ExaminationFailed, as_clause
 from trainer.gate import Gate, Judgement, Verdict
 from trainer.imports import import_model
 from trainer.known_datasets import ensure_dataset
@@ -136,7 +136,7 @@ class Pipeline:
             except ChampionChanged:
                 continue  # it has to be better than that one
             except (StalePublication, Corrupt) as error:
-                return Verdict(promoted=False, reason=str(error).removesuffix("."))
+                return Verdict(promoted=False, reason=as_clause(error))
             return Verdict(promoted=True, reason=promotion.reason)
 
     def force(self, version: ModelVersion) -> Promotion:
@@ -165,12 +165,12 @@ class Pipeline:
             raise ExaminationFailed(f"{judgement.promotion.reason}.")
         return judgement
 
-    def trained_on(self, version: ModelVersion) -> DataSet:
-        """The data set that a version was trained on, its digests checked."""
+    def data_set_of(self, version: ModelVersion) -> DataSet:
+        """The data set that a version was trained or tested on, its digests checked."""
         manifest = version.manifest
         if manifest.dataset is None:
             raise NotFound(
-                f"It is not known what {version} was trained on: import it again with --dataset."
+                f"{version} was never tested on a data set: import it again with --dataset."
             )
         dataset = self.datasets.get(f"{manifest.dataset}@{manifest.dataset_number}")
         dataset.verify()
@@ -178,7 +178,7 @@ class Pipeline:
 
     def _judge_now(self, version: ModelVersion) -> Promotion:
         try:
-            dataset = self.trained_on(version)
+            dataset = self.data_set_of(version)
         except StorageError as error:
             return self.gate.refuse(version, None, str(error))
         return self._judge(version, self._champion_number(version.name), dataset)

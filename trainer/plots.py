@@ -11,7 +11,6 @@ from storage.evaluation import Evaluation
 from storage.pictures import confusion_picture, image_grid, new_figure, shorten
 from trainer.gate import Answers
 from trainer.progress import EpochReport
-from trainer.significance import reliability
 
 SAMPLES, PREDICTIONS = 9, 20
 MOST_COMPARED_CLASSES = 25
@@ -101,11 +100,13 @@ def draw_comparison(path: Path, dataset: DataSet, first: Answers, second: Answer
         left.hlines(lines, recalls[0][shown], recalls[1][shown], color="#c9d1d9", linewidth=3)
         right.plot([0, 1], [0, 1], color="#c9d1d9", linewidth=1)
         for answers, recall, marker in ((first, recalls[0], "o"), (second, recalls[1], "s")):
-            performance, label = answers.performance, str(answers.version)
-            right_share = f"{label}, {performance.accuracy:.2%} right"
+            calibration, label = answers.calibration, str(answers.version)
+            right_share = f"{label}, {calibration.accuracy:.2%} right"
             left.plot(recall[shown], lines, marker, label=right_share)
-            off = f"{label}, off by {performance.calibration_error:.3f}"
-            right.plot(*reliability(answers.scores, answers.right), marker=marker, label=off)
+            off = f"{label}, off by {calibration.error:.3f}"
+            bins = calibration.bins
+            scores, shares = [b.score for b in bins], [b.accuracy for b in bins]
+            right.plot(scores, shares, marker=marker, label=off)
         left.set_yticks(lines, [shorten(dataset.description.classes[c]) for c in shown])
         left.invert_yaxis()
         left.grid(visible=False, axis="y")

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from messaging.settings import BrokerSettings, broker_settings
+from storage.calibration import TOLERATED_ERROR
 from storage.files import NAME_PATTERN
 from storage.promotions import Thresholds
 from storage.settings import StorageSettings, storage_settings
@@ -51,13 +52,20 @@ class TrainerSettings(BaseSettings):
         default=0.02, ge=0, le=1, description="How much less of a class than the champion."
     )
     gate_calibration: float = Field(
-        default=0.1,
+        default=TOLERATED_ERROR,
         ge=0,
         le=1,
         description="How far scores may be off, 0 to 1, or as far as before.",
     )
     gate_latency: float = Field(
-        default=3.0, ge=1, description="How many times the champion's processor time for an image."
+        default=3.0,
+        ge=1,
+        description="How many times the champion's processor time for an image, unless better.",
+    )
+    gate_latency_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Instead of that: how many milliseconds of processor time for an image.",
     )
     gate_memory: float = Field(
         default=3.0,

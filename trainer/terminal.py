@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from storage.moments import in_utc
 
+if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
@@ -52,7 +53,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
     table = _table("model", "champion", "network", "data set")
     for name in ("accuracy", "size"):
         table.add_column(name, justify="right")
-    table.add_column("trained")
+    table.add_column("made (UTC)")
     for line in lines:
         table.add_row(
             f"{line.name}@{line.version}",
@@ -61,7 +62,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             f"{line.dataset}@{line.dataset_number}" if line.dataset else "",
             "" if line.accuracy is None else f"{line.accuracy:.4f}",
             _readable_size(line.bytes),
-            f"{line.created_at.astimezone():%Y-%m-%d %H:%M}",
+            f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         )
     _stdout().print(table)
 
@@ -90,8 +91,8 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
 def show_schedule(line: "ScheduleLine") -> None:
     """Print the schedule of trainings, the last and the next."""
 
-    def time(at: "datetime | None") -> str:
-        return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "never"
+    def time(at: datetime | None) -> str:
+        return in_utc(at) if at else "never"
 
     facts = {
         "trains": f"{line.network} on {line.dataset}"
@@ -116,7 +117,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     manifest = version.manifest
     console = _stdout()
     console.print(f"[bold]{version}[/bold]{', champion' if line.champion else ''}")
-    at = f"{manifest.created_at.astimezone():%Y-%m-%d %H:%M}"
+    at = in_utc(manifest.created_at)
     metrics, tested = manifest.metrics, manifest.evaluation.count
     facts = {
         "accuracy": f"{manifest.accuracy:.4f} on {tested:,} test images" if tested else "unknown"
@@ -146,7 +147,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
         if promotion.overrides:
             last = promotion.overrides[-1]
-            facts["forced"] = f"by {last.by}, {last.at.astimezone():%Y-%m-%d %H:%M}"
+            facts["forced"] = f"by {last.by}, {in_utc(last.at)}"
     for name, fact in facts.items():
         console.print(f"  {name:<10}{fact}", markup=False, soft_wrap=True)
     if tested:
@@ -177,7 +178,8 @@ def show_comparison(judgement: "Judgement") -> None:
     console.print(table)
     console.print(_recall_table(promotion, first, second))
     for check in promotion.checks:
-        mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
+        mark = "[yellow]![/]" if check.notable else "[green]✓[/]"
+        mark = mark if check.passed else "[bold red]✗[/]"
         console.print(f"  {mark} {check.name:<13}{escape(check.finding)}", soft_wrap=True)
     verdict = "would pass" if promotion.passed else "would be refused"
     console.print(f"Beside {first.version}, {second.version} {verdict}.")

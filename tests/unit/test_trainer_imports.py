@@ -128,7 +128,7 @@ def test_an_untested_model_is_published_and_only_force_promotes_it(
     promotion = read_promotion(version)
     assert promotion is not None
     assert len(promotion.overrides) == 1
-    assert promotion.reason.startswith("It is not known what foreign@1 was trained on")
+    assert promotion.reason.startswith("foreign@1 was never tested on a data set")
     assert house.models.resolve("foreign").number == 1
 
 

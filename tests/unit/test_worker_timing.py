@@ -40,7 +40,7 @@ def test_versions_are_timed_in_turns() -> None:
 
 
 def test_a_machine_that_becomes_busy_meanwhile_makes_none_of_two_slower() -> None:
-    machine = BusyMachine(busy_after=MOST_TURNS, busy=10)
+    machine = BusyMachine(busy_after=MOST_TURNS + 50, busy=10)
     predictors = [machine.predictor("first", 0.1), machine.predictor("second", 0.1)]
     first, second = in_turns(predictors, images_of([1]))
     assert second.processor_ms / first.processor_ms == pytest.approx(1, rel=0.5)
