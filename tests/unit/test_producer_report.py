@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import tracemalloc
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,9 @@ from producer.findings import (
     PIXEL_SAMPLE,
     Pictures,
     Reasons,
-    Scores,
     batch_mistakes,
-    calibration_error,
     inspect,
     kind_of,
-    reliability,
-    wilson_interval,
 )
 from producer.gathering import merge
 from producer.markup import Markup, element, text
@@ -35,10 +32,9 @@ from storage.inputs import UNLABELLED, ArrayInputs
 from storage.jobs import Job, JobStore, Status
 from storage.models import IMPORTED, ModelPin, ModelStore
 from storage.preprocessing import Preprocessing
-from storage.results import BatchResult
 from storage.settings import StorageSettings
+from storage.significance import wilson_interval
 from tests.builders import (
-    PIN,
     SHAPE,
     array_job,
     describe_job,
@@ -292,8 +288,9 @@ def test_of_a_model_that_was_trained_elsewhere_little_is_told(
 def test_a_job_unlike_the_test_is_warned_of(store: JobStore, models: ModelStore) -> None:
     random = np.random.default_rng(1)
     images = random.integers(0, 256, (900, *SHAPE), np.uint8)
-    model = pinned(models, baseline=baseline_of(images), metrics={"accuracy": 1 / 3})
-    labels = [0] * 900
+    model = pinned(models, baseline=baseline_of(images), metrics={"accuracy": 0.75})
+    right = random.random(900) < 0.5 + (np.arange(900) % 50) / 100  # as `FakeWorker` is sure of it
+    labels = ((np.arange(900) + ~right) % 3).tolist()
     like = array_job(store, images[::-1], labels, model=model, batch_size=300, id="like")
     work(store, like)
     assert "No warnings." in report_of(store, models, like).sections[""]
@@ -312,6 +309,28 @@ def test_an_accuracy_far_below_the_test_is_warned_of(store: JobStore, models: Mo
         "The accuracy is below that of the model's test."
         in (report_of(store, models, job).sections[""])
     )
+
+
+def test_an_imported_model_was_tested_and_not_trained_on_its_data_set(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(
+        store, images_of(range(10)), model=pinned(models, network=IMPORTED, epochs=None)
+    )
+    page = report_of(store, models, job)
+    assert "Tested on data set  digits@1" in page.sections[""]
+    assert "Tested on data set  digits@1" in page.sections["origin"]
+    assert "Trained on" not in "".join(page.texts)
+
+
+def test_moments_are_told_in_utc_wherever_they_were_written(
+    store: JobStore, models: ModelStore
+) -> None:
+    there = timezone(timedelta(hours=8))
+    made = datetime(2026, 3, 1, 1, 30, tzinfo=there)
+    job = array_job(store, images_of(range(10)), model=pinned(models, created_at=made))
+    told = report_of(store, models, job).sections["origin"]
+    assert "2026-02-28 17:30:00 UTC" in told
 
 
 def test_of_a_thousand_classes_the_worst_are_listed(store: JobStore, models: ModelStore) -> None:
@@ -362,32 +381,6 @@ def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore
     assert [mistake.position for mistake in mistakes[:3]] == [49, 99, 48]
     result = store.read_result(job, 0)
     assert len(batch_mistakes(job, 0, result, np.zeros(40, np.int32) + 1)) == 24
-
-
-def test_calibration_is_that_of_the_scores() -> None:
-    random = np.random.default_rng(1)
-    values = random.uniform(0.3, 1, 5000).astype(np.float32)
-    right = random.random(5000) < values**2
-    result = BatchResult(model=PIN, predictions=np.zeros(5000, np.int32), scores=values, errors={})
-    scores = Scores()
-    scores.add(result, np.where(right, 0, 1).astype(np.int32))
-    bins = reliability(scores)
-    expected = 0.0
-    for b in bins:
-        inside = (values >= b.low) & (values < b.high)
-        assert b.images == inside.sum()
-        assert b.score == pytest.approx(values[inside].mean(), abs=1e-4)
-        expected += inside.mean() * abs(values[inside].mean() - right[inside].mean())
-    assert calibration_error(bins) == pytest.approx(expected, abs=1e-4)
-    assert (scores.right.sum(), scores.wrong.sum()) == (right.sum(), (~right).sum())
-
-
-@pytest.mark.parametrize(
-    ("right", "count", "low", "high"),
-    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1.0)],
-)
-def test_wilson_intervals(right: int, count: int, low: float, high: float) -> None:
-    assert wilson_interval(right, count) == pytest.approx((low, high), abs=1e-4)
 
 
 @pytest.mark.parametrize(
