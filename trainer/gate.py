@@ -242,9 +242,10 @@ def weigh(
 ) -> Iterator[Check]:
     """Everything that is asked of a candidate, and of one that would replace a champion."""
     yield beats_guessing(new, limits)
-    yield knows_every_class(new, limits)
     if old and comparison:
         yield is_no_worse(old, comparison, limits)
+    yield knows_every_class(new, limits)
+    if old:
         yield keeps_every_class(new, old, limits)
     yield is_calibrated(new, old, limits)
     yield is_fast_enough(new, old, comparison, limits)

@@ -211,7 +211,11 @@ def flip_a_bit(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "also"),
     [
-        (shuffle_labels, "0 of 360 right, 39 by guessing", "accuracy, classes, calibration"),
+        (
+            shuffle_labels,
+            "0 of 360 right, 39 by guessing",
+            "accuracy, recall, classes, calibration",
+        ),
         (forget_eight, r"\d right that digits@1 had wrong, \d\d the other way, p .*e-", "classes"),
         (weigh_down, r"one image takes .* ms of processor time, with digits@1 \d", ""),
         (take_larger_images, r"fails its warm-up: Input 0 .* to have value 81, but", ""),

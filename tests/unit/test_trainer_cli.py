@@ -410,7 +410,7 @@ def test_what_the_gate_refuses_is_promoted_only_by_force_and_that_is_kept(house:
     house.wrong = {2}
     reason = (
         "0 of 100 right, 34 by guessing, p 1; "
-        "also refused for recall, accuracy, classes, calibration"
+        "also refused for accuracy, recall, classes, calibration"
     )
     assert_sentence(
         house.run("promote", "digits@2"), f"digits@2 is not promoted: {reason}. --force"

@@ -442,7 +442,7 @@ def test_a_verdict_names_what_it_rests_on(house: House) -> None:
     assert promotion.dataset_sha256 == house.dataset.description.sha256
     assert promotion.thresholds == TrainerSettings().thresholds
     assert [check.name for check in promotion.checks] == [
-        *("guessing", "recall", "accuracy", "classes", "calibration", "latency", "memory")
+        *("guessing", "accuracy", "recall", "classes", "calibration", "latency", "memory")
     ]
 
 
