@@ -4,7 +4,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 200
 MOST_CLASS_ROWS = 40
+VERSION_COLUMN: dict[str, Any] = {"justify": "right", "overflow": "fold", "max_width": 14}
 
 
 def say(message: object) -> None:
@@ -51,9 +53,10 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
         say("There are no models yet: `trainer train --dataset mnist --network mlp` makes one.")
         return
     table = _table("model", "champion", "network", "data set")
+    table.pad_edge = False
     for name in ("accuracy", "size"):
-        table.add_column(name, justify="right")
-    table.add_column("made (UTC)")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("made (UTC)", no_wrap=True)
     for line in lines:
         table.add_row(
             f"{line.name}@{line.version}",
@@ -106,7 +109,7 @@ def show_schedule(line: "ScheduleLine") -> None:
         facts["missed"] = "one is overdue: it is caught up when beat runs"
     facts["newest"] = f"{line.newest}, {time(line.newest_at)}" if line.newest else "none so far"
     for name, fact in facts.items():
-        _stdout().print(f"{name:<11}{fact}", markup=False, soft_wrap=True)
+        _print_hanging(_stdout(), f"{name:<11}", fact)
 
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
@@ -149,15 +152,13 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
             last = promotion.overrides[-1]
             facts["forced"] = f"by {last.by}, {in_utc(last.at)}"
     for name, fact in facts.items():
-        console.print(f"  {name:<10}{fact}", markup=False, soft_wrap=True)
+        _print_hanging(console, f"  {name:<10}", fact)
     if tested:
         console.print(_class_table(version))
 
 
 def show_comparison(judgement: "Judgement") -> None:
     """Print two versions side by side, class by class, and what the gate says of the second."""
-    from rich.markup import escape
-
     second, first = judgement.candidate, judgement.champion
     promotion = judgement.promotion
     assert first and second
@@ -165,7 +166,7 @@ def show_comparison(judgement: "Judgement") -> None:
     both = [first.performance, second.performance]
     table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
     for answers in (first, second):
-        table.add_column(str(answers.version), justify="right")
+        table.add_column(str(answers.version), **VERSION_COLUMN)
     figures = [performance.figures for performance in both]
     table.add_row("accuracy", *(f"{p.accuracy:.4f}" for p in both))
     table.add_row("right", *(f"{p.right:,}" for p in both))
@@ -180,7 +181,8 @@ def show_comparison(judgement: "Judgement") -> None:
     for check in promotion.checks:
         mark = "[yellow]![/]" if check.notable else "[green]✓[/]"
         mark = mark if check.passed else "[bold red]✗[/]"
-        console.print(f"  {mark} {check.name:<13}{escape(check.finding)}", soft_wrap=True)
+        console.print(f"  {mark} ", end="")
+        _print_hanging(console, f"{check.name:<13}", check.finding, indent=4)
     verdict = "would pass" if promotion.passed else "would be refused"
     console.print(f"Beside {first.version}, {second.version} {verdict}.")
 
@@ -190,8 +192,9 @@ def _recall_table(promotion: "Promotion", first: "Answers", second: "Answers") -
     from rich.markup import escape
 
     table = _table("class")
-    for title in (f"recall, {first.version}", str(second.version), "images"):
-        table.add_column(title, justify="right")
+    for title in (f"recall, {first.version}", str(second.version)):
+        table.add_column(title, **VERSION_COLUMN)
+    table.add_column("images", justify="right")
     support = second.evaluation.matrix.sum(axis=1).tolist()
     recalls = (first.performance.recall, second.performance.recall)
     rows = list(zip(promotion.classes, *recalls, support, strict=True))
@@ -204,6 +207,8 @@ def _recall_table(promotion: "Promotion", first: "Answers", second: "Answers") -
 
 def _class_table(version: "ModelVersion") -> "Table":
     """Precision, recall and F1 per class; of very many classes those with the lowest F1."""
+    from rich.markup import escape
+
     rows = version.manifest.evaluation.per_class()
     if len(rows) > MOST_CLASS_ROWS:
         rows = sorted(rows, key=lambda row: row.f1)[:MOST_CLASS_ROWS]
@@ -212,7 +217,7 @@ def _class_table(version: "ModelVersion") -> "Table":
         table.add_column(name, justify="right")
     for row in rows:
         figures = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(row.label, *figures, f"{row.support:,}")
+        table.add_row(escape(row.label), *figures, f"{row.support:,}")
     return table
 
 
@@ -220,7 +225,19 @@ def _table(*columns: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(*columns, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    for title in columns:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _print_hanging(console: "Console", head: str, text: str, indent: int = 0) -> None:
+    """Print a text after its head: on a terminal in lines below one another, else in one line."""
+    left = indent + len(head)
+    lines = [text]
+    if console.is_terminal and console.width > 2 * left:
+        lines = wrap(text, console.width - left, break_long_words=False, break_on_hyphens=False)
+    console.print(head + f"\n{' ' * left}".join(lines), markup=False, soft_wrap=True)
 
 
 def _stdout() -> "Console":

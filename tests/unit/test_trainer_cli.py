@@ -3,11 +3,14 @@
 import getpass
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
@@ -128,7 +132,7 @@ class House:
         assert images
         labels = np.load(images)[:, 0, 0, 0].astype(np.int32)
         return Examination(
-            predictions=(labels + (version.number in self.wrong)) % len(LABELS),
+            predictions=(labels + (version.number in self.wrong)) % len(version.manifest.labels),
             scores=np.full(len(labels), 0.95, np.float32),
             figures=Figures(
                 load_seconds=1,
@@ -533,6 +537,66 @@ def test_versions_that_cannot_be_compared_are_named(house: House) -> None:
         house.run("compare", "digits@1", "other@1", "--dataset", "digits"),
         "other@1 has 2 classes and data set digits@1 3, 'cat' being only in one of them.",
     )
+
+
+LONG = "a-long-name-of-a-model-for-the-office"
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns, without colours."""
+    console = partial(Console, width=80, force_terminal=True, color_system=None, highlight=False)
+    monkeypatch.setattr("trainer.terminal._stdout", console)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
+    kinds = [f"[kind] {i:02d} of things upon a shelf" for i in range(14)]
+    add_dataset(house.models.folder.parent, list(range(14)) * 20, "shelf", kinds)
+    evaluation = Evaluation(labels=tuple(kinds), confusion=((20, *[0] * 13), *[(0,) * 14] * 13))
+    for _ in range(2):
+        publish(
+            house.models, LONG, dataset="shelf", labels=tuple(kinds), evaluation=evaluation,
+            network=IMPORTED,
+        )  # fmt: skip
+    house.models.promote(house.models.version(LONG, 1))
+    house.run("promote", f"{LONG}@2")
+    for command in (("models",), ("show", f"{LONG}@2"), ("compare", f"{LONG}@1", f"{LONG}@2")):
+        done = house.run(*command)
+        assert done.exit_code == 0, done.output
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 80 or command[0] == "show"
+        assert "…" not in done.stdout
+        whole = re.sub(r"\s", "", done.stdout)
+        if command[0] == "models":
+            assert "made(UTC)" in whole
+            assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", done.stdout), "in one line"
+        else:
+            assert all(kind[:14] in done.stdout for kind in kinds), "brackets are no markup"
+            verdict = next(i for i, line in enumerate(lines) if "right that" in line)
+            assert lines[verdict].startswith(("  gate      passed: 0", "  ✓ accuracy     0"))
+            assert lines[verdict + 1].startswith(" " * 12), "the next line stands below it"
+
+
+def test_moments_are_in_utc_and_say_so(house: House) -> None:
+    there = timezone(timedelta(hours=8))
+    house.publish()
+    publish(house.models, created_at=datetime(2026, 3, 1, 1, 30, tzinfo=there), network=IMPORTED)
+    assert "2026-02-28 17:30" in house.run("models").stdout
+    assert "made (UTC)" in house.run("models").stdout
+    assert "imported 2026-02-28 17:30:00 UTC" in house.run("show", "digits@2").stdout
+    house.run("promote", "digits@2", "--force")
+    assert re.search(r"forced    by \S+, .*:\d\d UTC\n", house.run("show", "digits@2").stdout)
+
+
+def test_what_passed_with_a_remark_is_told_wherever_the_verdict_is(house: House) -> None:
+    add_dataset(house.models.folder.parent, [0, 1] * 50)
+    house.models.promote(publish(house.models))
+    publish(house.models)
+    remark = "no test images of class two"
+    assert f"! recall       {remark}" in house.run("compare", "digits@1", "digits@2").stdout
+    assert f"the other way, p 1; {remark}." in house.run("promote", "digits@2").stderr
+    assert f"p 1; {remark}\n" in house.run("show", "digits@2").stdout
 
 
 def test_an_imported_model_is_listed_and_shown_without_what_is_not_known(
