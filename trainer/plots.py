@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from trainer.progress import EpochReport
 
 SAMPLES, PREDICTIONS = 9, 20
 MOST_COMPARED_CLASSES = 25
+TITLE_WIDTH = 68
 
 
 def draw_pictures(
@@ -92,15 +94,15 @@ def draw_comparison(path: Path, dataset: DataSet, first: Answers, second: Answer
     shown = np.sort(np.argsort(-change, kind="stable")[:MOST_COMPARED_CLASSES])
     height = max(3.6, 1.6 + 0.24 * len(shown))
     with new_figure((9.0, height), path) as figure:
-        figure.suptitle(
-            f"{first.version} and {second.version} on {dataset}:test", x=0.02, ha="left"
-        )
+        title = f"{first.version} and {second.version} on {dataset}:test"
+        figure.suptitle(fill(title, TITLE_WIDTH, break_on_hyphens=False), x=0.02, ha="left")
         left, right = figure.subplots(1, 2)
         lines = np.arange(len(shown))
         left.hlines(lines, recalls[0][shown], recalls[1][shown], color="#c9d1d9", linewidth=3)
         right.plot([0, 1], [0, 1], color="#c9d1d9", linewidth=1)
         for answers, recall, marker in ((first, recalls[0], "o"), (second, recalls[1], "s")):
-            calibration, label = answers.calibration, str(answers.version)
+            calibration = answers.calibration
+            label = f"{shorten(answers.version.name)}@{answers.version.number}"
             right_share = f"{label}, {calibration.accuracy:.2%} right"
             left.plot(recall[shown], lines, marker, label=right_share)
             off = f"{label}, off by {calibration.error:.3f}"

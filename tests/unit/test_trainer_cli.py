@@ -576,6 +576,8 @@ def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
             verdict = next(i for i, line in enumerate(lines) if "right that" in line)
             assert lines[verdict].startswith(("  gate      passed: 0", "  ✓ accuracy     0"))
             assert lines[verdict + 1].startswith(" " * 12), "the next line stands below it"
+    with Image.open(house.models.version(LONG, 2).folder / "comparison.png") as picture:
+        assert picture.width < 1500
 
 
 def test_moments_are_in_utc_and_say_so(house: House) -> None:

@@ -230,6 +230,17 @@ def test_too_many_classes_of_which_nothing_is_recognised_are_refused(tmp_path: P
     )
 
 
+def test_without_a_floor_classes_of_which_nothing_is_recognised_are_named_all_the_same(
+    tmp_path: Path,
+) -> None:
+    few = House(tmp_path, [c for c in range(14) for _ in range(22)], FOURTEEN, gate_recall=0)
+    promotion = few.judge(few.answers(wrong=range(22)))
+    assert promotion.reason == (
+        "the first champion; class kind 0: 0 of 22 right, the floor is 0%, "
+        "but so few images may be chance"
+    )
+
+
 def test_a_class_without_test_images_is_named(tmp_path: Path) -> None:
     few = House(tmp_path, [0] * 50 + [1] * 50)
     assert few.judge().reason == "the first champion; no test images of class two"
@@ -309,6 +320,13 @@ def test_a_version_that_is_better_by_chance_only_may_not_be_slower(house: House)
     assert house.judge(answers(processor_ms=2)).reason.startswith("slower, 4.7 x")
 
 
+def test_a_version_that_is_slower_and_worse_is_refused_for_both(house: House) -> None:
+    house.judge(answers(processor_ms=0.43))
+    assert house.judge(answers(range(30), processor_ms=2)).reason.endswith(
+        "; also refused for classes, latency"
+    )
+
+
 def test_a_better_version_that_is_no_longer_fast_is_refused(house: House) -> None:
     house.judge(answers(range(30)))
     assert not house.judge(answers(processor_ms=51)).passed
@@ -344,6 +362,8 @@ def test_a_limit_in_milliseconds_is_that_of_a_first_version_as_well(tmp_path: Pa
     assert house.judge(answers(processor_ms=6)).reason == (
         "one image takes 6.00 ms of processor time, the limit is 5 ms"
     )
+    house.occasions = [(6,), (4,)]
+    assert house.judge(answers(processor_ms=6)).passed, "the machine was busy"
 
 
 def test_times_are_those_of_both_in_turns_and_not_of_their_examinations(house: House) -> None:
