@@ -24,8 +24,8 @@ from tests.builders import describe_model
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import REPOSITORY, wait_for
 from trainer.arrays import LabelledArrays, LabelledImages
-from trainer.errors import ExaminationFailed
-from trainer.examination import Examination, examine
+from trainer.errors import ExaminationFailed, Unusable
+from trainer.examination import Examination, examine, measure_in_turns
 from trainer.gate import Gate
 from trainer.settings import TrainerSettings
 from trainer.training import import_tensorflow
@@ -274,6 +274,23 @@ def test_the_examined_answers_are_those_of_keras(judge: Judge) -> None:
     np.testing.assert_allclose(found.scores, probabilities.max(axis=1), rtol=1e-5)
     assert 50 < found.figures.peak_memory_mb < 3000
     assert 0 < found.figures.processor_ms < 50
+
+
+def test_a_version_beside_itself_is_as_fast_as_itself(judge: Judge) -> None:
+    both = [judge.champion, judge.champion]
+    images = judge.dataset.images_path("test")
+    first, second = measure_in_turns(both, images, seconds=60, megabytes=3000)
+    assert second.processor_ms / first.processor_ms == pytest.approx(1, rel=0.3)
+    assert 0 < first.processor_ms <= 1.5 * first.latency_ms
+    with pytest.raises(ExaminationFailed, match=r"digits@1 beside digits@1 took more than 200 MB"):
+        measure_in_turns(both, images, seconds=60, megabytes=100)
+
+
+def test_a_version_that_was_damaged_meanwhile_is_not_timed(judge: Judge) -> None:
+    damaged = judge.publish(as_it_is, flip_a_bit)
+    images = judge.dataset.images_path("test")
+    with pytest.raises(Unusable, match="does not match its digest"):
+        measure_in_turns([damaged, judge.champion], images, seconds=60, megabytes=3000)
 
 
 def load_keras_model(version: ModelVersion) -> Any:
