@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import ImageError
-from storage.interpolation import INTERPOLATIONS
+from storage.interpolation import RESAMPLES
 from storage.preprocessing import DEFAULT, Preprocessing
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+FILTERS = {
+    "antialias": Image.Resampling.BILINEAR,
+    "antialias-bicubic": Image.Resampling.BICUBIC,
+    "antialias-lanczos": Image.Resampling.LANCZOS,
+}
 MODE_OF_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 Shape = tuple[int, int, int]
@@ -41,7 +46,7 @@ def decode_image(
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(f"too many pixels: {width} x {height}, the limit is {max_pixels}")
-            if preprocessing.interpolation == "antialias":
+            if preprocessing.interpolation in FILTERS:
                 image.draft(None, (shape[1], shape[0]))  # JPEG decodes at a fraction of its size
             image.load()
             return fit_image(ImageOps.exif_transpose(image), shape, preprocessing)
@@ -79,9 +84,9 @@ def fit_image(image: Image.Image, shape: Shape, preprocessing: Preprocessing) ->
     if image.mode != mode:
         image = image.convert(mode)
     if image.size != (width, height):
-        if preprocessing.interpolation == "antialias":
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        if preprocessing.interpolation in FILTERS:
+            image = image.resize((width, height), FILTERS[preprocessing.interpolation])
         else:
             pixels = np.asarray(image).reshape(*reversed(image.size), channels)
-            return INTERPOLATIONS[preprocessing.interpolation](pixels, height, width)
+            return RESAMPLES[preprocessing.interpolation](pixels, height, width)
     return np.asarray(image, dtype=np.uint8).reshape(shape)

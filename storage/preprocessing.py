@@ -5,7 +5,20 @@ from typing import Literal
 from pydantic import BaseModel
 
 Resize = Literal["stretch"]
-Interpolation = Literal["antialias", "bilinear", "nearest"]
+Interpolation = Literal[
+    "antialias",
+    "antialias-bicubic",
+    "antialias-lanczos",
+    "bilinear",
+    "nearest",
+    "bicubic",
+    "area",
+    "lanczos3",
+    "lanczos5",
+    "mitchellcubic",
+]
+"""Those that begin with `antialias` filter when they shrink, as Pillow does; the first one is its
+`BILINEAR`. The others have the names and the pixels of Keras' `image_dataset_from_directory`."""
 
 
 class Preprocessing(BaseModel, frozen=True, extra="forbid"):
@@ -17,7 +30,7 @@ class Preprocessing(BaseModel, frozen=True, extra="forbid"):
     resize: Resize = "stretch"
     """How a picture comes to the model's height and width."""
     interpolation: Interpolation = "antialias"
-    """`antialias` filters when it shrinks (Pillow), `bilinear` and `nearest` do not (Keras)."""
+    """How the pixels of another size are computed from those there are."""
     background: tuple[int, int, int] | None = None
     """The colour behind transparent pixels; none drops their transparency, as Keras does."""
 

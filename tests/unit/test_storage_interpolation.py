@@ -1,11 +1,22 @@
-"""Every way to another size gives the pixels that an independent reading gives."""
+"""Ways to another size, by hand; `tests/integration/test_keras_pixels.py` has Keras do the same."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from storage.images import decode_image, fit_pixels
-from storage.preprocessing import Preprocessing
+from storage.images import FILTERS, decode_image, fit_pixels
+from storage.interpolation import RESAMPLES
+from storage.preprocessing import Interpolation, Preprocessing
 from tests.builders import encode
+
+
+def preprocessing(interpolation: str) -> Preprocessing:
+    return Preprocessing.model_validate({"interpolation": interpolation})
+
+
+def test_every_interpolation_that_a_manifest_may_name_is_known_once() -> None:
+    assert sorted([*FILTERS, *RESAMPLES]) == sorted(get_args(Interpolation))
 
 
 @pytest.mark.parametrize(
@@ -15,10 +26,9 @@ from tests.builders import encode
 def test_a_line_is_sampled_between_the_centres_of_its_pixels(
     interpolation: str, expected: list[int]
 ) -> None:
-    line = np.arange(0, 120, 10, np.uint8)[None].repeat(3, axis=0)
-    preprocessing = Preprocessing.model_validate({"interpolation": interpolation})
+    line = np.arange(0, 120, 10).astype(np.uint8)[None].repeat(3, axis=0)
     for fitted in (
-        decode_image(encode(line), (1, 5, 1), preprocessing),
-        fit_pixels(line, (1, 5, 1), preprocessing),
+        decode_image(encode(line), (1, 5, 1), preprocessing(interpolation)),
+        fit_pixels(line, (1, 5, 1), preprocessing(interpolation)),
     ):
         assert fitted.ravel().tolist() == expected
