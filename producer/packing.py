@@ -25,7 +25,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from producer.errors import EmptySource
 from producer.sources import BATCHES_OF_A_SMALL_JOB, Prepared, Request
-from storage.errors import ImageError
+from storage.errors import ImageError, file_too_large
 from storage.inputs import UNLABELLED, FileInputs, ImageFiles
 from storage.jobs import JobDraft
 from storage.names import Classes
@@ -221,7 +221,7 @@ def read_up_to(file: str, limit: int) -> bytes:
             content = os.read(descriptor, SMALL_FILE_BYTES)
             if more := os.read(descriptor, 1):  # a large one
                 if os.fstat(descriptor).st_size > limit:
-                    raise ImageError(f"file too large: the limit is {limit} bytes")
+                    raise file_too_large(limit)
                 with io.FileIO(descriptor, closefd=False) as rest:
                     content += more + rest.readall()
         finally:
@@ -229,7 +229,7 @@ def read_up_to(file: str, limit: int) -> bytes:
     except OSError as error:
         raise ImageError(f"file cannot be read: {error.strerror}") from None
     if len(content) > limit:
-        raise ImageError(f"file too large: the limit is {limit} bytes")
+        raise file_too_large(limit)
     return content
 
 

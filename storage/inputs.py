@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from storage.errors import Corrupt, ImageError, UnsafePath
+from storage.errors import Corrupt, ImageError, UnsafePath, file_too_large
 from storage.files import read_inside, write_atomically
 
 UNLABELLED = -1
@@ -80,7 +80,7 @@ class ImageFile:
             raise ImageError(str(error)) from None
         except OSError as error:
             if error.errno == errno.EFBIG:
-                raise ImageError(f"file too large: the limit is {max_bytes} bytes") from None
+                raise file_too_large(max_bytes) from None
             raise ImageError(f"file cannot be read: {error.strerror}") from None
         if hashlib.sha256(content).digest() != self.sha256:
             raise ImageError("file has changed since the job was submitted")

@@ -4,7 +4,7 @@ None of these filters: they sample a large picture here and there. Places and we
 precision, as there; where a colour lies halfway between two, the even one is taken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,49 +12,78 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
-Resample = Callable[[Pixels, int, int], Pixels]
 Taps = tuple[Places, Floats]
 """Which pixels of a side make up each of the wanted ones, and their weights: both (wanted, n)."""
 
 HALF = np.float32(0.5)
 STEPS_OF_BICUBIC = np.float32(1024)
 """TensorFlow looks the weights of `bicubic` up in a table of as many places between two pixels."""
+ROWS_AT_ONCE = 256
+"""Memory must not grow with the picture more than the picture itself does."""
 
 
-def nearest(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Pixels (H, W, C) as of `tf.image.resize(method="nearest")`, bit for bit."""
-    rows = within(np.floor(centres(pixels.shape[0], height)), pixels.shape[0])
-    columns = within(np.floor(centres(pixels.shape[1], width)), pixels.shape[1])
-    return pixels[rows][:, columns]
+def resample(
+    read_rows: Callable[[Places], Pixels],
+    size: tuple[int, int],
+    wanted: tuple[int, int],
+    interpolation: str,
+) -> Pixels:
+    """Pixels (H, W, C) of the wanted size, from a picture of `size` (h, w).
+
+    `read_rows` gives the pixels (n, w, C) of these rows of it.
+    """
+    taps = TAPS[interpolation]
+    rows, down = taps(size[0], wanted[0])
+    columns, across = taps(size[1], wanted[1])
+    needed, places = np.unique(rows, return_inverse=True)
+    lines = np.concatenate(
+        [
+            combined((pixels[:, column] for column in columns.T), across[:, :, None])
+            for start in range(0, len(needed), ROWS_AT_ONCE)
+            for pixels in [read_rows(needed[start : start + ROWS_AT_ONCE])]
+        ]
+    )
+    resized = combined((lines[row] for row in places.T), down[:, :, None, None])
+    return np.rint(resized).clip(0, 255).astype(np.uint8)
 
 
-def bilinear(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Pixels (H, W, C) as of `tf.image.resize(method="bilinear")`, bit for bit."""
-    top, bottom, down = neighbours(pixels.shape[0], height)
-    left, right, across = neighbours(pixels.shape[1], width)
+def combined(pixels: Iterable[NDArray[np.generic]], weights: Floats) -> Floats:
+    """The weighted sum of the pixels of each tap; of two what lies between them, as TensorFlow."""
+    first, *others = (each.astype(np.float32) for each in pixels)
+    match others:
+        case []:
+            return first
+        case [second]:
+            return first + (second - first) * weights[:, 1]
+        case _:
+            total = first * weights[:, 0]
+            for k, each in enumerate(others, 1):
+                total += each * weights[:, k]
+            return total
 
-    def line(rows: Places) -> Floats:
-        lines = pixels[rows]
-        return between(lines[:, left], lines[:, right], across[:, None])
 
-    return rounded(between(line(top), line(bottom), down[:, None, None]))
+def nearest(size: int, wanted: int) -> Taps:
+    """The one pixel in which the wanted one has its centre."""
+    places = np.floor(centres(size, wanted))[:, None]
+    return within(places, size), np.ones_like(places)
 
 
-def weighted(taps: Callable[[int, int], Taps]) -> Resample:
-    """The way to another size that adds up pixels (H, W, C) by these weights."""
+def bilinear(size: int, wanted: int) -> Taps:
+    """The two pixels around, each by how near it is."""
+    centre = centres(size, wanted) - HALF
+    before = np.floor(centre)
+    part = centre - before
+    places = np.stack([before, np.ceil(centre)], axis=1)
+    return within(places, size), np.stack([1 - part, part], axis=1)
 
-    def resample(pixels: Pixels, height: int, width: int) -> Pixels:
-        columns, across = taps(pixels.shape[1], width)
-        rows, down = taps(pixels.shape[0], height)
-        lines = np.zeros((len(pixels), width, pixels.shape[2]), np.float32)
-        for column, weight in zip(columns.T, across.T, strict=True):
-            lines += pixels[:, column] * weight[:, None]
-        resized = np.zeros((height, width, pixels.shape[2]), np.float32)
-        for row, weight in zip(rows.T, down.T, strict=True):
-            resized += lines[row] * weight[:, None, None]
-        return rounded(resized)
 
-    return resample
+def bicubic(size: int, wanted: int) -> Taps:
+    """The four pixels around, by the cubic of Keys."""
+    centre = centres(size, wanted) - HALF
+    before = np.floor(centre)
+    part = np.rint((centre - before) * STEPS_OF_BICUBIC) / STEPS_OF_BICUBIC
+    places = before[:, None].astype(np.intp) + np.arange(-1, 3)
+    return normal(places, keys(np.arange(-1, 3) - part[:, None]), size)
 
 
 def area(size: int, wanted: int) -> Taps:
@@ -68,17 +97,8 @@ def area(size: int, wanted: int) -> Taps:
     return within(places, size), (np.maximum(covered, 0) / scale).astype(np.float32)
 
 
-def bicubic(size: int, wanted: int) -> Taps:
-    """Four pixels, by the cubic of Keys."""
-    centre = centres(size, wanted) - HALF
-    before = np.floor(centre)
-    part = np.rint((centre - before) * STEPS_OF_BICUBIC) / STEPS_OF_BICUBIC
-    places = before[:, None].astype(np.intp) + np.arange(-1, 3)
-    return normal(places, keys(np.arange(-1, 3) - part[:, None]), size)
-
-
 def kernel(radius: int, weigh: Callable[[Floats], Floats]) -> Callable[[int, int], Taps]:
-    """The pixels within this radius, weighed by their distance."""
+    """The pixels within this radius, each by its distance."""
 
     def taps(size: int, wanted: int) -> Taps:
         centre = centres(size, wanted)[:, None]
@@ -111,14 +131,14 @@ def lanczos(radius: int) -> Callable[[int, int], Taps]:
     )
 
 
-RESAMPLES: Mapping[str, Resample] = {
+TAPS: Mapping[str, Callable[[int, int], Taps]] = {
     "nearest": nearest,
     "bilinear": bilinear,
-    "bicubic": weighted(bicubic),
-    "area": weighted(area),
-    "lanczos3": weighted(lanczos(3)),
-    "lanczos5": weighted(lanczos(5)),
-    "mitchellcubic": weighted(kernel(2, mitchell)),
+    "bicubic": bicubic,
+    "area": area,
+    "lanczos3": lanczos(3),
+    "lanczos5": lanczos(5),
+    "mitchellcubic": kernel(2, mitchell),
 }
 
 
@@ -126,19 +146,6 @@ def centres(size: int, wanted: int) -> Floats:
     """Where the centres of `wanted` pixels lie on a side of `size` pixels."""
     scale = np.float32(size) / np.float32(wanted)
     return (np.arange(wanted).astype(np.float32) + HALF) * scale
-
-
-def neighbours(size: int, wanted: int) -> tuple[Places, Places, Floats]:
-    """The pixels before and behind each of these centres, and how far it is from the first."""
-    places = centres(size, wanted) - HALF
-    floor = np.floor(places)
-    return within(floor, size), within(np.ceil(places), size), places - floor
-
-
-def between(start: NDArray[np.generic], end: NDArray[np.generic], part: Floats) -> Floats:
-    """What lies at this part of the way from start to end."""
-    first = start.astype(np.float32)
-    return first + (end.astype(np.float32) - first) * part
 
 
 def normal(places: Places, weights: Floats, size: int) -> Taps:
@@ -151,8 +158,3 @@ def within(places: NDArray[np.generic], size: int) -> Places:
     """The same places, or the edge where they lie beyond it."""
     inside: Places = np.clip(places, 0, size - 1).astype(np.intp)
     return inside
-
-
-def rounded(values: Floats) -> Pixels:
-    """The nearest colours."""
-    return np.rint(values).clip(0, 255).astype(np.uint8)

@@ -6,6 +6,9 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+MAX_PIXELS = 150_000_000
+"""A telephone's 108 megapixels, and some more."""
+
 
 class StorageSettings(BaseSettings):
     """Shared storage as one process sees it. Unset variables take the defaults below."""
@@ -16,7 +19,7 @@ class StorageSettings(BaseSettings):
         default=Path(".batchsight"), description="Root folder that all programs share."
     )
     max_image_pixels: int = Field(
-        default=50_000_000, ge=1, description="Images with more pixels become error records."
+        default=MAX_PIXELS, ge=1, description="Images with more pixels become error records."
     )
     max_image_bytes: int = Field(
         default=50_000_000, ge=1, description="Image files larger than this become error records."

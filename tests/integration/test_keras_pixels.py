@@ -10,11 +10,11 @@ import tensorflow as tf
 from PIL import Image
 
 from storage.images import decode_image, fit_pixels
-from storage.interpolation import RESAMPLES, Pixels
+from storage.interpolation import TAPS, Pixels
 from storage.preprocessing import Preprocessing
 from tests.builders import encode
 
-KERAS = sorted(RESAMPLES)
+KERAS = sorted(TAPS)
 SIZES = [(20, 30), (64, 64), (7, 90), (1, 1), (100, 3)]
 
 
@@ -91,3 +91,87 @@ def test_a_folder_gives_the_pixels_of_image_dataset_from_directory(
     for path, expected in zip(sorted(tmp_path.iterdir()), batch.numpy(), strict=True):
         decoded = decode_image(path.read_bytes(), (24, 32, channels), preprocessing(interpolation))
         np.testing.assert_array_equal(decoded, np.rint(expected))
+
+
+def picture_files() -> dict[str, bytes]:
+    """Files of every kind that TensorFlow reads."""
+    colour = Image.fromarray(noise(6, 8, 3)).resize((64, 48), Image.Resampling.BICUBIC)
+    grey, alpha = colour.convert("L"), colour.copy()
+    alpha.putalpha(grey)
+    palette = colour.quantize(32)
+    several = {"save_all": True, "append_images": [colour.rotate(180)]}
+    return {
+        "jpeg": saved(colour, "JPEG", quality=95),
+        "progressive jpeg": saved(colour, "JPEG", progressive=True),
+        "grey jpeg": saved(grey, "JPEG"),
+        "cmyk jpeg of adobe": saved(colour.convert("CMYK"), "JPEG", quality=95),
+        "rgb jpeg": saved(colour, "JPEG", keep_rgb=True),
+        "mpo": saved(colour, "MPO", **several),
+        "png": saved(colour, "PNG"),
+        "grey png": saved(grey, "PNG"),
+        "png with alpha": saved(alpha, "PNG"),
+        "grey png with alpha": saved(alpha.convert("LA"), "PNG"),
+        "png with a palette": saved(palette, "PNG"),
+        "png with a transparent colour": saved(palette, "PNG", transparency=3),
+        "png of 1 bit": saved(colour.convert("1"), "PNG"),
+        "png of 16 bits": saved(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG"),
+        "gif": saved(palette, "GIF"),
+        "animated gif": saved(colour, "GIF", **several),
+        "bmp": saved(colour, "BMP"),
+        "grey bmp": saved(grey, "BMP"),
+        "webp": saved(colour, "WEBP"),
+        "lossless webp": saved(colour, "WEBP", lossless=True),
+    }
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", picture_files())
+def test_every_kind_of_file_has_the_colours_that_tensorflow_reads(name: str) -> None:
+    content = picture_files()[name]
+    if content.startswith(b"\xff\xd8"):  # otherwise its JPEG decoder computes less exactly
+        read = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    else:
+        read = tf.io.decode_image(content, channels=3, expand_animations=False)
+    difference = np.abs(decode_image(content, (48, 64, 3)).astype(int) - read.numpy())
+    assert difference.max() <= (1 if "cmyk" in name else 0)
+
+
+def test_what_is_transparent_in_a_gif_is_black_for_tensorflow() -> None:
+    palette = Image.open(io.BytesIO(picture_files()["gif"]))
+    content = saved(palette, "GIF", transparency=3)
+    read = tf.io.decode_image(content, channels=3, expand_animations=False)
+    decoded = decode_image(content, (48, 64, 3), Preprocessing(background=(0, 0, 0)))
+    np.testing.assert_array_equal(decoded, read)
+
+
+@pytest.mark.parametrize("interpolation", KERAS)
+def test_a_grey_model_gets_the_luminance_that_stands_in_a_jpeg(interpolation: str) -> None:
+    content = picture_files()["jpeg"]
+    read = tf.io.decode_jpeg(content, channels=1, dct_method="INTEGER_ACCURATE")
+    decoded = decode_image(content, (48, 64, 1), preprocessing(interpolation))
+    np.testing.assert_array_equal(decoded, read)
+
+
+@pytest.mark.parametrize("name", ["png", "png with a palette", "png with alpha"])
+def test_grey_of_a_coloured_png_is_off_by_one_at_most(name: str) -> None:
+    content = picture_files()[name]
+    read = tf.io.decode_png(content, channels=1).numpy()
+    difference = np.abs(decode_image(content, (48, 64, 1)).astype(int) - read)
+    assert difference.max() <= 1
+
+
+def test_the_jpeg_decoder_of_image_dataset_from_directory_is_less_exact(tmp_path: Path) -> None:
+    """By this much its pixels are off on a photograph; nothing else differs."""
+    photograph = Image.fromarray(noise(12, 16, 3)).resize((320, 240), Image.Resampling.BICUBIC)
+    (tmp_path / "photograph.jpg").write_bytes(saved(photograph, "JPEG", quality=85))
+    (batch,) = keras.utils.image_dataset_from_directory(tmp_path, labels=None, image_size=(64, 64))
+    content = (tmp_path / "photograph.jpg").read_bytes()
+    decoded = decode_image(content, (64, 64, 3), preprocessing("bilinear"))
+    difference = np.abs(decoded - batch.numpy()[0])
+    assert difference.mean() < 1.5
+    assert difference.max() < 10

@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_taken_is_kept_with_its_reason(folder: Path) -> No
         for image in read_pack(path)
     ]
     assert {image.id: image.refused for image in images if image.refused} == {
-        "007": "file too large: the limit is 100 bytes",
+        "007": "file too large: the limit is 100 bytes (BATCHSIGHT_MAX_IMAGE_BYTES)",
         "011": "file cannot be read: No such file or directory",
     }
 

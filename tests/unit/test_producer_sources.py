@@ -387,7 +387,7 @@ def test_a_file_over_the_limit_is_kept_with_its_reason_and_not_its_content(
     _, large = prepare.packed()
     assert (large.content, large.refused) == (
         None,
-        f"file too large: the limit is {size - 1} bytes",
+        f"file too large: the limit is {size - 1} bytes (BATCHSIGHT_MAX_IMAGE_BYTES)",
     )
     prepare(outside, max_image_bytes=size)
     assert prepare.packed()[1].refused is None

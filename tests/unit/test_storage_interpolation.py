@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from storage.images import FILTERS, decode_image, fit_pixels
-from storage.interpolation import RESAMPLES
+from storage.interpolation import TAPS
 from storage.preprocessing import Interpolation, Preprocessing
 from tests.builders import encode
 
@@ -16,7 +16,7 @@ def preprocessing(interpolation: str) -> Preprocessing:
 
 
 def test_every_interpolation_that_a_manifest_may_name_is_known_once() -> None:
-    assert sorted([*FILTERS, *RESAMPLES]) == sorted(get_args(Interpolation))
+    assert sorted([*FILTERS, *TAPS]) == sorted(get_args(Interpolation))
 
 
 @pytest.mark.parametrize(
