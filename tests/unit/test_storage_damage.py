@@ -76,6 +76,15 @@ def test_a_jpeg_that_was_cut_and_padded_is_refused(name: str, padding: bytes) ->
         assert decoded(content[:kept] + padding * (len(content) - kept)) is None
 
 
+def test_a_jpeg_whose_rest_is_of_another_file_is_refused_but_by_chance() -> None:
+    content = FILES["jpeg"]
+    other = np.random.default_rng(1).bytes(4 * len(content))
+    start = content.rindex(b"\xff\xda") + 14
+    kept = range(start, len(content), 20)
+    refused = [decoded(content[:k] + other[k : k + len(content)]) is None for k in kept]
+    assert sum(refused) > 0.9 * len(kept)
+
+
 @pytest.mark.parametrize("padding", [b"\0", b"\xff", b"A", b"\xff\xd9"])
 @pytest.mark.parametrize("name", FILES)
 def test_what_follows_a_whole_picture_does_not_matter(name: str, padding: bytes) -> None:
