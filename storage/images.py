@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import ImageError
+from storage.interpolation import INTERPOLATIONS
 from storage.preprocessing import DEFAULT, Preprocessing
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -40,7 +41,8 @@ def decode_image(
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(f"too many pixels: {width} x {height}, the limit is {max_pixels}")
-            image.draft(None, (shape[1], shape[0]))  # lets JPEG decode at a fraction of its size
+            if preprocessing.interpolation == "antialias":
+                image.draft(None, (shape[1], shape[0]))  # JPEG decodes at a fraction of its size
             image.load()
             return fit_image(ImageOps.exif_transpose(image), shape, preprocessing)
     except UnidentifiedImageError:
@@ -77,5 +79,9 @@ def fit_image(image: Image.Image, shape: Shape, preprocessing: Preprocessing) ->
     if image.mode != mode:
         image = image.convert(mode)
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        if preprocessing.interpolation == "antialias":
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        else:
+            pixels = np.asarray(image).reshape(*reversed(image.size), channels)
+            return INTERPOLATIONS[preprocessing.interpolation](pixels, height, width)
     return np.asarray(image, dtype=np.uint8).reshape(shape)

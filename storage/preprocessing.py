@@ -18,6 +18,8 @@ class Preprocessing(BaseModel, frozen=True, extra="forbid"):
     """How a picture comes to the model's height and width."""
     interpolation: Interpolation = "antialias"
     """`antialias` filters when it shrinks (Pillow), `bilinear` and `nearest` do not (Keras)."""
+    background: tuple[int, int, int] | None = None
+    """The colour behind transparent pixels; none drops their transparency, as Keras does."""
 
 
 DEFAULT = Preprocessing()
