@@ -12,8 +12,16 @@ from storage.errors import ImageError
 from storage.interpolation import INTERPOLATIONS
 from storage.preprocessing import DEFAULT, Preprocessing
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+SUFFIXES_OF = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+}
+"""How files of each format are called, by Pillow's name of it: a line more is a format more."""
+FORMATS = tuple(SUFFIXES_OF)
+SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 MODE_OF_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 Shape = tuple[int, int, int]
