@@ -390,8 +390,10 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    counted = ("reused", "hit_rate", "labelled_later", "passed_over")
-    optional = (*counted, "notes", "label_order", "timeline")
+    optional = (
+        *("reused", "hit_rate", "labelled_later", "passed_over"),
+        *("notes", "label_order", "timeline"),
+    )
     unasked = {name for name in optional if getattr(summary, name) is None}
     click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 

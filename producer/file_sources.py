@@ -13,7 +13,7 @@ from producer.errors import EmptySource, SourceError
 from producer.packing import Listed, pack_images
 from producer.sources import Prepared, Request, list_briefly
 from producer.unique import first_repeated
-from storage.image_folders import PassedOver, describe, list_images
+from storage.image_folders import PassedOver, describe, list_images, readable
 from storage.jobs import JobDraft
 from storage.names import Classes
 
@@ -144,8 +144,3 @@ def stored_path(resolved: Path, root: Path) -> str | None:
 def leads_out(folder: Path, relative: str) -> bool:
     """Whether a link in a resolved folder leads out of it."""
     return not (folder / relative).resolve().is_relative_to(folder)
-
-
-def readable(name: str) -> str:
-    """A file name as text: bytes that are not UTF-8 are shown as question marks."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")

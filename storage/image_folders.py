@@ -30,6 +30,7 @@ KINDS = {
     "looping_links": ("link to a folder that contains it", "links to folders that contain them"),
     "broken_links": ("broken link", "broken links"),
     "special_files": ("pipe, socket or device", "pipes, sockets or devices"),
+    "unclassed_images": ("image in no class folder", "images in no class folder"),
     "other_files": ("other file", "other files"),
 }
 """The kinds that are no suffix, and how one and several are called, in the order of telling."""
@@ -74,58 +75,81 @@ def list_images(folder: Path, *, follow_links: bool = False) -> Listing:
     passed_over: Counter[str] = Counter()
     todo = [FOLDER]
     while todo:
-        below = todo.pop().removesuffix(FOLDER)
+        path = todo.pop()
+        if not path.endswith(FOLDER):
+            files.append(path)
+            continue
+        below = path.removesuffix(FOLDER)
         prefix = f"{below}/" if below else ""
-        found = []
+        images, folders = [], []
         with os.scandir(folder / below) as entries:
             for entry in entries:
-                relative = prefix + entry.name
-                match kind := kind_of(entry):
-                    case "image":
-                        found.append(relative)
-                    case "linked_image":
-                        found.append(relative)
-                        linked.add(relative)
-                    case "folder":
-                        found.append(relative + FOLDER)
-                    case "linked_folders" if follow_links and contains_itself(folder / relative):
-                        passed_over["looping_links"] += 1
-                    case "linked_folders" if follow_links:
-                        found.append(relative + FOLDER)
-                        linked.add(relative)
-                    case _:
-                        passed_over[kind] += 1
-        if below in linked:
-            linked.update(entry.removesuffix(FOLDER) for entry in found)
-        todo += sorted(found, reverse=True)
-        while todo and not todo[-1].endswith(FOLDER):
-            files.append(todo.pop())
+                kind = kind_of(entry)
+                if kind == "image":
+                    images.append(prefix + entry.name)
+                elif kind == "linked_image":
+                    images.append(prefix + entry.name)
+                    linked.add(images[-1])
+                elif kind == "folder":
+                    folders.append(prefix + entry.name + FOLDER)
+                elif kind != "linked_folders" or not follow_links:
+                    passed_over[kind] += 1
+                elif contains_itself(Path(entry.path)):
+                    passed_over["looping_links"] += 1
+                else:
+                    folders.append(prefix + entry.name + FOLDER)
+                    linked.add(folders[-1])
+        if path in linked:
+            linked.update(images, folders)
+        if folders:
+            todo += sorted(images + folders, reverse=True)
+        else:
+            files += sorted(images)
     return Listing(files, frozenset(linked.intersection(files)), passed_over)
+
+
+def subfolders(folder: Path, *, follow_links: bool = False) -> list[str]:
+    """Names of the folders in `folder` that `list_images` looks into, sorted."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            kind = kind_of(entry)
+            if kind == "folder" or (
+                kind == "linked_folders" and follow_links and not contains_itself(Path(entry.path))
+            ):
+                found.append(entry.name)
+    return sorted(found)
 
 
 def kind_of(entry: "os.DirEntry[str]") -> str:
     """`image`, `linked_image` or `folder`, or the kind of what is passed over."""
     name = entry.name
-    suffix = name[name.rfind(".") :].lower()
+    hidden = name[0] == "."
+    if entry.is_file(follow_symlinks=False):
+        return "hidden_files" if hidden else kind_of_file(name)
     if entry.is_dir(follow_symlinks=False):
-        if name.startswith("."):
+        if hidden:
             return "hidden_folders"
         return "program_folders" if name.lower() in PROGRAM_FOLDERS else "folder"
-    if name.startswith("."):
+    if hidden:
         return "hidden_files"
-    is_link = False
-    if not entry.is_file(follow_symlinks=False):
-        try:
-            mode = entry.stat().st_mode
-        except OSError:  # gone, not ours to look at, or a link to itself
-            return "broken_links"
-        if stat.S_ISDIR(mode):
-            return "linked_folders"
-        if not stat.S_ISREG(mode):
-            return "special_files"
-        is_link = True
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # gone, not ours to look at, or a link to itself
+        return "broken_links"
+    if stat.S_ISDIR(mode):
+        return "linked_folders"
+    if not stat.S_ISREG(mode):
+        return "special_files"
+    kind = kind_of_file(name)
+    return "linked_image" if kind == "image" else kind
+
+
+def kind_of_file(name: str) -> str:
+    """`image`, or the kind of a file that is passed over, by its suffix."""
+    suffix = name[name.rfind(".") :].lower()
     if suffix in SUFFIXES:
-        return "linked_image" if is_link else "image"
+        return "image"
     return suffix if suffix in UNSUPPORTED else "other_files"
 
 
@@ -143,6 +167,11 @@ def describe(passed_over: PassedOver) -> str:
         if count := passed_over.get(kind, 0):
             parts.append(f"{count:,} {one if count == 1 else several}")
     return ", ".join(parts)
+
+
+def readable(name: str) -> str:
+    """A file name as text: bytes that are not UTF-8 are shown as question marks."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
 
 
 def is_meant_as_image(file: Path) -> bool:

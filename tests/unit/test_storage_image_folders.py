@@ -117,6 +117,22 @@ def test_no_link_is_followed_in_a_circle(tmp_path: Path, target: str) -> None:
     assert listing.passed_over.get("looping_links", 0) + listing.passed_over.get("broken_links", 0)
 
 
+def test_a_link_to_a_folder_above_the_listed_one_is_not_followed(tmp_path: Path) -> None:
+    put(tmp_path, "d/a/1.png", "beside.png")
+    for name, target in (("d/up", ".."), ("d/a/itself", "."), ("d/a/top", tmp_path.parent)):
+        (tmp_path / name).symlink_to(target)
+    listing = list_images(tmp_path / "d", follow_links=True)
+    assert (listing.files, listing.passed_over) == (["a/1.png"], {"looping_links": 3})
+
+
+def test_a_link_to_a_folder_above_a_linked_one_is_not_followed(tmp_path: Path) -> None:
+    put(tmp_path, "pool/x/1.png", "pool/beside.png", "d/2.png")
+    (tmp_path / "d" / "x").symlink_to("../pool/x")
+    (tmp_path / "pool" / "x" / "up").symlink_to("..")
+    listing = list_images(tmp_path / "d", follow_links=True)
+    assert (listing.files, listing.passed_over) == (["2.png", "x/1.png"], {"looping_links": 1})
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere") as caught:
         list_images(tmp_path / "nowhere")
