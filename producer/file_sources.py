@@ -13,7 +13,7 @@ from producer.errors import EmptySource, SourceError
 from producer.packing import Listed, pack_images
 from producer.sources import Prepared, Request, list_briefly
 from producer.unique import first_repeated
-from storage.image_folders import PassedOver, describe, list_images, readable
+from storage.image_folders import PassedOver, describe_passed_over, list_images, readable
 from storage.jobs import JobDraft
 from storage.names import Classes
 
@@ -26,7 +26,7 @@ class FolderSource:
     dataset = None
 
     def __init__(self, path: Path) -> None:
-        self.description = str(path)
+        self.description = readable(str(path))
         self._path = path
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
@@ -35,7 +35,7 @@ class FolderSource:
         try:
             listing = list_images(folder, follow_links=request.follow_links)
         except OSError as error:
-            where, why = error.filename, error.strerror
+            where, why = readable(str(error.filename)), error.strerror
             raise SourceError(f"The folder {where} cannot be read ({why}).") from None
         notes = passed_over_notes(listing.passed_over)
         if not listing.files:
@@ -55,10 +55,11 @@ class FolderSource:
         notes = []
         if strange := sorted(subfolders.keys() - labels.keys()):
             count = sum(subfolders[name] for name in strange)
+            named = list_briefly([readable(name) for name in strange])
             notes.append(
                 f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
-                f"their subfolders ({list_briefly(strange)}) are not the labels of "
-                f"{request.model} ({list_briefly(request.labels)})."
+                f"their subfolders ({named}) are not the labels of {request.model} "
+                f"({list_briefly(request.labels)})."
             )
         if labels and (count := total - subfolders.total()):
             notes.append(
@@ -97,7 +98,7 @@ def passed_over_notes(passed_over: PassedOver) -> list[str]:
     if not passed_over:
         return []
     hint = "; --follow-links takes linked folders too" if passed_over.get("linked_folders") else ""
-    return [f"Passed over: {describe(passed_over)}{hint}."]
+    return [f"Passed over: {describe_passed_over(passed_over)}{hint}."]
 
 
 def labels_of(subfolders: Iterable[str], labels: Sequence[str]) -> dict[str, str]:

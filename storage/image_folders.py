@@ -159,7 +159,7 @@ def contains_itself(link: Path) -> bool:
     return any(above.resolve().is_relative_to(target) for above in link.parents)
 
 
-def describe(passed_over: PassedOver) -> str:
+def describe_passed_over(passed_over: PassedOver) -> str:
     """`114 .tif (no supported format), 3 hidden files`; empty when nothing was passed over."""
     formats = [f"{passed_over[kind]:,} {kind}" for kind in sorted(passed_over.keys() - KINDS)]
     parts = [f"{', '.join(formats)} (no supported format)"] if formats else []

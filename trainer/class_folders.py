@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.image_folders import Listing, describe, list_images, readable, subfolders
+from storage.image_folders import Listing, describe_passed_over, list_images, readable, subfolders
 from storage.images import FORMATS
 from storage.names import canonical
 from trainer.arrays import SPLITS
@@ -87,10 +87,12 @@ def find_classes(folder: Path) -> dict[str, ClassFiles]:
         places = find_splits(folder, listing)
         found = {split: read_classes(folder, name, listing) for split, name in places.items()}
     except OSError as error:
-        where, why = error.filename, error.strerror
+        where, why = readable(str(error.filename)), error.strerror
         raise SourceError(f"The folder {where} cannot be read ({why}).") from None
     taken = sum(len(paths) for classes in found.values() for paths in classes.values())
-    told = describe({**listing.passed_over, "unclassed_images": len(listing.files) - taken})
+    told = describe_passed_over(
+        {**listing.passed_over, "unclassed_images": len(listing.files) - taken}
+    )
     if told:
         log.info("Passed over: %s.", told)
     if "validation" not in found:
@@ -141,7 +143,7 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
     found: ClassFiles = {name: [] for name in subfolders(place, follow_links=True)}
     if not found:
         loose = sum(file.startswith(prefix) for file in listing.files)
-        told = describe({**listing.passed_over, "unclassed_images": loose})
+        told = describe_passed_over({**listing.passed_over, "unclassed_images": loose})
         raise SourceError(
             f"{place} has no subfolders: the images of each class go into one of its name"
             f"{f' (passed over: {told})' if told else ''}."
@@ -152,7 +154,7 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
             if inside:
                 found[name].append(folder / file)
     if empty := [readable(name) for name, paths in found.items() if not paths]:
-        told = describe(listing.passed_over)
+        told = describe_passed_over(listing.passed_over)
         raise SourceError(
             f"{place} has no images ({', '.join(FORMATS)}) in {brief(empty)}: add some or remove "
             f"{'that folder' if len(empty) == 1 else 'those folders'}"

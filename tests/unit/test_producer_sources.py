@@ -434,6 +434,16 @@ def test_a_name_that_is_not_utf8_is_shown_readably_and_still_read(
     assert image.content == (outside / name).read_bytes()
 
 
+def test_folders_whose_names_are_not_utf8_are_told_readably(
+    prepare: Prepare, outside: Path
+) -> None:
+    folder = outside / os.fsdecode(b"caf\xe9")
+    put_images(folder, os.fsdecode(b"th\xe9/a.png"))
+    (note,) = prepare(folder).notes
+    assert "caf\N{REPLACEMENT CHARACTER} are taken" in note
+    assert "(th\N{REPLACEMENT CHARACTER}) are not the labels" in note
+
+
 def test_image_files_have_their_digest_and_content(prepare: Prepare, outside: Path) -> None:
     put_images(outside, "a.png")
     prepare(outside)

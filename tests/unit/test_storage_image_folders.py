@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from storage.image_folders import describe, list_images
+from storage.image_folders import describe_passed_over, list_images
 from storage.images import FORMATS, SUFFIXES, SUFFIXES_OF
 
 
@@ -165,8 +165,8 @@ def test_a_name_costs_little_memory(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_is_told_in_a_few_words() -> None:
     counts = {"hidden_files": 3, ".tif": 1140, ".heic": 1, "linked_folders": 2, "broken_links": 1}
-    assert describe(counts) == (
+    assert describe_passed_over(counts) == (
         "1 .heic, 1,140 .tif (no supported format), 3 hidden files, 2 links to folders, "
         "1 broken link"
     )
-    assert describe({}) == ""
+    assert describe_passed_over({}) == ""
