@@ -120,6 +120,9 @@ def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     is_flag=True,
     help="Do not compute again what the same model has classified in a job with --reuse.",
 )
+@click.option(
+    "--follow-links", is_flag=True, help="Follow the links of a FOLDER wherever they lead."
+)
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
 @as_json
 def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) -> None:
@@ -387,7 +390,10 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    optional = ("reused", "hit_rate", "labelled_later", "notes", "label_order", "timeline")
+    optional = (
+        *("reused", "hit_rate", "labelled_later", "passed_over"),
+        *("notes", "label_order", "timeline"),
+    )
     unasked = {name for name in optional if getattr(summary, name) is None}
     click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 

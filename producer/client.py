@@ -256,6 +256,7 @@ class PredictionClient:
         max_in_flight: int | None = None,
         max_failure_rate: float | None = None,
         reuse: bool = False,
+        follow_links: bool = False,
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
 
@@ -265,6 +266,10 @@ class PredictionClient:
 
         With `reuse` an image whose pixels the same model has classified before, in a job with
         `reuse`, is not computed again.
+
+        With `follow_links` the symbolic links of a folder are followed wherever they lead. What
+        of a folder was not taken is counted in `passed_over` of the handle's job, and told in its
+        notes.
 
         An id that exists already with the same images and model gives the existing job; with
         others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
@@ -276,7 +281,7 @@ class PredictionClient:
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
-        request = self._request(job_id, version, limit, batch_size)
+        request = self._request(job_id, version, limit, batch_size, follow_links)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             job = Job(
@@ -292,6 +297,7 @@ class PredictionClient:
                 reuse=reuse,
                 notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
+                passed_over=dict(prepared.passed_over),
                 fingerprint=prepared.fingerprint,
                 created_at=created_at,
             )
@@ -338,7 +344,12 @@ class PredictionClient:
         ]
 
     def _request(
-        self, job_id: str, version: ModelVersion, limit: int | None, batch_size: int | None
+        self,
+        job_id: str,
+        version: ModelVersion,
+        limit: int | None,
+        batch_size: int | None,
+        follow_links: bool,
     ) -> Request:
         affordable = affordable_batch(version)
         return Request(
@@ -352,6 +363,7 @@ class PredictionClient:
             array_batch_size=min(self._settings.array_batch_size, affordable),
             file_batch_size=min(self._settings.file_batch_size, affordable),
             max_image_bytes=self._storage.max_image_bytes,
+            follow_links=follow_links,
         )
 
     def _send_heads(self, job: Job) -> NotQueued | None:

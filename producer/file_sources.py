@@ -4,17 +4,20 @@ Each kind only lists its images; `pack_images` reads them.
 """
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from producer.errors import SourceError
-from producer.listing import LINK, holds_images, list_images
+from producer.errors import EmptySource, SourceError
 from producer.packing import Listed, pack_images
 from producer.sources import Prepared, Request, list_briefly
 from producer.unique import first_repeated
+from storage.image_folders import PassedOver, describe_passed_over, list_images, readable
 from storage.jobs import JobDraft
+from storage.names import Classes
 
-LEADS_OUT = "a symbolic link that leads out of the folder"
+LEADS_OUT = "a symbolic link that leads out of the folder: --follow-links takes it"
 
 
 class FolderSource:
@@ -23,46 +26,85 @@ class FolderSource:
     dataset = None
 
     def __init__(self, path: Path) -> None:
-        self.description = str(path)
+        self.description = readable(str(path))
         self._path = path
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
-        """Pack the images. They are labelled when all subfolders with images are labels."""
+        """Pack the images. Those in subfolders that are called like labels have these."""
         folder = self._path.resolve()
-        listing = list_images(folder)
-        names = sorted(name for name in listing.subfolders if holds_images(folder / name))
-        labelled = bool(names) and set(names) <= set(request.labels)
-        notes = []
-        if names and not labelled:
-            strange = [name for name in names if name not in request.labels]
-            notes.append(
-                f"The images of {self.description} are taken as unlabelled: its subfolders "
-                f"({list_briefly(strange)}) are not the labels of {request.model}."
-            )
-        describe = self._describer(folder, labelled, request.root)
-        return pack_images(listing.files, describe, draft, request, self.description, notes)
+        try:
+            listing = list_images(folder, follow_links=request.follow_links)
+        except OSError as error:
+            where, why = readable(str(error.filename)), error.strerror
+            raise SourceError(f"The folder {where} cannot be read ({why}).") from None
+        notes = passed_over_notes(listing.passed_over)
+        if not listing.files:
+            nothing = f"{self.description} holds no images: there is nothing to classify."
+            raise EmptySource(" ".join([nothing, *notes]))
+        subfolders = Counter(name.partition("/")[0] for name in listing.files if "/" in name)
+        labels = labels_of(subfolders, request.labels)
+        notes += self._label_notes(len(listing.files), subfolders, labels, request)
+        describe = self._describer(folder, listing.linked, labels, request)
+        prepared = pack_images(listing.files, describe, draft, request, self.description, notes)
+        return replace(prepared, passed_over=listing.passed_over)
 
-    def _describer(self, folder: Path, labelled: bool, root: Path) -> Callable[[str], Listed]:
+    def _label_notes(
+        self, total: int, subfolders: Counter[str], labels: Mapping[str, str], request: Request
+    ) -> list[str]:
+        """Which images have no label although they could be expected to."""
+        notes = []
+        if strange := sorted(subfolders.keys() - labels.keys()):
+            count = sum(subfolders[name] for name in strange)
+            named = list_briefly([readable(name) for name in strange])
+            notes.append(
+                f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
+                f"their subfolders ({named}) are not the labels of {request.model} "
+                f"({list_briefly(request.labels)})."
+            )
+        if labels and (count := total - subfolders.total()):
+            notes.append(
+                f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
+                "they lie in no subfolder."
+            )
+        return notes
+
+    def _describer(
+        self, folder: Path, linked: frozenset[str], labels: Mapping[str, str], request: Request
+    ) -> Callable[[str], Listed]:
         """Describes a listed file. Plain strings: pathlib would take as long as reading them."""
-        stored = stored_path(folder, root)
+        stored = stored_path(folder, request.root)
         below = None if stored is None else f"{stored}/".removeprefix("./")
         shown = readable(os.path.join(self._path, ""))  # noqa: PTH118
 
-        def describe(entry: str) -> Listed:
-            relative = entry.removesuffix(LINK)
-            is_link = len(relative) < len(entry)
+        def describe(relative: str) -> Listed:
             id = readable(relative)
-            top, inside, _ = relative.partition("/") if labelled else ("", "", "")
+            top, inside, _ = relative.partition("/")
+            is_link = relative in linked
+            outside = is_link and leads_out(folder, relative)
             return Listed(
                 id,
                 f"{shown}{id}",
                 f"{folder}/{relative}",
-                None if below is None else f"{below}{relative}",
-                top if inside else None,
-                LEADS_OUT if is_link and leads_out(folder, relative) else None,
+                None if below is None or outside else f"{below}{relative}",
+                labels.get(top) if inside else None,
+                LEADS_OUT if outside and not request.follow_links else None,
             )
 
         return describe
+
+
+def passed_over_notes(passed_over: PassedOver) -> list[str]:
+    """One sentence about what of a folder is not taken, if anything."""
+    if not passed_over:
+        return []
+    hint = "; --follow-links takes linked folders too" if passed_over.get("linked_folders") else ""
+    return [f"Passed over: {describe_passed_over(passed_over)}{hint}."]
+
+
+def labels_of(subfolders: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
+    """The label that each subfolder is called like, of those that are called like one."""
+    classes = Classes(labels)
+    return {name: labels[classes[name]] for name in subfolders if name in classes}
 
 
 class FilesSource:
@@ -103,8 +145,3 @@ def stored_path(resolved: Path, root: Path) -> str | None:
 def leads_out(folder: Path, relative: str) -> bool:
     """Whether a link in a resolved folder leads out of it."""
     return not (folder / relative).resolve().is_relative_to(folder)
-
-
-def readable(name: str) -> str:
-    """A file name as text: bytes that are not UTF-8 are shown as question marks."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")

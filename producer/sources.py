@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from producer.errors import SourceError
 from storage.files import NAME_PATTERN
-from storage.images import SUFFIXES, Shape
+from storage.image_folders import PassedOver, is_meant_as_image
+from storage.images import Shape
 from storage.inputs import ArrayInputs, FileInputs
 from storage.jobs import JobDraft
 
@@ -51,6 +52,8 @@ class Request:
     array_batch_size: int
     file_batch_size: int
     max_image_bytes: int
+    follow_links: bool = False
+    """Whether symbolic links of a folder are followed wherever they lead."""
 
     def batch_size_for(self, total: int, most: int) -> int:
         """Images per batch for a job of `total`, at most `most` unless the user chose otherwise."""
@@ -70,6 +73,8 @@ class Prepared:
     """Hexadecimal SHA-256 over what identifies the images, their order and their labels."""
     notes: Sequence[str] = field(default=())
     """What the user should know, one sentence each."""
+    passed_over: PassedOver = field(default_factory=dict)
+    """What of a folder was not taken."""
 
 
 class Source(Protocol):
@@ -86,7 +91,7 @@ class Source(Protocol):
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Put into the draft what does not lie on storage yet; raises `SourceError`.
 
-        Streams: memory does not grow with the number of images.
+        Streams: memory does not grow with the number of images, but for the names of files.
         """
         ...
 
@@ -132,8 +137,8 @@ def open_source(
                 return NpzSource(path)
             case suffix if suffix in TABLES:
                 return ManifestSource(path)
-            case suffix if suffix in SUFFIXES:
-                return FilesSource([path])
+        if is_meant_as_image(path):
+            return FilesSource([path])
         raise SourceError(
             f"{argument} is no source: give a data set and split such as mnist:test, a folder, "
             "a manifest (.csv, .tsv, .jsonl), an array (.npy, .npz) or image files."

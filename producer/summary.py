@@ -48,6 +48,8 @@ class Summary(BaseModel, frozen=True):
     """These as a share of the images predicted, 0 to 1."""
     labelled_later: int | None = None
     """Images that `producer label` gave a label, which counts here; none without any."""
+    passed_over: dict[str, int] | None = None
+    """What of a submitted folder was not taken, counted by kind; none when all was."""
     notes: tuple[str, ...] | None = None
     """What was said of the images when they were submitted; none when nothing was."""
     label_order: str | None = None
@@ -112,6 +114,7 @@ def summarise(
         reused=tally.reused if job.reuse else None,
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         labelled_later=tally.labelled_later or None,
+        passed_over=job.passed_over or None,
         notes=job.notes or None,
         label_order=note_on_order(evaluation) if status.ended else None,
         timeline=timeline,

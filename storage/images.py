@@ -20,8 +20,16 @@ from storage.settings import MAX_PIXELS
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+SUFFIXES_OF = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+}
+"""How files of each format are called, by Pillow's name of it: a line more is a format more."""
+FORMATS = tuple(SUFFIXES_OF)
+SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 FILTERS = {
     "antialias": Image.Resampling.BILINEAR,
     "antialias-bicubic": Image.Resampling.BICUBIC,

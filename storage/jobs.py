@@ -77,6 +77,8 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     notes: tuple[str, ...] = ()
     """What the user was told of the images: what was assumed, what was not used."""
     inputs: Annotated[ArrayInputs | FileInputs, Field(discriminator="kind")]
+    passed_over: dict[str, int] = Field(default_factory=dict)
+    """What of a folder was not taken, counted by kind: see `image_folders`."""
     fingerprint: str
     """Digest of the images and labels: tells a repeated submission from another job."""
     created_at: AwareDatetime

@@ -110,16 +110,18 @@ def add_data(
 
     \b
     Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise SOURCE is one of
-      folder:DIR   PNG or JPEG files in one subfolder per class, below train/ and test/ or not
+      folder:DIR   images in one subfolder per class, below train/ and test/ (or val/) or not
       npz:FILE     uint8 images and labels in x_train, y_train, x_test and y_test
       idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
     """  # noqa: D301 (click wants the real character)
-    from trainer.image_folder import SplitRule
+    from trainer.class_folders import SplitRule
+    from trainer.settings import read_settings
     from trainer.sources import add_dataset
 
     pixels = parse_size(size)
     pipeline = open_pipeline()
+    settings, _, _ = read_settings()
     dataset = add_dataset(
         pipeline.datasets,
         pipeline.downloads,
@@ -127,6 +129,7 @@ def add_data(
         source,
         rule=SplitRule(test_share=test_share, seed=seed),
         size=pixels,
+        settings=settings,
         replace=replace,
     )
     about = dataset.description

@@ -20,9 +20,10 @@ from storage.names import Classes
 from storage.settings import StorageSettings
 from trainer.arrays import LabelledImages
 from trainer.cifar import read_cifar
+from trainer.class_folders import brief, find_classes
 from trainer.errors import SourceError
 from trainer.idx import read_idx_split
-from trainer.image_folder import decode_files, has_splits, list_classes
+from trainer.image_folder import decode_files, look_at
 from trainer.sources import KINDS, read_npz_split
 
 log = logging.getLogger(__name__)
@@ -61,16 +62,19 @@ class NewImages:
         return self._checked(part, names, dataset)
 
     def _read_folder(self, dataset: DataSet, arrived: DataSetDraft) -> LabelledImages:
-        if not self._path.is_dir():
-            raise SourceError(f"{self._path} is no folder of images.")
-        classes = list_classes(self._path / "train" if has_splits(self._path) else self._path)
-        if not classes:
-            raise SourceError(
-                f"{self._path} has no subfolders: the images of each class go into one of its name."
-            )
+        classes = find_classes(self._path)["train"]
         position = self._class_positions(list(classes), dataset)
         files = [(path, position[name]) for name, paths in classes.items() for path in paths]
-        return decode_files(arrived, "train", files)
+        survey = look_at((path for path, _ in files), self._settings)
+        new = decode_files(arrived, "train", files, survey, self._settings)
+        survey.refuse_bad(self._path)
+        height, width, channels = arrived.shape
+        if told := survey.describe(arrived.shape):
+            log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)
+        if survey.coloured and channels == 1:
+            counts = f"{survey.coloured:,} of {len(files):,} images"
+            log.info("Made grey like the data set: %s.", counts)
+        return new
 
     def _read_job(self, dataset: DataSet, arrived: DataSetDraft) -> LabelledImages:
         """The images of a job that people have labelled, as its workers saw them."""
@@ -145,16 +149,11 @@ class NewImages:
 
     def _class_positions(self, names: Sequence[str], dataset: DataSet) -> dict[str, int]:
         """Index of each class of the data set; raises `SourceError` for names beyond them."""
-        classes = dataset.description.classes
+        classes = Classes(dataset.description.classes)
         if strange := [name for name in names if name not in classes]:
             raise SourceError(
                 f"{self.origin} has images of {brief(strange)}, which data set {dataset.name} does "
-                f"not have (it has {brief(classes)}): make a data set of all classes, with "
+                f"not have (it has {brief(list(classes))}): make a data set of all classes, with "
                 "`trainer data add NAME folder:DIR`."
             )
-        return {name: i for i, name in enumerate(classes)}
-
-
-def brief(names: Sequence[str], most: int = 10) -> str:
-    """Names for a sentence, cut short when they are many."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
+        return {name: classes[name] for name in names}

@@ -10,12 +10,14 @@ from numpy.lib.npyio import NpzFile
 from storage.datasets import DataSet, DatasetStore
 from storage.errors import Corrupt, NotFound
 from storage.files import check_name
+from storage.settings import StorageSettings
 from trainer.arrays import LabelledArrays, LabelledImages, as_images, as_labels, numbered_classes
 from trainer.cifar import read_cifar
+from trainer.class_folders import SplitRule
 from trainer.downloads import Downloads
 from trainer.errors import SourceError
 from trainer.idx import read_idx_folder
-from trainer.image_folder import SplitRule, add_image_folder
+from trainer.image_folder import add_image_folder
 from trainer.known_datasets import KNOWN, ensure_dataset
 
 KINDS = "idx:DIR, npz:FILE, folder:DIR or cifar:DIR"
@@ -29,6 +31,7 @@ def add_dataset(
     *,
     rule: SplitRule | None = None,
     size: tuple[int, int] | None = None,
+    settings: StorageSettings | None = None,
     replace: bool = False,
 ) -> DataSet:
     """Import `source`, or what `name` is known for, as the data set `name`.
@@ -45,7 +48,13 @@ def add_dataset(
     match kind:
         case "folder" if where:
             return add_image_folder(
-                store, name, path, rule=rule or SplitRule(), size=size, replace=replace
+                store,
+                name,
+                path,
+                rule=rule or SplitRule(),
+                settings=settings or StorageSettings(),
+                size=size,
+                replace=replace,
             )
         case "idx" if where:
             arrays = read_idx_folder(path, origin, known.classes if known else ())

@@ -124,6 +124,33 @@ def test_submit_with_json_prints_one_object_and_nothing_else_on_stdout(house: Ho
     assert summary["storage"] == str(house.root)
 
 
+def test_submit_tells_and_counts_what_of_a_folder_it_passes_over(
+    house: House, tmp_path: Path
+) -> None:
+    image = encode(images_of([1])[0])
+    names = ("a.png", "b.jfif", "c.tif", ".d.png", "notes.txt")
+    folder = folder_of(dict.fromkeys(names, image), tmp_path / "files")
+    (folder / "more").symlink_to(tmp_path)
+    done = house.run("submit", folder, "--job-id", "job", "--json")
+    assert done.stderr.splitlines() == [
+        "Passed over: 1 .tif (no supported format), 1 hidden file, 1 link to a folder, 1 other "
+        "file; --follow-links takes linked folders too.",
+        "Job job: 2 images in 1 batch for digits@1.",
+    ]
+    counts = {".tif": 1, "hidden_files": 1, "linked_folders": 1, "other_files": 1}
+    assert summary_of(done)["passed_over"] == counts
+    assert summary_of(house.run("status", "job", "--json"))["passed_over"] == counts
+
+
+def test_submit_follows_links_when_asked(house: House, tmp_path: Path) -> None:
+    pool = folder_of({"a.png": encode(images_of([1])[0])}, tmp_path / "pool")
+    folder = folder_of({}, tmp_path / "files")
+    (folder / "one").symlink_to(pool)
+    assert_sentence(house.run("submit", folder), "1 link to a folder; --follow-links takes")
+    done = house.run("submit", folder, "--follow-links", "--json")
+    assert (done.exit_code, summary_of(done)["labelled"]) == (0, 1)
+
+
 def test_submit_without_waiting_prints_the_id_alone(house: House) -> None:
     done = house.submit("--no-wait")
     assert (done.exit_code, done.stdout) == (0, "job\n")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from producer.errors import BadManifest, EmptySource, SourceError, UnknownLabel
-from producer.listing import list_images, sorted_entries
 from producer.packing import SMALL_FILE_BYTES
 from storage.datasets import DatasetStore
 from storage.errors import NotFound
@@ -289,12 +288,6 @@ def test_a_folder_is_listed_in_the_same_order_whatever_the_file_system_does(
     assert isinstance(done.inputs, FileInputs)
 
 
-def test_a_folder_with_more_names_than_fit_in_memory_is_sorted_all_the_same(outside: Path) -> None:
-    names = [f"{i * 7919 % 1000:03d}.png" for i in range(100)]
-    put_images(outside, *names)
-    assert list(sorted_entries(outside, run_length=9)) == sorted(names)
-
-
 def test_subfolders_named_like_the_models_labels_become_labels(
     prepare: Prepare, outside: Path
 ) -> None:
@@ -304,17 +297,113 @@ def test_subfolders_named_like_the_models_labels_become_labels(
     labels = {image.id: image.label for image in prepare.packed()}
     expected = {"two/a.png": 2, "zero/b.png": 0, "zero/deep/c.png": 0, "loose.png": UNLABELLED}
     assert labels == expected
-    assert (done.labelled, list(done.notes)) == (3, [])
+    assert done.labelled == 3
+    assert list(done.notes) == [
+        f"1 of the 4 images of {outside} are taken as unlabelled: they lie in no subfolder."
+    ]
 
 
-def test_one_subfolder_that_is_no_label_makes_all_images_unlabelled_and_says_so(
+def test_subfolders_that_are_no_labels_are_named_and_the_others_keep_theirs(
     prepare: Prepare, outside: Path
 ) -> None:
-    put_images(outside, "zero/a.png", "seven/b.png")
+    put_images(outside, "zero/a.png", "zero/b.png", "seven/c.png", "eight/d.png")
+    done = prepare(outside)
+    assert [image.label for image in prepare.packed()] == [UNLABELLED, UNLABELLED, 0, 0]
+    assert done.labelled == 2
+    assert list(done.notes) == [
+        f"2 of the 4 images of {outside} are taken as unlabelled: their subfolders (eight, seven) "
+        "are not the labels of digits@1 (zero, one, two)."
+    ]
+
+
+def test_images_of_subfolders_that_are_all_no_labels_are_unlabelled(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "monday/a.png", "loose.png")
     done = prepare(outside)
     assert done.labelled == 0
     assert len(done.notes) == 1
-    assert "(seven) are not the labels of digits@1" in done.notes[0]
+    assert "(monday) are not the labels of digits@1 (zero, one, two)" in done.notes[0]
+
+
+@pytest.mark.parametrize("name", ["K\u00e4se", "Ka\u0308se", " K\u00e4se "])
+@pytest.mark.parametrize("label", ["K\u00e4se", "Ka\u0308se"])
+def test_a_subfolder_is_a_label_however_its_name_is_encoded(
+    prepare: Prepare, outside: Path, name: str, label: str
+) -> None:
+    put_images(outside, f"{name}/a.png")
+    done = prepare(outside, labels=("zero", label))
+    assert (prepare.packed()[0].label, done.labelled, list(done.notes)) == (1, 1, [])
+
+
+def test_what_a_folder_holds_beside_images_is_counted_and_told(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "b.jfif", "._a.png", "c.tif", "d.tif", "__MACOSX/a.png")
+    done = prepare(outside)
+    assert done.total == 2
+    assert done.passed_over == {".tif": 2, "hidden_files": 1, "program_folders": 1}
+    assert list(done.notes) == [
+        "Passed over: 2 .tif (no supported format), 1 hidden file, 1 folder of another program."
+    ]
+
+
+def test_a_folder_whose_images_are_all_passed_over_says_so(prepare: Prepare, outside: Path) -> None:
+    put_images(outside, "a.heic", "b.heic")
+    (outside / "red").symlink_to(outside.parent)
+    with pytest.raises(
+        EmptySource,
+        match=r"holds no images: .* Passed over: 2 \.heic \(no supported format\), 1 link to a "
+        "folder; --follow-links takes linked folders too",
+    ):
+        prepare(outside)
+
+
+def test_linked_folders_and_files_are_taken_when_that_is_asked_for(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "pool/zero/a.png", "pool/b.png", "d/one/c.png")
+    (outside / "d" / "zero").symlink_to(outside / "pool" / "zero")
+    (outside / "d" / "one" / "b.png").symlink_to(outside / "pool" / "b.png")
+    careful = prepare(outside / "d")
+    assert careful.passed_over == {"linked_folders": 1}
+    assert [image.id for image in prepare.packed() if image.refused] == ["one/b.png"]
+    done = prepare(outside / "d", follow_links=True)
+    found = [(image.id, image.label, image.refused) for image in prepare.packed()]
+    assert found == [("one/b.png", 1, None), ("one/c.png", 1, None), ("zero/a.png", 0, None)]
+    assert (done.labelled, done.passed_over) == (3, {})
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_what_a_link_leads_to_is_copied_when_it_lies_outside(
+    prepare: Prepare, root: Path, outside: Path, follow_links: bool
+) -> None:
+    large = bytes(2 * SMALL_FILE_BYTES)
+    (root / "uploads").mkdir()
+    for name, target in (("a.png", root / "uploads" / "z.png"), ("b.png", outside / "y.png")):
+        target.write_bytes(large)
+        (root / "uploads" / name).symlink_to(target)
+    prepare(root / "uploads", follow_links=follow_links)
+    inside, elsewhere, plain = prepare.packed()
+    assert (inside.stored, plain.stored) == ("uploads/a.png", "uploads/z.png")
+    assert elsewhere.stored is None
+    assert elsewhere.content == (large if follow_links else None)
+
+
+def test_a_folder_below_it_that_cannot_be_read_is_named(
+    prepare: Prepare, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_images(outside, "a/1.png", "b/2.png")
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root, who runs some tests, may read everything
+    with pytest.raises(SourceError, match=r"The folder .*/b cannot be read \(Permission denied\)"):
+        prepare(outside)
 
 
 def test_an_empty_folder_is_an_error(prepare: Prepare, outside: Path) -> None:
@@ -331,7 +420,7 @@ def test_a_link_out_of_the_folder_is_refused_as_a_record(prepare: Prepare, outsi
     a, b, c = prepare.packed()
     assert a.content == c.content == (outside / "pictures" / "a.png").read_bytes()
     assert b.content is None
-    assert b.refused == "a symbolic link that leads out of the folder"
+    assert b.refused == "a symbolic link that leads out of the folder: --follow-links takes it"
 
 
 def test_a_name_that_is_not_utf8_is_shown_readably_and_still_read(
@@ -343,6 +432,16 @@ def test_a_name_that_is_not_utf8_is_shown_readably_and_still_read(
     image = prepare.packed()[0]
     assert image.id == "caf\N{REPLACEMENT CHARACTER}.png"
     assert image.content == (outside / name).read_bytes()
+
+
+def test_folders_whose_names_are_not_utf8_are_told_readably(
+    prepare: Prepare, outside: Path
+) -> None:
+    folder = outside / os.fsdecode(b"caf\xe9")
+    put_images(folder, os.fsdecode(b"th\xe9/a.png"))
+    (note,) = prepare(folder).notes
+    assert "caf\N{REPLACEMENT CHARACTER} are taken" in note
+    assert "(th\N{REPLACEMENT CHARACTER}) are not the labels" in note
 
 
 def test_image_files_have_their_digest_and_content(prepare: Prepare, outside: Path) -> None:
@@ -405,12 +504,6 @@ def test_the_fingerprint_of_files_follows_content_labels_and_order(
     assert prepare(outside).fingerprint != first
 
 
-def test_a_listing_does_not_follow_links_to_folders(outside: Path) -> None:
-    put_images(outside, "a.png")
-    (outside / "again").symlink_to(outside)
-    assert list(list_images(outside).files) == ["a.png"]
-
-
 # Files named one by one
 
 
@@ -431,6 +524,22 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(
         prepare(outside / "a.png", outside / "nothing.png")
     with pytest.raises(SourceError, match="is a folder: submit it alone"):
         prepare(outside / "a.png", outside)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.JFIF", "photograph", "a.jpg.part"])
+def test_a_file_that_is_named_is_judged_by_its_content(
+    prepare: Prepare, outside: Path, name: str
+) -> None:
+    put_images(outside, name)
+    assert prepare(outside / name).total == 1
+    assert prepare.packed()[0].content == (outside / name).read_bytes()
+
+
+def test_a_pipe_that_is_named_is_not_waited_for(prepare: Prepare, outside: Path) -> None:
+    for name in ("pipe", "pipe.png"):
+        os.mkfifo(outside / name)
+        with pytest.raises(SourceError, match=f"{name} is no source"):
+            prepare(outside / name)
 
 
 def test_what_is_no_source_is_an_error_that_lists_the_kinds(

@@ -16,10 +16,10 @@ from storage.datasets import DataSet, DatasetStore
 from storage.errors import AlreadyExists, BadName, StorageError
 from tests.builders import encode
 from trainer.cifar import read_cifar
+from trainer.class_folders import SplitRule, find_files
 from trainer.downloads import Downloads
 from trainer.errors import SourceError
 from trainer.idx import idx_md5, read_idx
-from trainer.image_folder import SplitRule, find_files
 from trainer.pickles import load_arrays
 from trainer.sources import add_dataset
 
@@ -372,7 +372,10 @@ def test_an_unreadable_image_is_named_and_nothing_is_added(
 ) -> None:
     folder = write_images(tmp_path / "pets", {"cat": 4, "dog": 4})
     (folder / "dog" / "broken.png").write_bytes(content)
-    with pytest.raises(SourceError, match=r"dog/broken.png .*: mend or remove it"):
+    with pytest.raises(
+        SourceError,
+        match=r"1 image of .*/pets cannot be used: dog/broken.png \(.*\): mend or remove it",
+    ):
         house.add("pets", f"folder:{folder}")
     assert house.store.names() == []
     assert list(house.store.folder.glob("*")) == [] if house.store.folder.exists() else True
@@ -380,16 +383,16 @@ def test_an_unreadable_image_is_named_and_nothing_is_added(
 
 def test_photographs_need_a_size(house: House, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "photos", {"cat": 2, "dog": 2}, (600, 40))
-    with pytest.raises(SourceError, match=r"40 x 600, too large.*--size 96"):
+    with pytest.raises(SourceError, match=r"600 x 40 .H x W., too large.*--size 96"):
         house.add("photos", f"folder:{folder}")
 
 
 @pytest.mark.parametrize(
     ("counts", "sentence"),
     [
-        ({}, "no classes: it needs at least two subfolders"),
-        ({"cat": 3}, "1 class: it needs at least two"),
-        ({"cat": 3, "dog": 0}, "dog has no images"),
+        ({}, "pets has no subfolders: the images of each class go into one of its name"),
+        ({"cat": 3}, "1 class, cat: it needs at least two subfolders"),
+        ({"cat": 3, "dog": 0}, r"has no images \(PNG, .*\) in dog: add some or remove that folder"),
         ({"cat": 3, "dog": 1}, "dog has only one image"),
         ({"train/cat": 3, "train/dog": 3}, "has a folder train but no folder test"),
         ({"train/cat": 3, "train/dog": 3, "test/cow": 1}, "no training images of cow"),
