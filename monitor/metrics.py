@@ -17,9 +17,8 @@ from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from messaging.app import QUEUES
 from messaging.doorbell import AllBells
-from messaging.messages import SENT_AT
+from messaging.messages import MESSAGES, SENT_AT
 from messaging.presence import present_workers
 from storage.errors import StorageError
 from storage.jobs import JobStore, Status
@@ -79,7 +78,7 @@ def queue_figures(client: "redis.Redis", now: float) -> Iterator[Metric]:
     oldest = gauge(
         "batchsight_queue_oldest_seconds", "How long the next message has waited.", "queue"
     )
-    for queue in QUEUES:
+    for queue in MESSAGES:
         waiting.add_metric([queue], client.llen(queue))
         message: Any = client.lindex(queue, -1)
         if message is None:
