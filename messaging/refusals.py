@@ -55,7 +55,6 @@ REFUSALS = {
         "start them, or lower its min-replicas-to-write",
     ),
     "BUSY": Refusal("is busy with a script", "wait for it, or end it with `redis-cli script kill`"),
-    "NOPERM": Refusal("denies its user a right", "grant it with `redis-cli acl setuser`"),
     "NOAUTH": PASSWORD,
     "WRONGPASS": PASSWORD,
     "DENIED": Refusal(
@@ -79,26 +78,34 @@ def probe(client: "redis.Redis") -> None:
         client.rpushx(PROBE, "")
 
 
-def explain(error: BaseException, where: str = "") -> str | None:
-    """The sentence for a refusal, with the way out; None for anything else.
+def refusal_of(error: BaseException) -> Refusal | None:
+    """What kind of refusal an error is; None for anything else.
 
-    `where` is a URL. Kombu wraps what Redis says, and keeps it as the cause.
+    Kombu wraps what Redis says, and keeps it as the cause.
     """
     found: BaseException | None = error
     while found is not None:
-        if refusal := _refusal(found):
-            rights = f" ({found})" if isinstance(found, redis.exceptions.NoPermissionError) else ""
-            place = f"Redis at {where}" if where else "Redis"
-            return f"{place} {refusal.says}{rights}: {refusal.remedy}."
+        if isinstance(found, redis.RedisError) and (refusal := _read(found)):
+            return refusal
         found = found.__cause__
     return None
 
 
-def _refusal(error: BaseException) -> Refusal | None:
-    if not isinstance(error, redis.RedisError):
-        return None
-    if "max number of clients" in str(error):
+def explain(error: BaseException, where: str = "") -> str | None:
+    """The sentence for a refusal by the Redis at the URL `where`; None for anything else."""
+    if refusal := refusal_of(error):
+        place = f"Redis at {where}" if where else "Redis"
+        return f"{place} {refusal.says}: {refusal.remedy}."
+    return None
+
+
+def _read(error: redis.RedisError) -> Refusal | None:
+    text = str(error)
+    if "max number of clients" in text:
         return NO_CONNECTION_LEFT
-    named = re.search(r"(?:^|caused error: )([A-Z]+) ", str(error))
+    named = re.search(r"(?:^|caused error: )([A-Z]+) ", text)
     code = error.status_code or (named[1] if named else "")
+    if code == "NOPERM":
+        right = text.rpartition("caused error: ")[2].removeprefix("NOPERM ").rstrip(".")
+        return Refusal(f"denies a right ({right})", "grant it with `redis-cli acl setuser`")
     return REFUSALS.get(code)

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
 from typing import Any
@@ -16,6 +19,9 @@ from messaging.app import make_app
 from messaging.messages import MESSAGES, PredictBatch
 from messaging.settings import PREDICT_QUEUE, TRAIN_QUEUE, BrokerSettings
 from tests.processes import RedisServer, wait_for
+
+# Celery announces another default for what runs while a connection is lost.
+pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
 
 PLACES = 2
 """So many messages may be in hand at once."""
@@ -38,8 +44,14 @@ class Consumer:
         self._numbers = count(1000)
         self.app = make_app("test", queues=[queue], settings=BrokerSettings(redis_url=server.url))
 
+        self.gate = threading.Event()
+        self.gate.set()
+        self.began = 0
+
         @self.app.task(name=MESSAGES[queue].task, acks_late=queue == PREDICT_QUEUE)
         def run(*_: Any, **fields: Any) -> None:
+            self.began += 1
+            self.gate.wait(20)
             self.ran.add(fields.get("batch", -1))
 
         GOOD.send(self.app)
@@ -65,6 +77,15 @@ class Consumer:
         self.push(*map(self.good, numbers))
         wait_for(lambda: numbers <= self.ran, "good messages are run", 10)
         wait_for(lambda: not self.in_hand, "nothing is unacknowledged", 5)
+
+    @contextmanager
+    def refusing(self, setting: str, refusing: str, normal: str) -> Iterator[None]:
+        """Let Redis refuse to write for as long as the block runs."""
+        self.redis.config_set(setting, refusing)
+        try:
+            yield
+        finally:
+            self.redis.config_set(setting, normal)
 
     @property
     def in_hand(self) -> int:
@@ -253,6 +274,36 @@ def test_after_any_mutated_messages_the_worker_takes_and_acknowledges_others(
 def test_a_strange_broadcast_does_not_end_a_worker(consumer: Consumer) -> None:
     for payload in ("{}", "[]", "1", "x", '{"properties": null}', '{"headers": 1}', "[" * 100_000):
         consumer.redis.publish("/0.celery.pidbox", payload)
+    consumer.assert_sound()
+
+
+# A Redis that refuses
+
+
+def test_a_message_that_redis_does_not_let_a_worker_count_is_not_lost(
+    consumer: Consumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis hands messages out when its memory is full, and then refuses to note who has them."""
+    numbers = set(range(100, 110))
+    consumer.push(*map(consumer.good, numbers))
+    with consumer.refusing("maxmemory", "100kb", "0"):
+        wait_for(lambda: "is at its memory limit" in caplog.text, "it says why it waits", 10)
+        wait_for(lambda: "Trying again" in caplog.text, "it waits", 10)
+    wait_for(lambda: numbers <= consumer.ran, "all are run", 30)
+    consumer.assert_sound()
+
+
+def test_what_was_run_while_redis_refused_is_acknowledged_afterwards(consumer: Consumer) -> None:
+    consumer.gate.clear()
+    began = consumer.began
+    numbers = set(range(200, 200 + 2 * PLACES))
+    consumer.push(*map(consumer.good, numbers))
+    wait_for(lambda: consumer.began > began, "one is run", 10)
+    with consumer.refusing("min-replicas-to-write", "1", "0"):
+        consumer.gate.set()
+        wait_for(lambda: bool(numbers & consumer.ran), "one is done", 10)
+        time.sleep(1)
+    wait_for(lambda: numbers <= consumer.ran, "all are run", 30)
     consumer.assert_sound()
 
 
