@@ -1,13 +1,19 @@
 """A Redis that answers and does not do what it is asked: what is said, and what mends it."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from kombu.exceptions import OperationalError
 
-from messaging.broker import broker_errors, connect
+from messaging.app import make_app
+from messaging.broker import broker_errors, connect, waiting_task_ids
+from messaging.doorbell import RESULT_KEPT_SECONDS, Doorbell
 from messaging.errors import BrokerUnavailable
+from messaging.lock import hold_lock
 from messaging.messages import PredictBatch
 from messaging.refusals import REFUSALS, explain, probe
 from messaging.settings import BrokerSettings
@@ -15,6 +21,8 @@ from producer.doctor import DoctorSettings, Facts, Outcome, examine, gather_fact
 from producer.predict_queue import RedisQueue
 from storage.settings import StorageSettings
 from tests.processes import RedisServer, wait_for
+from trainer.schedule import Scheduler, beat_schedule
+from trainer.settings import TrainerSettings
 
 Refuse = Callable[["redis.Redis"], object]
 
@@ -166,3 +174,83 @@ def test_a_redis_without_a_connection_left_is_told_so(own_redis: RedisServer) ->
         broker_errors(settings),
     ):
         connect(settings).ping()
+
+
+def test_a_worker_without_the_right_to_broadcast_waits_and_says_which_right(
+    user: Callable[..., BrokerSettings],
+) -> None:
+    settings = user("~*", "resetchannels", "+@all")
+    app = make_app("test", queues=["predict"], settings=settings)
+    with pytest.raises(OperationalError, match=r"denies a right \(.*channels"):
+        app.connection_for_read().ensure_connection(max_retries=1)
+    sender = RedisQueue(settings)
+    sender.send([PredictBatch(job="job", batch=0)])  # which needs no channel
+    assert sender.waiting() == {"job.0"}
+
+
+# Beat and lock
+
+
+def test_beat_sends_what_is_due_once_redis_takes_messages(
+    own_redis: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = BrokerSettings(redis_url=own_redis.url, sweep_seconds=1)
+    monkeypatch.setattr("trainer.schedule.broker_settings", lambda: settings)
+    app = make_app("test", settings=settings)
+    app.conf.beat_schedule = beat_schedule(settings, TrainerSettings())
+    beat = Scheduler(app=app, schedule_filename=str(tmp_path / "schedule.json"))
+    client = own_redis.client()
+    become_replica(client)
+    time.sleep(1.1)
+    for _ in range(3):
+        beat.tick()
+    assert client.llen("sweep") == 0
+    assert caplog.text.count("is a replica and takes no messages") == 1
+    client.execute_command("REPLICAOF", "NO", "ONE")
+    monkeypatch.setattr("trainer.schedule.RETRY_SECONDS", 0.0)
+    wait_for(lambda: beat.tick() == 0, "it is sent", 10)
+    assert client.llen("sweep") == 1
+
+
+def test_a_lock_is_waited_for_while_redis_refuses(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = own_redis.client()
+    become_replica(client)
+    back = threading.Timer(1.5, lambda: client.execute_command("REPLICAOF", "NO", "ONE"))
+    back.start()
+    with hold_lock(connect(BrokerSettings(redis_url=own_redis.url)), "model") as fence:
+        assert fence is not None
+    back.join()
+    assert caplog.text.count("is a replica and takes no messages") == 1
+
+
+# What anybody may have written
+
+
+def test_bytes_that_are_no_message_are_passed_over_among_what_waits(
+    own_redis: RedisServer,
+) -> None:
+    """`resume`, `status --follow` and the sweep look there."""
+    settings = BrokerSettings(redis_url=own_redis.url)
+    queue = RedisQueue(settings)
+    queue.send([PredictBatch(job="job", batch=0)])
+    strange = (b"\xff\xfe", b"", b"[]", b"[" * 100_000, b'{"headers": 1}', b"1", b"\x80" * 9)
+    own_redis.client().rpush("predict", *strange)
+    assert queue.waiting() == {"job.0"}
+    assert [id.rpartition(".")[0] for id in waiting_task_ids(connect(settings), "predict")] == [
+        "job.0"
+    ]
+
+
+def test_the_bell_of_a_job_falls_silent_soon_and_that_of_a_training_does_not(
+    own_redis: RedisServer,
+) -> None:
+    client = connect(BrokerSettings(redis_url=own_redis.url))
+    Doorbell(client, "job").ring(event="batch")
+    assert 0 < client.ttl("batchsight:bell:job") <= 300
+    Doorbell(client, "run", kept_seconds=RESULT_KEPT_SECONDS).ring(event="done")
+    assert client.ttl("batchsight:bell:run") > 3600

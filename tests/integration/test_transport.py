@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
@@ -77,6 +77,13 @@ class Consumer:
         self.push(*map(self.good, numbers))
         wait_for(lambda: numbers <= self.ran, "good messages are run", 10)
         wait_for(lambda: not self.in_hand, "nothing is unacknowledged", 5)
+
+    def hold(self, numbers: Iterable[int]) -> None:
+        """Push good messages, and hold the first one that is run until the gate is opened."""
+        self.gate.clear()
+        began = self.began
+        self.push(*map(self.good, numbers))
+        wait_for(lambda: self.began > began, "one is run", 10)
 
     @contextmanager
     def refusing(self, setting: str, refusing: str, normal: str) -> Iterator[None]:
@@ -284,21 +291,21 @@ def test_a_message_that_redis_does_not_let_a_worker_count_is_not_lost(
     consumer: Consumer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis hands messages out when its memory is full, and then refuses to note who has them."""
-    numbers = set(range(100, 110))
-    consumer.push(*map(consumer.good, numbers))
-    with consumer.refusing("maxmemory", "100kb", "0"):
-        wait_for(lambda: "is at its memory limit" in caplog.text, "it says why it waits", 10)
-        wait_for(lambda: "Trying again" in caplog.text, "it waits", 10)
-    wait_for(lambda: numbers <= consumer.ran, "all are run", 30)
+    with consumer.redis.pipeline() as together:  # it is handed out after both
+        together.lpush(consumer.queue, json.dumps(consumer.good(100)))
+        together.config_set("maxmemory", "100kb")
+        together.execute()
+    wait_for(lambda: "is at its memory limit" in caplog.text, "it says why it waits", 10)
+    wait_for(lambda: "Trying again" in caplog.text, "it waits", 10)
+    assert 100 not in consumer.ran
+    consumer.redis.config_set("maxmemory", "0")
+    wait_for(lambda: 100 in consumer.ran, "it is run", 30)
     consumer.assert_sound()
 
 
 def test_what_was_run_while_redis_refused_is_acknowledged_afterwards(consumer: Consumer) -> None:
-    consumer.gate.clear()
-    began = consumer.began
     numbers = set(range(200, 200 + 2 * PLACES))
-    consumer.push(*map(consumer.good, numbers))
-    wait_for(lambda: consumer.began > began, "one is run", 10)
+    consumer.hold(numbers)
     with consumer.refusing("min-replicas-to-write", "1", "0"):
         consumer.gate.set()
         wait_for(lambda: bool(numbers & consumer.ran), "one is done", 10)
