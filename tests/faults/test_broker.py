@@ -70,7 +70,7 @@ def test_a_redis_that_refuses_for_a_while_makes_everyone_wait_and_nobody_end(
     house.submit()
     house.wait_until_done(4)
     client = house.redis.client()
-    folder = client.config_get("dir")["dir"]
+    folder = str(house.redis.folder)
     refuse, says, _ = REFUSE[kind]
     refuse(client)
     waiting = house.popen("producer", "status", "job", "--follow", "--json")
