@@ -83,7 +83,8 @@ class Body(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    args: list[Scalar]
+    args: list[Scalar | list[Scalar]]
+    """None of our tasks takes any, and says so."""
     kwargs: dict[str, Scalar]
     embed: dict[str, Empty | None]
 
