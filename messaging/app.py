@@ -10,17 +10,9 @@ from celery.signals import heartbeat_sent
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from messaging.health import give_sign
-from messaging.messages import PredictBatch, Sweep, TrainModel
-from messaging.settings import (
-    PREDICT_QUEUE,
-    SWEEP_QUEUE,
-    TRAIN_QUEUE,
-    BrokerSettings,
-    broker_settings,
-)
-
-QUEUES = (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
-
+from messaging.messages import MESSAGES
+from messaging.settings import PREDICT_QUEUE, BrokerSettings, broker_settings
+from messaging.transport import LISTENS
 
 # Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
 heartbeat_sent.connect(give_sign)
@@ -48,10 +40,10 @@ def make_app(
         result_serializer="json",
         event_serializer="json",
         task_ignore_result=True,
-        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in QUEUES],
+        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in MESSAGES],
         task_default_queue=PREDICT_QUEUE,
         task_create_missing_queues=False,
-        task_routes={m.task: {"queue": m.queue} for m in (PredictBatch, Sweep, TrainModel)},
+        task_routes={m.task: {"queue": queue} for queue, m in MESSAGES.items()},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
@@ -62,6 +54,7 @@ def make_app(
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,
+            LISTENS: bool(queues),
         },
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,

@@ -8,6 +8,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from messaging.errors import BrokerUnavailable
+from messaging.refusals import explain
 from messaging.settings import BrokerSettings
 
 
@@ -16,6 +17,7 @@ def connect(settings: BrokerSettings) -> "redis.Redis":
     return redis.Redis.from_url(
         settings.url,
         decode_responses=True,
+        encoding_errors="replace",  # anybody may have written anything
         socket_connect_timeout=5,
         socket_timeout=30,
         socket_keepalive=True,
@@ -33,19 +35,9 @@ def broker_errors(settings: BrokerSettings) -> Iterator[None]:
 
 
 def _sentence(error: BaseException, where: str) -> str:
-    """What is wrong with the Redis at `where`; kombu wraps its errors, and keeps them as cause."""
-    if any(isinstance(e, redis.exceptions.OutOfMemoryError) for e in (error, error.__cause__)):
-        return (
-            f"Redis at {where} is at its memory limit and takes no more messages: "
-            "let the workers catch up or raise maxmemory."
-        )
-    refusals = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
-    if isinstance(error, refusals) or isinstance(error.__cause__, refusals):
-        return (
-            f"Redis at {where} refuses the password: check BATCHSIGHT_REDIS_URL "
-            "or BATCHSIGHT_REDIS_PASSWORD."
-        )
-    return f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
+    return explain(error, where) or (
+        f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
+    )
 
 
 def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
@@ -54,7 +46,7 @@ def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
     for item in client.lrange(queue, 0, -1):
         try:
             ids.add(str(json.loads(item)["headers"]["id"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             continue  # not a message of ours; a worker will drop it
     return ids
 

@@ -10,22 +10,28 @@ import redis
 
 PREFIX = "batchsight:bell:"
 KEPT_RINGS = 10_000
-KEPT_SECONDS = 24 * 3600
+KEPT_SECONDS = 300
+"""After the last ring. A job's bell is a hint, so that it need not outlive the job."""
+RESULT_KEPT_SECONDS = 24 * 3600
+"""Of a training nothing else tells those who follow it what it came to."""
 
 
 class Doorbell:
-    """The bell of one job or training."""
+    """The bell of one job or training. It falls silent `kept_seconds` after its last ring."""
 
-    def __init__(self, client: "redis.Redis", name: str) -> None:
+    def __init__(
+        self, client: "redis.Redis", name: str, *, kept_seconds: int = KEPT_SECONDS
+    ) -> None:
         self._client = client
         self._key = PREFIX + name
+        self._kept_seconds = kept_seconds
 
     def ring(self, **fields: str | float) -> None:
         """Tell all listeners; the fields are small facts for people to read."""
         entry: dict[Any, Any] = dict(fields)
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.xadd(self._key, entry, maxlen=KEPT_RINGS, approximate=True)
-            pipeline.expire(self._key, KEPT_SECONDS)
+            pipeline.expire(self._key, self._kept_seconds)
             pipeline.execute()
 
     def listen(

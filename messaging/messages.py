@@ -37,7 +37,7 @@ class Message(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(_brief(e["loc"], e["msg"]) for e in error.errors()[:5])
+            problems = "; ".join(brief(e["loc"], e["msg"]) for e in error.errors()[:5])
             raise BadMessage(f"A {cls.task} message was dropped: {problems}.") from None
 
     def task_id(self) -> str:
@@ -127,7 +127,11 @@ class TrainModel(Message):
         return f"{self.network}{preset} on {self.dataset}{name}, {epochs}{by}"
 
 
-def _brief(place: tuple[int | str, ...], problem: str) -> str:
+MESSAGES: dict[str, type[Message]] = {m.queue: m for m in (PredictBatch, Sweep, TrainModel)}
+"""The one kind of message that each queue carries."""
+
+
+def brief(place: tuple[int | str, ...], problem: str) -> str:
     """A problem on one line; the name of an unknown field is a stranger's text."""
     field = ascii(".".join(map(str, place)))[1:-1]
     return f"{field[:50] or 'message'}: {problem}"

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREDICT_QUEUE = "predict"
@@ -61,7 +61,7 @@ class BrokerSettings(BaseSettings):
             good = False
         if not good:
             raise ValueError(
-                "write it as redis://host:6379/0, or rediss:// for TLS; "
+                "write it as redis://host:6379/0, or rediss:// for TLS (no Sentinel, no socket); "
                 "quote special characters of a password (%2F for /)"
             )
         return url
@@ -73,6 +73,27 @@ class BrokerSettings(BaseSettings):
                 "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS must be below BATCHSIGHT_TIME_LIMIT_SECONDS"
             )
         return self
+
+    @model_validator(mode="after")
+    def _ca_is_usable(self) -> "BrokerSettings":
+        if self.redis_ca and self._is_tls:
+            import ssl  # redis imports it as well, but only where it is used
+
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.redis_ca)
+            except ssl.SSLError:
+                raise ValueError(
+                    f"BATCHSIGHT_REDIS_CA: {self.redis_ca} holds no certificate in PEM format"
+                ) from None
+            except OSError as error:
+                raise ValueError(
+                    f"BATCHSIGHT_REDIS_CA: {self.redis_ca} cannot be read ({error.strerror})"
+                ) from None
+        return self
+
+    @property
+    def _is_tls(self) -> bool:
+        return urlsplit(self.redis_url).scheme == "rediss"
 
     @property
     def url(self) -> str:
@@ -100,6 +121,19 @@ class BrokerSettings(BaseSettings):
     def visibility_timeout_seconds(self) -> int:
         """After how long Redis may hand out an unacknowledged message again."""
         return int(2.5 * self.time_limit_seconds)
+
+
+def problems_of(error: ValidationError) -> str:
+    """What is wrong with settings, each after its variable; a value may be a secret."""
+    return "; ".join(
+        _variable(fault["loc"]) + fault["msg"].removeprefix("Value error, ")
+        for fault in error.errors(include_input=False)
+    )
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """`BATCHSIGHT_REDIS_URL: ` for a field; nothing when the fault lies between several fields."""
+    return f"BATCHSIGHT_{str(location[0]).upper()}: " if location else ""
 
 
 @cache

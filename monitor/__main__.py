@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from pydantic import ValidationError
 
 from messaging.broker import connect
-from messaging.settings import broker_settings
+from messaging.settings import broker_settings, problems_of
 from monitor.metrics import System
 from monitor.settings import MonitorSettings
 from storage.jobs import JobStore
@@ -20,9 +20,7 @@ def main() -> int:
     try:
         settings, broker, storage = MonitorSettings(), broker_settings(), storage_settings()
     except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        name = "_".join(["BATCHSIGHT", *(str(part).upper() for part in fault["loc"])])
-        print(f"error: {name}: {fault['msg']}.", file=sys.stderr)
+        print(f"error: {problems_of(error)}.", file=sys.stderr)
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     system = System(connect(broker), JobStore(storage.root), ModelStore(storage.root))

@@ -5,6 +5,7 @@ are counted by what workers say, and only once.
 """
 
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -17,14 +18,15 @@ from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from messaging.app import QUEUES
 from messaging.doorbell import AllBells
-from messaging.messages import SENT_AT
+from messaging.messages import MESSAGES, SENT_AT, PredictBatch
 from messaging.presence import present_workers
-from storage.errors import StorageError
+from storage.errors import NotFound, StorageError
 from storage.jobs import JobStore, Status
 from storage.models import ModelStore
 
+UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+"""What reading JSON that anybody may have written can raise."""
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -42,6 +44,7 @@ class System(Collector):
         self._client = client
         self._models = models
         self._now = now
+        self._store = jobs
         self._jobs = OpenJobs(jobs)
         self._work = Work(client)
         self._one_at_a_time = threading.Lock()
@@ -55,7 +58,11 @@ class System(Collector):
         with self._one_at_a_time:
             up = gauge("batchsight_redis_up", "Whether Redis answers.")
             try:
-                queue = [*queue_figures(self._client, self._now()), *worker_figures(self._client)]
+                queue = [
+                    *queue_figures(self._client, self._now()),
+                    *hand_figures(self._client, self._store, self._now()),
+                    *worker_figures(self._client),
+                ]
                 self._work.hear()
                 up.add_metric([], 1)
             except (redis.RedisError, OSError):
@@ -79,29 +86,56 @@ def queue_figures(client: "redis.Redis", now: float) -> Iterator[Metric]:
     oldest = gauge(
         "batchsight_queue_oldest_seconds", "How long the next message has waited.", "queue"
     )
-    for queue in QUEUES:
+    for queue in MESSAGES:
         waiting.add_metric([queue], client.llen(queue))
         message: Any = client.lindex(queue, -1)
         if message is None:
             oldest.add_metric([queue], 0.0)
         elif (sent_at := time_of_sending(message)) is not None:
             oldest.add_metric([queue], max(0.0, now - sent_at))
+    return iter((waiting, oldest))
+
+
+def hand_figures(client: "redis.Redis", jobs: JobStore, now: float) -> Iterator[Metric]:
+    """What workers have in hand and since when; raises `redis.RedisError`.
+
+    The message of a worker that was killed stays with Redis for minutes. It no longer counts once
+    another one has done its batch, or the job has ended.
+    """
     taken = gauge(
         "batchsight_unacknowledged_messages", "Messages that workers have taken and not done."
     )
-    taken.add_metric([], client.hlen("unacked"))
     longest = gauge("batchsight_unacknowledged_oldest_seconds", "Since when the oldest is taken.")
-    first: Any = client.zrange("unacked_index", 0, 0, withscores=True)
-    longest.add_metric([], max(0.0, now - first[0][1]) if first else 0.0)
-    return iter((waiting, oldest, taken, longest))
+    messages: Any = client.hgetall("unacked")
+    times: Any = client.zrange("unacked_index", 0, -1, withscores=True)
+    since = [time for tag, time in times if not is_done(messages.get(tag, ""), jobs)]
+    taken.add_metric([], len(since))
+    longest.add_metric([], max(0.0, now - min(since, default=now)))
+    return iter((taken, longest))
+
+
+def is_done(taken: str, jobs: JobStore) -> bool:
+    """Whether what a taken message asks for has been done, or has become needless."""
+    try:
+        headers = json.loads(taken)[0]["headers"]
+        if headers["task"] != PredictBatch.task:
+            return False
+        job_id, batch, _ = headers["id"].rsplit(".", 2)
+        job = jobs.get(job_id)
+        return jobs.stopped(job) is not None or jobs.has_result(job, int(batch))
+    except NotFound:
+        return True
+    except (*UNREADABLE, AttributeError, StorageError, OSError):
+        return False
 
 
 def time_of_sending(message: str) -> float | None:
     """Seconds since 1970 from a message's header; None of those that beat has sent."""
     try:
-        return float(json.loads(message)["headers"][SENT_AT])
-    except (ValueError, KeyError, TypeError):
+        sent_at = float(json.loads(message)["headers"][SENT_AT])
+    except UNREADABLE:
         return None
+    return sent_at if math.isfinite(sent_at) else None
 
 
 def worker_figures(client: "redis.Redis") -> Iterator[Metric]:
@@ -143,11 +177,15 @@ class Work:
         """Count what has been rung since the last time; raises `redis.RedisError`."""
         for ring in self._bells.heard():
             if ring.get("event") == "batch" and "images" in ring:
-                model = ring["model"]
+                try:
+                    model, images = str(ring["model"]), int(ring["images"])
+                    failed, seconds = int(ring.get("failed", 0)), float(ring["ms"]) / 1000
+                except UNREADABLE:
+                    continue  # no ring of a worker
                 self._batches.labels(model).inc()
-                self._images.labels(model).inc(int(ring["images"]))
-                self._failed.labels(model).inc(int(ring.get("failed", 0)))
-                self._seconds.observe(float(ring["ms"]) / 1000)
+                self._images.labels(model).inc(images)
+                self._failed.labels(model).inc(failed)
+                self._seconds.observe(seconds)
 
 
 class OpenJobs:

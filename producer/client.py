@@ -23,7 +23,13 @@ from messaging.settings import BrokerSettings
 from producer.errors import JobStopped, ModelUnclear, NotQueued
 from producer.predict_queue import PredictQueue, RedisQueue
 from producer.settings import ProducerSettings, read_settings
-from producer.sources import FEWEST_IMAGES, Request, open_source
+from producer.sources import (
+    BATCHES_OF_A_SMALL_JOB,
+    FEWEST_IMAGES,
+    Prepared,
+    Request,
+    open_source,
+)
 from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
 from storage.jobs import Job, JobStore, Status
@@ -47,7 +53,10 @@ if TYPE_CHECKING:
 
 BATCH_SECONDS = 1.0
 """A batch should last long enough to hide the queue, and be short to cancel and to repeat."""
-UNKNOWN_IMAGES_PER_SECOND = 2_000
+LIMIT_SHARE = 0.1
+"""So much of its time limit a batch should last at most: workers may be slower, or busy."""
+UNKNOWN_IMAGES_PER_SECOND = 1.0
+"""What no model that is of any use falls short of. Small batches cost time, too large ones fail."""
 
 
 class JobHandle:
@@ -240,6 +249,7 @@ class PredictionClient:
             settings = settings or defaults[2]
         self._storage = storage
         self._settings = settings
+        self._limit_seconds = broker.soft_time_limit_seconds
         self._queue = queue or RedisQueue(broker)
         self.jobs = JobStore(storage.root)
         self._models = ModelStore(storage.root)
@@ -284,6 +294,12 @@ class PredictionClient:
         request = self._request(job_id, version, limit, batch_size, follow_links)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
+            notes = [
+                *prepared.notes,
+                *notes_on_batches(
+                    version, prepared, self._limit_seconds, chosen=batch_size is not None
+                ),
+            ]
             job = Job(
                 id=job_id,
                 source=opened.description,
@@ -303,10 +319,10 @@ class PredictionClient:
             )
             if not self.jobs.commit(draft, job):
                 note = f"Job {job_id} exists already with the same images: nothing is sent twice."
-                return self._handle(self.jobs.get(job_id), notes=(*prepared.notes, note))
+                return self._handle(self.jobs.get(job_id), notes=[*notes, note])
         unsent = self._send_heads(job)
         self.jobs.settle()
-        return self._handle(job, notes=prepared.notes, unsent=unsent)
+        return self._handle(job, notes=notes, unsent=unsent)
 
     def job(self, job_id: str) -> JobHandle:
         """Take up a job again; raises `NotFound`."""
@@ -351,7 +367,7 @@ class PredictionClient:
         batch_size: int | None,
         follow_links: bool,
     ) -> Request:
-        affordable = affordable_batch(version)
+        affordable = affordable_batch(version, self._limit_seconds)
         return Request(
             root=self._storage.root,
             job_id=job_id,
@@ -391,13 +407,41 @@ class PredictionClient:
         )
 
 
-def affordable_batch(version: ModelVersion) -> int:
-    """How many images a batch may have, so that it lasts about `BATCH_SECONDS` at the most.
+def affordable_batch(version: ModelVersion, limit_seconds: float) -> int:
+    """How many images a batch may have, so that it is short, and far from its time limit.
 
     Speed is that of the trainer's machine; a model of unknown speed gets small batches.
     """
-    speed = version.manifest.metrics.get("images_per_second", UNKNOWN_IMAGES_PER_SECOND)
-    return max(FEWEST_IMAGES, int(speed * BATCH_SECONDS))
+    speed = known_speed(version) or UNKNOWN_IMAGES_PER_SECOND
+    comfortable = max(FEWEST_IMAGES, speed * BATCH_SECONDS)
+    return max(1, int(min(comfortable, speed * limit_seconds * LIMIT_SHARE)))
+
+
+def known_speed(version: ModelVersion) -> float | None:
+    """Images per second, as measured when the version was made."""
+    return version.manifest.metrics.get("images_per_second") or None
+
+
+def notes_on_batches(
+    version: ModelVersion, job: Prepared, limit_seconds: float, *, chosen: bool
+) -> Iterator[str]:
+    """What the user should know of the size of the batches, one sentence each.
+
+    `chosen` is whether the user chose it.
+    """
+    speed = known_speed(version)
+    spread = BATCHES_OF_A_SMALL_JOB * job.batch_size
+    if speed is None and not chosen and job.total > spread:
+        yield (
+            f"Nobody has measured how fast {version} is, so that a batch has only "
+            f"{job.batch_size:,} images: `--batch-size` makes them larger."
+        )
+    if speed is not None and job.batch_size / speed > limit_seconds / 2:
+        yield (
+            f"A batch of {job.batch_size:,} images may take {version} "
+            f"{job.batch_size / speed:,.0f} s, and is stopped after {limit_seconds:,.0f} s: choose "
+            "a smaller `--batch-size`."
+        )
 
 
 def choose_model(models: ModelStore, reference: str | None, dataset: str | None) -> ModelVersion:

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from messaging.beats import living_beats
 from messaging.broker import connect
 from messaging.presence import Presence, present_workers, seconds_ahead
+from messaging.refusals import PASSWORD, REFUSALS, Refusal, probe, refusal_of
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
 from producer.errors import BadSettings
 from producer.settings import read_settings
@@ -161,6 +162,8 @@ class Facts:
     """Why no Redis answers."""
     refused: str | None = None
     """What Redis says to this user and password."""
+    refusal: Refusal | None = None
+    """Why Redis answers, but takes no messages."""
     redis: RedisFacts | None = None
     seconds_ahead: float | None = None
     """This machine's clock minus that of Redis."""
@@ -194,14 +197,21 @@ def fault(check: str, message: str, mend: str) -> Finding:
 
 
 def check_redis(facts: Facts) -> Finding:
-    """Redis answers."""
+    """Redis answers, and takes messages."""
     if facts.unreachable:
         return fault(
             "redis",
             f"No Redis answers at {facts.broker} ({facts.unreachable}).",
             "Start it, or point BATCHSIGHT_REDIS_URL to the one that runs.",
         )
-    return ok("redis", f"Redis answers at {facts.broker}.")
+    if facts.refusal:
+        remedy = facts.refusal.remedy
+        return fault(
+            "redis",
+            f"Redis at {facts.broker} {facts.refusal.says}.",
+            f"{remedy[0].upper()}{remedy[1:]}.",
+        )
+    return ok("redis", f"Redis at {facts.broker} answers and takes messages.")
 
 
 def check_password(facts: Facts) -> Finding:
@@ -518,14 +528,32 @@ def gather_facts(
     )
     client = connect(broker)
     try:
-        client.ping()
+        facts = replace(facts, refusal=look_at_role(client))
         return look_at_line(facts, client, broker)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        return replace(facts, refused=brief(error))
     except (redis.RedisError, OperationalError, OSError) as error:
+        refusal = refusal_of(error)
+        if refusal is PASSWORD:
+            return replace(facts, refused=brief(error))
+        if refusal:
+            return replace(facts, refusal=refusal)
         return replace(facts, unreachable=brief(error))
     finally:
         client.close()
+
+
+def look_at_role(client: "redis.Redis") -> Refusal | None:
+    """Why Redis takes no messages, found by trying; raises `redis.RedisError` when it is away.
+
+    A replica counts even where it may be written to: what is written there is lost.
+    """
+    try:
+        probe(client)
+    except redis.ResponseError as error:
+        if refusal := refusal_of(error):
+            return refusal
+        raise
+    role: Mapping[str, Any] = permitted(lambda: client.info("replication")) or {}
+    return REFUSALS["READONLY"] if role.get("role") == "slave" else None
 
 
 def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) -> Facts:
@@ -545,10 +573,12 @@ def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) 
 
 
 def permitted(ask: Callable[[], Fact]) -> Fact | None:
-    """The answer, or None when Redis does not let this user ask."""
+    """The answer, or None when Redis refuses it."""
     try:
         return ask()
-    except redis.ResponseError:
+    except (redis.ResponseError, OperationalError) as error:
+        if isinstance(error, OperationalError) and refusal_of(error) is None:
+            raise
         return None
 
 

@@ -28,7 +28,7 @@ class Rhythm:
     heal_seconds: float = 3.0
     """It looks for lost batches this often."""
     lonely_seconds: float = 10.0
-    """After this long without a new result it asks whether there is any worker."""
+    """After every so long without a new result it asks whether there is any worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,17 @@ class Progress:
     """Something the user should know, said once."""
 
 
-def send_lost(jobs: JobStore, job: Job, batches: Sequence[int], queue: PredictQueue) -> int:
-    """Send those of `batches` again whose messages are not in the queue; returns how many."""
+def send_lost(jobs: JobStore, job: Job, batches: Sequence[int], queue: PredictQueue) -> list[int]:
+    """Send those of `batches` again whose messages are not in the queue; returns them."""
     if not batches:
-        return 0
+        return []
     waiting = queue.waiting()
     messages = [PredictBatch(job=job.id, batch=batch) for batch in batches]
     lost = [message for message in messages if message.key not in waiting]
     if lost:
         queue.send(lost)
         jobs.note_sent(job)
-    return len(lost)
+    return [message.batch for message in lost]
 
 
 def idle_heads(jobs: JobStore, job: Job, lease_seconds: float) -> list[int]:
@@ -89,8 +89,8 @@ class Follower:
         self._unavailable = False
         self._heal_at = time.monotonic() + rhythm.heal_seconds
         self._done = 0
-        self._done_at = time.monotonic()
-        self._asked_for_workers = False
+        self._quiet_since = time.monotonic()
+        self._told_of_workers = False
         if not queued:
             self._send_idle_now()
 
@@ -111,7 +111,7 @@ class Follower:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
                     return
-                notice = notice or self._heal() or self._miss_workers(status, gathering.done)
+                notice = notice or self._heal() or self._miss_workers(gathering.done)
                 yield self._progress(gathering, status, notice)
                 self._wait(gathering.scan_seconds)
 
@@ -152,37 +152,67 @@ class Follower:
         if now < self._heal_at:
             return None
         self._heal_at = now + self._rhythm.heal_seconds
-        try:
-            find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
-            lost = find(self._job, self._lease_seconds)
-            sent = send_lost(self._jobs, self._job, lost, self._queue)
-        except BrokerUnavailable as error:
-            return self._say_unavailable(error)
-        self._unavailable = False
-        if sent and self._queued:
-            return f"{sent} batches of job {self._job.id} had got lost and were sent again."
+        find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
+        if stalled := find(self._job, self._lease_seconds):
+            try:
+                sent = send_lost(self._jobs, self._job, stalled, self._queue)
+            except BrokerUnavailable as error:
+                return self._say_unavailable(error)
+            self._unavailable = False
+            if self._queued:
+                return self._say_sent_again(sent)
         self._queued = True
         return None
 
-    def _miss_workers(self, status: Status, done: int) -> str | None:
-        """After some time in which nothing was done, see whether anybody is there at all."""
+    def _say_sent_again(self, sent: Sequence[int]) -> str:
+        """The logs of attempts tell a message that got lost from a batch that was given up."""
+        begun = {
+            batch
+            for batch in sent
+            if self._jobs.history(self._job, batch, self._lease_seconds).attempts
+        }
+        fates = (("had got lost", len(sent) - len(begun)), ("had not come to an end", len(begun)))
+        return " ".join(
+            f"{count} batch{'es' * (count > 1)} of job {self._job.id} {fate} and "
+            f"{'were' if count > 1 else 'was'} sent again."
+            for fate, count in fates
+            if count
+        )
+
+    def _miss_workers(self, done: int) -> str | None:
+        """After some time in which nothing was done, see whether anybody works on the job."""
         if done != self._done:
-            self._done, self._done_at, self._asked_for_workers = done, time.monotonic(), False
-        idle = time.monotonic() - self._done_at
-        if self._asked_for_workers or idle < self._rhythm.lonely_seconds:
+            self._done, self._quiet_since, self._told_of_workers = done, time.monotonic(), False
+        quiet = time.monotonic() - self._quiet_since
+        if self._told_of_workers or quiet < self._rhythm.lonely_seconds:
             return None
-        self._asked_for_workers = True
+        self._quiet_since = time.monotonic()
+        if self._is_run():
+            return None  # some batches take longer
         try:
-            if self._queue.has_workers():
-                if status != Status.QUEUED:
-                    return None  # some batches take longer
-                return f"The workers are busy with other jobs; {self._job.id} waits for its turn."
+            in_hand = self._queue.in_hand()
         except BrokerUnavailable as error:
             return self._say_unavailable(error)
+        self._unavailable = False
+        self._told_of_workers = True
+        if in_hand is None:
+            return (
+                "No worker seems to listen: start one with `celery -A worker worker`, on the same "
+                "Redis and the same BATCHSIGHT_STORAGE."
+            )
+        if any(key.rpartition(".")[0] == self._job.id for key in in_hand):
+            return None
+        if in_hand:
+            return f"The workers are busy with other jobs; {self._job.id} waits for its turn."
         return (
-            "No worker seems to listen: start one with `celery -A worker worker`, on the same "
-            "Redis and the same BATCHSIGHT_STORAGE."
+            f"Workers listen, but none has begun job {self._job.id} yet; if that lasts, "
+            "`producer doctor` tells why."
         )
+
+    def _is_run(self) -> bool:
+        """Whether somebody runs a batch of the job now."""
+        heads = self._jobs.heads(self._job)
+        return any(self._jobs.history(self._job, h, self._lease_seconds).live for h in heads)
 
     def _wait(self, scan_seconds: float) -> None:
         """Sleep until it is worth looking again: after a ring, at the latest after a second.

@@ -31,8 +31,11 @@ class PredictQueue(Protocol):
         """Say True whenever something was done for a job, False after some time of quiet."""
         ...
 
-    def has_workers(self) -> bool:
-        """Whether any worker takes batches. May take a second."""
+    def in_hand(self) -> set[str] | None:
+        """Keys of the batches that workers have taken; None when no worker takes any.
+
+        May take two seconds.
+        """
         ...
 
 
@@ -74,15 +77,17 @@ class RedisQueue:
             for rings in Doorbell(self._client, job_id).listen(wait_seconds=wait_seconds):
                 yield bool(rings)
 
-    def has_workers(self) -> bool:
-        """Ask all workers which queues they consume."""
+    def in_hand(self) -> set[str] | None:
+        """Ask all workers which queues they consume, and those of batches what they run."""
         from messaging.broker import broker_errors
 
         with broker_errors(self._settings):
-            answers = self._app.control.inspect(timeout=1.0).active_queues() or {}
-        return any(
-            queue["name"] == PREDICT_QUEUE for queues in answers.values() for queue in queues
-        )
+            queues = self._app.control.inspect(timeout=1.0).active_queues() or {}
+            names = [n for n, qs in queues.items() if any(q["name"] == PREDICT_QUEUE for q in qs)]
+            if not names:
+                return None
+            running = self._app.control.inspect(destination=names, timeout=1.0).active() or {}
+        return {task["id"].rpartition(".")[0] for tasks in running.values() for task in tasks}
 
     @cached_property
     def _client(self) -> "redis.Redis":

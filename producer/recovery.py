@@ -43,7 +43,7 @@ def resume(
     if missing:
         jobs.unstop(job)
     sent = send_lost(jobs, job, idle_heads(jobs, job, lease_seconds), queue)
-    return Resumption(damaged=len(damaged), failed=len(failed), missing=missing, sent=sent)
+    return Resumption(damaged=len(damaged), failed=len(failed), missing=missing, sent=len(sent))
 
 
 def find_unwanted(jobs: JobStore, job: Job, *, with_failed: bool) -> tuple[list[int], list[int]]:

@@ -5,7 +5,7 @@ from functools import cache
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from messaging.settings import BrokerSettings, broker_settings
+from messaging.settings import BrokerSettings, broker_settings, problems_of
 from producer.errors import BadSettings
 from storage.settings import StorageSettings, storage_settings
 
@@ -37,13 +37,4 @@ def read_settings() -> tuple[StorageSettings, BrokerSettings, ProducerSettings]:
     try:
         return storage_settings(), broker_settings(), producer_settings()
     except ValidationError as error:
-        problems = "; ".join(
-            variable_of(fault["loc"]) + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors(include_input=False)
-        )
-        raise BadSettings(f"The environment cannot be used: {problems}.") from None
-
-
-def variable_of(location: tuple[int | str, ...]) -> str:
-    """`BATCHSIGHT_REDIS_URL: ` for a field; nothing when the fault lies between several fields."""
-    return f"BATCHSIGHT_{str(location[0]).upper()}: " if location else ""
+        raise BadSettings(f"The environment cannot be used: {problems_of(error)}.") from None

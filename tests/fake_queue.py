@@ -22,7 +22,10 @@ class FakeQueue:
     available: bool = True
     refusals: int = 0
     """So many times nothing can be sent, though somebody answers."""
-    workers: bool = True
+    hands: set[str] | None = field(default_factory=set)
+    """Keys of the batches that its workers have taken; None without workers."""
+    rings: bool = False
+    """Whether it is heard of progress all the time."""
     sent: list[PredictBatch] = field(default_factory=list)
     waits: set[str] = field(default_factory=set)
 
@@ -46,12 +49,13 @@ class FakeQueue:
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
         while True:
             self.check()
-            time.sleep(0.001)
-            yield False
+            if not self.rings:
+                time.sleep(0.001)
+            yield self.rings
 
-    def has_workers(self) -> bool:
+    def in_hand(self) -> set[str] | None:
         self.check()
-        return self.workers
+        return self.hands
 
     @property
     def batches(self) -> list[int]:

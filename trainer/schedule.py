@@ -8,12 +8,15 @@ from typing import Any
 
 from celery import beat
 from celery.beat import BeatLazyFunc
-from celery.schedules import crontab
+from celery.schedules import crontab, schedstate
 from pydantic import AwareDatetime, BaseModel, Field, RootModel, ValidationError
 
+from messaging.broker import broker_errors, connect
+from messaging.errors import BrokerUnavailable
 from messaging.health import give_sign
 from messaging.messages import Message, Sweep, TrainModel
-from messaging.settings import BrokerSettings
+from messaging.refusals import probe
+from messaging.settings import BrokerSettings, broker_settings
 from storage.files import make_folder, write_atomically
 from storage.models import ModelStore
 from trainer.errors import BadSettings
@@ -24,8 +27,8 @@ log = logging.getLogger(__name__)
 
 RETRAIN_EXPIRES_SECONDS = 3600
 """A training that no trainer has begun by then is left to the next time."""
-
-
+RETRY_SECONDS = 5.0
+"""How often what is due is tried again while Redis takes nothing."""
 LATE_SECONDS = 60.0
 """A training that was due longer ago than this, and not sent, was missed."""
 SCHEDULE_FILE = Path("beat", "schedule.json")
@@ -72,6 +75,7 @@ class Scheduler(beat.Scheduler):
 
     def __init__(self, *arguments: Any, schedule_filename: str, **options: Any) -> None:
         self._path = Path(schedule_filename)
+        self._waits = False
         super().__init__(*arguments, **options)
 
     def setup_schedule(self) -> None:
@@ -85,6 +89,24 @@ class Scheduler(beat.Scheduler):
                 entry.last_run_at = min(remembered.last_run_at, self.app.now())
                 entry.total_run_count = remembered.sent
         self.sync()
+
+    def is_due(self, entry: beat.ScheduleEntry) -> schedstate:
+        """Whether to send it now: what is due waits until Redis takes messages."""
+        due: schedstate = super().is_due(entry)
+        return schedstate(False, RETRY_SECONDS) if due.is_due and not self._is_heard() else due
+
+    def _is_heard(self) -> bool:
+        settings = broker_settings()
+        try:
+            with broker_errors(settings), connect(settings) as client:
+                probe(client)
+        except BrokerUnavailable as error:
+            if not self._waits:
+                log.warning("%s What is due is sent then.", error)
+            self._waits = True
+        else:
+            self._waits = False
+        return not self._waits
 
     def sync(self) -> None:
         """Write the file: called after everything sent, and in the end."""

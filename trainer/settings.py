@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from messaging.settings import BrokerSettings, broker_settings
+from messaging.settings import BrokerSettings, broker_settings, problems_of
 from storage.calibration import TOLERATED_ERROR
 from storage.files import NAME_PATTERN
 from storage.promotions import Thresholds
@@ -100,13 +100,4 @@ def read_settings() -> tuple[StorageSettings, BrokerSettings, TrainerSettings]:
     try:
         return storage_settings(), broker_settings(), trainer_settings()
     except ValidationError as error:
-        problems = "; ".join(
-            f"{variable_of(fault['loc'])} {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False)
-        )
-        raise BadSettings(f"The environment cannot be used: {problems}.") from None
-
-
-def variable_of(location: tuple[int | str, ...]) -> str:
-    """`BATCHSIGHT_STORAGE:` for a field; nothing when the fault lies between several fields."""
-    return f"BATCHSIGHT_{str(location[0]).upper()}:" if location else ""
+        raise BadSettings(f"The environment cannot be used: {problems_of(error)}.") from None

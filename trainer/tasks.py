@@ -8,7 +8,7 @@ from billiard.exceptions import WorkerLostError
 from celery.signals import task_failure
 
 from messaging.broker import connect
-from messaging.doorbell import Doorbell
+from messaging.doorbell import RESULT_KEPT_SECONDS, Doorbell
 from messaging.errors import BadMessage
 from messaging.lock import hold_lock
 from messaging.messages import TrainModel
@@ -57,7 +57,7 @@ class Ringer:
     """Rings the doorbell of a training; when Redis is away, nobody hears, and the log says so."""
 
     def __init__(self, run: str) -> None:
-        self._doorbell = Doorbell(connect(broker_settings()), run)
+        self._doorbell = Doorbell(connect(broker_settings()), run, kept_seconds=RESULT_KEPT_SECONDS)
 
     def __call__(self, **facts: str | float) -> None:
         """Send a few facts."""

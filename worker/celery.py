@@ -6,17 +6,26 @@ import os
 from typing import Any
 
 from celery.signals import celeryd_after_setup, worker_process_init
+from pydantic import ValidationError
 
 from messaging.app import make_app
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
+from storage.settings import storage_settings
 from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
 
+try:
+    settings = worker_settings()
+    broker_settings()
+    storage_settings()
+except ValidationError as error:
+    raise SystemExit(f"error: The environment cannot be used: {problems_of(error)}.") from None
+
 app = make_app(
     "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.presence"]
 )
-app.conf.worker_concurrency = worker_settings().concurrency or len(os.sched_getaffinity(0))
+app.conf.worker_concurrency = settings.concurrency or len(os.sched_getaffinity(0))
 
 
 @celeryd_after_setup.connect

@@ -8,6 +8,7 @@ import pytest
 from tests.faults.conftest import House
 from tests.faults.proxy import Proxy
 from tests.faults.test_workers import SLOW, assert_exact
+from tests.integration.test_refusals import REFUSE
 from tests.processes import wait_for
 
 BLACK_HOLE_SECONDS = 60
@@ -55,11 +56,36 @@ def test_redis_at_its_memory_limit_makes_everyone_wait(house: House, undisturbed
     waiting = house.popen("producer", "status", "job", "--follow", "--json")
     time.sleep(8)
     client.config_set("maxmemory", "100mb")
-    if not worker.running:
-        worker.start()  # as the restart policy of a container does
     waiting.communicate(timeout=120)
     assert waiting.returncode == 0
     assert_exact(house, undisturbed)
+    assert worker.running
+
+
+@pytest.mark.parametrize("kind", ["READONLY", "NOREPLICAS", "MISCONF"])
+def test_a_redis_that_refuses_for_a_while_makes_everyone_wait_and_nobody_end(
+    house: House, undisturbed: bytes, kind: str
+) -> None:
+    worker = house.worker(seconds_per_call=SLOW / 3)
+    house.submit()
+    house.wait_until_done(4)
+    client = house.redis.client()
+    folder = str(house.redis.folder)
+    refuse, says, _ = REFUSE[kind]
+    refuse(client)
+    waiting = house.popen("producer", "status", "job", "--follow", "--json")
+    worker.wait_for_log(says)
+    time.sleep(6)
+    client.execute_command("REPLICAOF", "NO", "ONE")
+    for name, value in {"min-replicas-to-write": "0", "save": "", "dir": folder}.items():
+        client.config_set(name, value)
+    client.bgsave()
+    _, errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, errors
+    assert_exact(house, undisturbed)
+    assert worker.running
+    assert "Unrecoverable" not in worker.log
+    wait_for(lambda: client.hlen("unacked") == 0, "nothing is left unacknowledged")
 
 
 def test_a_submission_waits_while_redis_is_at_its_memory_limit(
@@ -74,13 +100,11 @@ def test_a_submission_waits_while_redis_is_at_its_memory_limit(
     time.sleep(5)
     assert submission.poll() is None
     client.config_set("maxmemory", "100mb")
-    for program in house.programs:
-        if not program.running:
-            program.start()
     _, errors = submission.communicate(timeout=120)
     assert submission.returncode == 0
     assert "memory limit" in errors
     assert house.predictions() == undisturbed
+    assert all(program.running for program in house.programs)
 
 
 @pytest.fixture

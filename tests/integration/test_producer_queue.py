@@ -124,7 +124,7 @@ def test_what_was_sent_waits_in_the_queue_under_its_key(house: House) -> None:
     queue = RedisQueue(BrokerSettings(redis_url=house.server.url))
     queue.send([PredictBatch(job="a", batch=0), PredictBatch(job="a.1", batch=12)])
     assert queue.waiting() == {"a.0", "a.1.12"}
-    assert not queue.has_workers()
+    assert queue.in_hand() is None
 
 
 def test_listening_hears_a_ring_and_the_quiet(house: House) -> None:
@@ -142,7 +142,7 @@ def test_a_queue_on_a_closed_port_is_unavailable_in_every_respect() -> None:
         lambda: queue.send([PredictBatch(job="a", batch=0)]),
         queue.waiting,
         lambda: next(queue.listen("a", 0.01)),
-        queue.has_workers,
+        queue.in_hand,
     ):
         with pytest.raises(
             BrokerUnavailable, match=r"No Redis answers at redis://127\.0\.0\.1:1/0"

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +12,7 @@ from kombu.utils.url import parse_url
 from pydantic import SecretStr, ValidationError
 
 from messaging.settings import BrokerSettings
+from tests.processes import REPOSITORY
 
 NASTY = "p@ss:w/o#r?d %40&=é"
 
@@ -89,19 +93,29 @@ def test_a_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_tls_checks_the_certificate_with_the_given_ca() -> None:
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate, in a file with a name that a URL has to quote."""
+    path = tmp_path_factory.mktemp("ca") / "our ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ours"]
+    command += ["-keyout", str(path.with_name("key.pem")), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def test_tls_checks_the_certificate_with_the_given_ca(ca: Path) -> None:
     settings = BrokerSettings(
         redis_url="rediss://broker:6380/0",
         redis_password=SecretStr(NASTY),
-        redis_ca=Path("/etc/ssl/our ca.pem"),
+        redis_ca=ca,
     )
     query = parse_qs(urlsplit(settings.url).query)
-    assert query == {"ssl_cert_reqs": ["required"], "ssl_ca_certs": ["/etc/ssl/our ca.pem"]}
+    assert query == {"ssl_cert_reqs": ["required"], "ssl_ca_certs": [str(ca)]}
     with redis.Redis.from_url(settings.url) as client:
         pool = client.connection_pool
         assert pool.connection_class is redis.SSLConnection
         assert pool.connection_kwargs["ssl_cert_reqs"] == "required"
-        assert pool.connection_kwargs["ssl_ca_certs"] == "/etc/ssl/our ca.pem"
+        assert pool.connection_kwargs["ssl_ca_certs"] == str(ca)
         assert pool.connection_kwargs["password"] == NASTY
     assert settings.public_url == "rediss://broker:6380/0"
 
@@ -111,14 +125,57 @@ def test_tls_without_a_ca_still_checks_the_certificate() -> None:
     assert url == "rediss://broker:6380/0?ssl_cert_reqs=required"
 
 
-def test_tls_options_in_the_url_are_left_alone() -> None:
+def test_tls_options_in_the_url_are_left_alone(ca: Path) -> None:
     url = "rediss://broker:6380/0?ssl_cert_reqs=none"
-    assert BrokerSettings(redis_url=url, redis_ca=Path("ca.pem")).url == url
+    assert BrokerSettings(redis_url=url, redis_ca=ca).url == url
 
 
 def test_a_url_without_tls_gets_no_tls_options() -> None:
     url = "redis://broker:6379/0"
     assert BrokerSettings(redis_url=url, redis_ca=Path("ca.pem")).url == url
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "cannot be read (No such file or directory)"), ("no PEM", "holds no certificate")],
+)
+def test_a_ca_that_cannot_be_used_is_named_with_its_variable(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
+    path = tmp_path / "gone.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValidationError) as refused:
+        BrokerSettings(redis_url="rediss://broker:6380/0", redis_ca=path)
+    assert f"BATCHSIGHT_REDIS_CA: {path} {problem}" in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sentinel://a:26379/0", "redis+socket:///run/x", "unix:///run/x"])
+def test_what_is_not_supported_is_said_where_it_is_tried(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"no Sentinel, no socket"):
+        BrokerSettings(redis_url=url)
+
+
+@pytest.mark.parametrize("program", ["worker worker", "trainer worker", "trainer beat"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("BATCHSIGHT_REDIS_URL", "http://u:hunter2@broker"), ("BATCHSIGHT_LEASE_SECONDS", "never")],
+)
+def test_a_setting_that_a_program_of_celery_cannot_use_is_one_sentence(
+    program: str, variable: str, value: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", *program.split()],
+        env={**os.environ, variable: value},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: The environment cannot be used: {variable}: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_the_soft_time_limit_comes_before_the_hard_one() -> None:
@@ -127,16 +184,16 @@ def test_the_soft_time_limit_comes_before_the_hard_one() -> None:
     assert BrokerSettings(soft_time_limit_seconds=1, time_limit_seconds=2).time_limit_seconds == 2
 
 
-def test_kombu_takes_tls_and_password_from_the_url() -> None:
+def test_kombu_takes_tls_and_password_from_the_url(ca: Path) -> None:
     from messaging.app import make_app
 
     settings = BrokerSettings(
         redis_url="rediss://broker:6380/1",
         redis_password=SecretStr(NASTY),
-        redis_ca=Path("/etc/ssl/ca.pem"),
+        redis_ca=ca,
     )
     app = make_app("test", settings=settings)
     with app.connection_for_write() as connection:
         assert connection.password == NASTY
-        assert connection.ssl["ssl_ca_certs"] == "/etc/ssl/ca.pem"
+        assert connection.ssl["ssl_ca_certs"] == str(ca)
         assert "p@ss" not in connection.as_uri()

@@ -1,12 +1,15 @@
 """Figures for Prometheus, from storage and a Redis played by a dictionary or a real one."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from messaging.app import make_app
+from messaging.broker import connect
 from messaging.doorbell import Doorbell
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
@@ -119,6 +122,71 @@ def test_the_queue_is_told_with_the_age_of_its_oldest_message(
     assert seen[("batchsight_unacknowledged_oldest_seconds",)] == pytest.approx(40)
 
 
-@pytest.mark.parametrize("message", ["", "[]", "{}", '{"headers": {}}', '{"headers": 3}'])
+def test_what_a_killed_worker_had_in_hand_counts_until_it_is_done_by_another(
+    tmp_path: Path, own_redis: RedisServer
+) -> None:
+    client = own_redis.client()
+    jobs = JobStore(tmp_path)
+    system = System(client, jobs, ModelStore(tmp_path), now=lambda: 1000.0)
+    app = make_app("test", settings=BrokerSettings(redis_url=own_redis.url))
+    job = array_job(jobs, images_of(range(10)))
+    other = array_job(jobs, images_of(range(10)), id="other.1")
+    for sent_at, batch in enumerate(
+        (
+            PredictBatch(job=job.id, batch=0),
+            PredictBatch(job=job.id, batch=1),
+            PredictBatch(job=other.id, batch=0),
+            PredictBatch(job="pruned", batch=0),
+        )
+    ):
+        batch.send(app)
+        message = json.loads(as_any(client.lpop("predict")))
+        client.hset("unacked", f"{sent_at}", json.dumps([message, "", "predict"]))
+        client.zadd("unacked_index", {f"{sent_at}": 900 + sent_at})
+
+    def in_hand() -> tuple[float, float]:
+        seen = figures(system)
+        return (
+            seen[("batchsight_unacknowledged_messages",)],
+            seen[("batchsight_unacknowledged_oldest_seconds",)],
+        )
+
+    assert in_hand() == (3, 100)
+    jobs.write_result(job, 0, result_of([0, 1, 2, 0]))
+    assert in_hand() == (2, 99)
+    jobs.stop(other, Status.CANCELLED, "enough")
+    assert in_hand() == (1, 99)
+    jobs.stop(job, Status.CANCELLED, "enough")
+    assert in_hand() == (0, 0)
+
+
+def test_what_anybody_has_written_into_redis_leaves_the_figures_readable(
+    tmp_path: Path, own_redis: RedisServer
+) -> None:
+    client = own_redis.client()
+    system = System(
+        connect(BrokerSettings(redis_url=own_redis.url)), JobStore(tmp_path), ModelStore(tmp_path)
+    )
+    figures(system)
+    for queue in ("predict", "sweep", "train"):
+        client.rpush(queue, b"\xff\xfe")
+    client.hset("unacked", b"\xff", b"\xff")
+    client.zadd("unacked_index", {b"\xff": 5})
+    client.set("batchsight:worker:\xff", b"\xff")
+    strange: list[dict[Any, Any]] = [{"images": "many", "model": "m"}, {"images": 1}, {b"\xff": 1}]
+    for fields in strange:
+        client.xadd(b"batchsight:bell:\xff", {"event": "batch", **fields})
+    seen = figures(system)
+    assert seen[("batchsight_queue_messages", "predict")] == 1
+    assert seen[("batchsight_unacknowledged_messages",)] == 1
+    assert not any(name[0] == "batchsight_images_total" for name in seen)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "[]", "{}", '{"headers": {}}', '{"headers": 3}', "[" * 100_000]
+    + [f'{{"headers": {{"batchsight_sent_at": {t}}}}}' for t in ("NaN", "1e999", "1" + "0" * 400)],
+    ids=lambda message: message[:45],
+)
 def test_the_age_of_a_strange_message_is_unknown(message: str) -> None:
     assert time_of_sending(message) is None

@@ -270,3 +270,52 @@ def test_what_was_assumed_of_a_source_stays_with_its_job(notebook: Notebook) -> 
     assert job.job.total == 1
     assert job.wait().notes == tuple(job.notes) != ()
     assert notebook.client.submit(images_of([1])).wait().notes is None
+
+
+# How large a batch is
+
+BLANK = np.zeros((400, 5, 4, 1), np.uint8)
+
+
+def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionClient:
+    """A client whose only model is so fast, where batches are stopped after so long."""
+    models = ModelStore(root)
+    metrics = {} if speed is None else {"images_per_second": speed}
+    models.promote(publish(models, metrics=metrics))
+    return PredictionClient(
+        storage=StorageSettings(storage=root),
+        broker=BrokerSettings(soft_time_limit_seconds=limit_seconds, time_limit_seconds=1000),
+        settings=ProducerSettings(),
+        queue=FakeQueue(),
+    )
+
+
+@pytest.mark.parametrize("speed", [None, 0.0, 0.05, 1.0, 6.4, 500.0, 100_000.0])
+@pytest.mark.parametrize("limit_seconds", [5, 20, 240])
+def test_a_batch_ends_long_before_its_time_limit_however_slow_the_model(
+    tmp_path: Path, speed: float | None, limit_seconds: int
+) -> None:
+    job = lasting(tmp_path, speed, limit_seconds).submit(BLANK[:400]).job
+    slowest = speed or 1.0  # images a second, of a model that nobody has measured
+    assert job.batch_size == 1 or job.batch_size / slowest <= limit_seconds / 10
+
+
+def test_small_batches_for_a_model_that_nobody_has_measured_are_told(tmp_path: Path) -> None:
+    client = lasting(tmp_path, None, 240)
+    handle = client.submit(BLANK[:400])
+    assert handle.job.batch_size == 16
+    assert handle.notes == [
+        "Nobody has measured how fast digits@1 is, so that a batch has only 16 images: "
+        "`--batch-size` makes them larger."
+    ]
+    assert client.submit(BLANK[:100]).notes == [], "a small job has such batches anyway"
+    assert client.submit(BLANK[:400], batch_size=4).notes == [], "the user's own choice"
+
+
+def test_a_batch_size_that_runs_into_the_time_limit_is_told(tmp_path: Path) -> None:
+    client = lasting(tmp_path, 0.5, 240)
+    assert client.submit(BLANK[:400], batch_size=200).notes == [
+        "A batch of 200 images may take digits@1 400 s, and is stopped after 240 s: choose a "
+        "smaller `--batch-size`."
+    ]
+    assert client.submit(BLANK[:400], batch_size=10).notes == []

@@ -8,6 +8,7 @@ import pytest
 
 from messaging.beats import living_beats
 from messaging.presence import Presence
+from messaging.refusals import REFUSALS
 from producer.doctor import (
     CHECKS,
     Door,
@@ -80,6 +81,8 @@ def presence(**changes: Any) -> Presence:
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("redis", {"unreachable": "Connection refused"}, "Connection refused"),
+    ("redis", {"refusal": REFUSALS["READONLY"]}, "is a replica and takes no messages."),
+    ("redis", {"refusal": REFUSALS["MISCONF"]}, "cannot write to its disk"),
     ("password", {"refused": "WRONGPASS"}, "refuses the user or password"),
     ("persistence", {"redis": replace(REDIS, aof=False)}, "nothing on disk"),
     ("eviction", {"redis": replace(REDIS, policy="allkeys-lru")}, "allkeys-lru"),

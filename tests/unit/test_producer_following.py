@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_only_batches_whose_messages_are_not_waiting_are_sent_again(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.1", "other.2"})
-    assert send_lost(store, job, [0, 1, 2], queue) == 2
+    assert send_lost(store, job, [0, 1, 2], queue) == [0, 2]
     assert queue.batches == [0, 2]
     assert {message.job for message in queue.sent} == {"job"}
     assert (store.path("job") / "sent").exists()
@@ -60,7 +61,7 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.0"})
-    assert send_lost(store, job, [0], queue) == 0
+    assert send_lost(store, job, [0], queue) == []
     assert queue.sent == []
     assert not (store.path("job") / "sent").exists()
 
@@ -95,10 +96,8 @@ def test_what_could_not_be_sent_at_submit_is_sent_without_waiting_for_a_lease(
 
 
 def test_a_batch_that_somebody_runs_is_not_idle(store: JobStore, job: Job) -> None:
-    attempt = store.begin_attempt(job, 1)
-    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"worker": "', b'"worker": "else.'))
+    begin_elsewhere(store, job, 1)
     assert idle_heads(store, job, lease_seconds=60) == [0, 2]
-    attempt.end("done")
 
 
 # Following
@@ -194,30 +193,141 @@ def test_a_broker_that_comes_back_gets_what_was_lost_with_it(store: JobStore, jo
     assert list(progresses)[-1].status == Status.COMPLETED
 
 
+def test_each_time_that_a_broker_goes_away_is_told(store: JobStore, job: Job) -> None:
+    queue = FakeQueue(available=False)
+    progresses = follow(store, job, queue)
+    told = []
+    for available in (False, True, False, True, False):
+        queue.available = available
+        told += [n for n in notices(islice(progresses, 5)) if n.startswith(AWAY)]
+    assert len(told) == 3
+
+
+def test_workers_are_asked_for_again_when_the_question_could_not_be_put(
+    store: JobStore, job: Job
+) -> None:
+    queue = FakeQueue(hands=None, available=False)
+    progresses = follow(store, job, queue, rhythm=LONELY)
+    assert notices(islice(progresses, 5)) == [
+        f"{AWAY} The job waits meanwhile; nothing of it is lost."
+    ]
+    queue.available = True
+    told = notices(islice(progresses, 5))
+    assert len(told) == 1
+    assert told[0].startswith("No worker seems to listen")
+
+
+def test_what_was_sent_at_once_is_not_sent_again_before_a_lease_has_passed(
+    store: JobStore, job: Job
+) -> None:
+    queue = FakeQueue()  # a worker has taken the messages and begun nothing yet
+    list(islice(follow(store, job, queue, lease_seconds=60, queued=False), 10))
+    assert queue.batches == [0, 1, 2]
+
+
+class SlowToList(JobStore):
+    """A store on a file system where finding the results takes a while."""
+
+    looks = 0
+
+    def done(self, job: Job) -> set[int]:
+        self.looks += 1
+        time.sleep(0.01)
+        return super().done(job)
+
+
+def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
+    tmp_path: Path,
+) -> None:
+    store = SlowToList(tmp_path)
+    job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
+    patient = Rhythm(longest_pause_seconds=0.1, heal_seconds=1e9, lonely_seconds=1e9)
+    began = time.monotonic()
+    list(islice(follow(store, job, FakeQueue(rings=True), rhythm=patient), 6))
+    assert time.monotonic() - began >= 5 * 0.1
+    assert store.looks == 6
+
+
+def test_a_follower_looks_soon_after_a_ring_where_looking_is_cheap(
+    store: JobStore, job: Job
+) -> None:
+    patient = Rhythm(longest_pause_seconds=5.0, heal_seconds=1e9, lonely_seconds=1e9)
+    began = time.monotonic()
+    list(islice(follow(store, job, FakeQueue(rings=True), rhythm=patient), 6))
+    assert time.monotonic() - began < 5.0
+
+
 def test_a_job_that_nobody_begins_is_told_once_with_the_command_that_helps(
     store: JobStore, job: Job
 ) -> None:
-    queue = FakeQueue(workers=False)
+    queue = FakeQueue(hands=None)
     told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
     assert len(told) == 1
     assert told[0].startswith("No worker seems to listen: start one with `celery -A worker worker`")
 
 
 def test_a_job_that_waits_for_others_is_told_so(store: JobStore, job: Job) -> None:
-    told = notices(islice(follow(store, job, FakeQueue(), rhythm=LONELY), 10))
+    queue = FakeQueue(hands={"other.0", "other.7"})
+    told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
     assert told == ["The workers are busy with other jobs; job waits for its turn."]
 
 
+def test_a_job_that_workers_have_taken_and_not_begun_does_not_wait_for_others(
+    store: JobStore, job: Job
+) -> None:
+    queue = FakeQueue(hands={"other.0", "job.1"})
+    assert notices(islice(follow(store, job, queue, rhythm=LONELY), 10)) == []
+
+
+def test_a_job_that_no_worker_takes_though_none_is_busy_is_told_so(
+    store: JobStore, job: Job
+) -> None:
+    told = notices(islice(follow(store, job, FakeQueue(), rhythm=LONELY), 10))
+    assert told == [
+        "Workers listen, but none has begun job job yet; if that lasts, `producer doctor` tells "
+        "why."
+    ]
+
+
 def test_a_batch_that_takes_long_is_not_missed(store: JobStore, job: Job) -> None:
-    store.begin_attempt(job, 0)
-    assert notices(islice(follow(store, job, FakeQueue(), rhythm=LONELY), 10)) == []
+    begin_elsewhere(store, job, 0)
+    queue = FakeQueue(hands=None)  # a busy worker may not answer in time
+    progresses = follow(store, job, queue, rhythm=LONELY, lease_seconds=60)
+    assert notices(islice(progresses, 10)) == []
+
+
+def test_a_running_job_whose_batches_are_all_given_up_is_told_that_others_are_first(
+    store: JobStore, job: Job
+) -> None:
+    begin_elsewhere(store, job, 0)
+    queue = FakeQueue(hands={"other.0"})
+    told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
+    assert told == ["The workers are busy with other jobs; job waits for its turn."]
+
+
+def test_what_was_begun_and_given_up_is_not_said_to_have_got_lost(
+    store: JobStore, job: Job
+) -> None:
+    store.begin_attempt(job, 1).end("timeout")
+    queue = FakeQueue(serve=FakeWorker(store))
+    seen = list(follow(store, job, queue))
+    assert sorted(queue.batches) == [0, 1, 2]
+    told = " ".join(notices(iter(seen)))
+    assert "2 batches of job job had got lost and were sent again." in told
+    assert "1 batch of job job had not come to an end and was sent again." in told
+
+
+def begin_elsewhere(store: JobStore, job: Job, batch: int) -> None:
+    """Begin an attempt on another machine, of which only the lease tells whether it lives."""
+    attempt = store.begin_attempt(job, batch)
+    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"worker": "', b'"worker": "else.'))
 
 
 def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
     store: JobStore, job: Job
 ) -> None:
     worker = FakeWorker(store)
-    progresses = follow(store, job, FakeQueue(workers=False), rhythm=LONELY)
+    progresses = follow(store, job, FakeQueue(hands=None), rhythm=LONELY)
     for batch in (0, 1):
         store.write_result(job, batch, worker.result(job, batch))
         told = notices(islice(progresses, 10))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
@@ -136,6 +137,22 @@ def test_the_heads_of_the_chains_are_enough_to_run_the_whole_job(system: System)
     assert system.jobs.status(job, len(system.jobs.done(job))) is Status.COMPLETED
     found = [p for batch in range(12) for p in system.predictions(job, batch)]
     assert found == [i % 3 for i in range(23)]
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError("refused"), redis.ConnectionError("gone"), OSError("unreachable")]
+)
+def test_a_result_stands_though_the_broker_takes_neither_successor_nor_ring(
+    system: System, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    job = system.array_job(range(10))
+    system.runner._send = fail
+    assert system.run(job)["images"] == 4
+    assert system.jobs.has_result(job, 0)
+    assert "could not be passed on" in caplog.text
 
 
 def test_the_model_is_loaded_once_for_all_batches(system: System) -> None:
