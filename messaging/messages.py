@@ -59,6 +59,9 @@ class Message(BaseModel):
             argsrepr="",
             kwargsrepr=self.readable(),
             headers={SENT_AT: round(time.time(), 3)},
+            # A sender that knows the task would add its limits; whoever runs it has them anyway.
+            time_limit=None,
+            soft_time_limit=None,
             **options,
         )
         return task_id

@@ -16,7 +16,7 @@ from storage.attempts import read_events
 from storage.jobs import JobStore
 from storage.models import ModelStore
 from tests.digits import TEST_IMAGES, digits
-from tests.processes import Program, RedisServer, run
+from tests.processes import Program, RedisServer, run, wait_for
 
 pytestmark = pytest.mark.usefixtures("running_worker")
 
@@ -200,6 +200,17 @@ def test_small_colour_images_of_three_classes_go_all_the_way(
         folder = JobStore(Path(system["BATCHSIGHT_STORAGE"])).path(str(summary["id"]))
         page = (folder / "report.html").read_text("utf-8")
         assert all(name in page for name in classes)
+
+
+def test_a_job_that_nobody_follows_is_passed_on_from_batch_to_batch(
+    system: Mapping[str, str], running_worker: Program
+) -> None:
+    options = ("--batch-size", "30", "--max-in-flight", "1", "--job-id", "alone", "--no-wait")
+    run(system, "producer", "submit", "digits:test", *options)
+    jobs = JobStore(Path(system["BATCHSIGHT_STORAGE"]))
+    job = jobs.get("alone")
+    assert job.batches > 10
+    wait_for(lambda: len(jobs.done(job)) == job.batches, "all batches are done", 30)
 
 
 def test_messages_that_make_no_sense_are_dropped_and_the_worker_goes_on(
