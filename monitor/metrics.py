@@ -22,14 +22,20 @@ from messaging.doorbell import AllBells
 from messaging.messages import SENT_AT
 from messaging.presence import present_workers
 from storage.errors import StorageError
-from storage.jobs import JobStore, Status
+from storage.jobs import JobStore, Status, apart
 from storage.models import ModelStore
+
+UNREADABLE = "unreadable"
+"""In place of the status of a job that cannot be read; `producer jobs` tells why."""
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class System(Collector):
-    """The whole system as one collector. A Redis that is away leaves what storage knows."""
+    """The whole system as one collector. A Redis that is away leaves what storage knows.
+
+    And the other way round.
+    """
 
     def __init__(
         self,
@@ -64,8 +70,18 @@ class System(Collector):
             yield up
             yield from queue
             yield from self._work.registry.collect()
-            yield self._jobs.figures()
-            yield from model_figures(self._models, self._now())
+            yield from self._storage_figures()
+
+    def _storage_figures(self) -> Iterator[Metric]:
+        up = gauge("batchsight_storage_up", "Whether shared storage can be read.")
+        try:
+            kept = [self._jobs.figures(), *model_figures(self._models, self._now())]
+            up.add_metric([], 1)
+        except OSError:
+            kept = []
+            up.add_metric([], 0)
+        yield up
+        yield from kept
 
 
 def gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
@@ -159,14 +175,12 @@ class OpenJobs:
 
     def figures(self) -> Metric:
         """Count them."""
-        counts: Counter[Status] = Counter()
+        counts: Counter[str] = Counter()
         for job_id in self._jobs.ids():
-            try:
+            with apart(job_id, lambda _: counts.update([UNREADABLE])):
                 counts[self._status(job_id)] += 1
-            except (StorageError, FileNotFoundError):
-                continue  # damaged, or removed meanwhile
         family = gauge("batchsight_jobs", "Jobs on shared storage.", "status")
-        for status in Status:
+        for status in (*Status, UNREADABLE):
             family.add_metric([status], counts[status])
         return family
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, resolve_inside, sync_folder, write_atomically
+from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
 from storage.inputs import ArrayInputs, read_columns, read_ids
 from storage.jobs import Job, JobStore
 from storage.results import BatchResult
@@ -145,7 +146,7 @@ def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
     try:
         return store.read_result(job, batch)
     except Corrupt as error:
-        raise DamagedResult(f"{error} `producer resume {job.id}` computes it again.") from None
+        raise DamagedResult(str(error)) from None
 
 
 def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
@@ -217,9 +218,11 @@ class PredictionsWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Throw away what was not committed."""
-        self._error_file.close()
+        with suppress(OSError):  # a full disk, say: what cannot be written any more is not needed
+            self._error_file.close()
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):
+                self._writer.close()
         self._predictions.unlink(missing_ok=True)
         self._errors.unlink(missing_ok=True)
 
@@ -252,6 +255,8 @@ class PredictionsWriter:
         self._error_file.close()
         with self._predictions.open("rb") as file:
             os.fsync(file.fileno())
+        for path in (self._predictions, self._errors):
+            share(path, self._folder)
         return self._predictions, self._errors
 
     def _flush(self) -> None:

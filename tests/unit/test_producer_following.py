@@ -96,7 +96,7 @@ def test_what_could_not_be_sent_at_submit_is_sent_without_waiting_for_a_lease(
 
 def test_a_batch_that_somebody_runs_is_not_idle(store: JobStore, job: Job) -> None:
     attempt = store.begin_attempt(job, 1)
-    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"worker": "', b'"worker": "else.'))
+    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"boot": "', b'"boot": "else.'))
     assert idle_heads(store, job, lease_seconds=60) == [0, 2]
     attempt.end("done")
 

@@ -1,18 +1,21 @@
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from storage.attempts import Attempt, Heartbeat, History, read_events, read_history
+from storage.processes import Process, read_state, this_process
 from tests.builders import die_at
 from tests.processes import wait_for
 
 LEASE = 15.0
-OTHER_MACHINE = "elsewhere.example:1"
+OTHER_MACHINE = Process(boot="elsewhere", namespace="pid:[1]", pid=1, started=1)
 
 
 @pytest.fixture
@@ -29,15 +32,22 @@ def age(log: Path, seconds: float) -> None:
     os.utime(log, (then, then))
 
 
-def attempt_of(log: Path, worker: str, *, end: str | None = None) -> Attempt:
-    """An attempt by another worker."""
-    attempt = Attempt(log)
-    before, mine, after = log.read_text().rpartition(f"{socket.gethostname()}:{os.getpid()}")
-    assert mine
-    log.write_text(before + worker + after)
+def attempt_of(
+    log: Path, process: Process, *, end: str | None = None, lease_seconds: float | None = None
+) -> Attempt:
+    """An attempt by another process."""
+    attempt = Attempt(log, lease_seconds)
+    before, start = log.read_bytes().rstrip(b"\n").rpartition(b"\n")[::2]
+    event = {**json.loads(start), "process": asdict(process)}
+    log.write_bytes(before + b"\n" + json.dumps(event).encode() + b"\n")
     if end is not None:
         attempt.end(end)
     return attempt
+
+
+def process_of(pid: int) -> Process:
+    """A process of this machine that runs."""
+    return replace(this_process(), pid=pid, started=read_state(pid)[1])
 
 
 def walk_to(log: Path, *images: int, end: str, done: bool = False) -> None:
@@ -98,14 +108,15 @@ def test_a_heartbeat_renews_the_lease(log: Path) -> None:
 
 def test_an_attempt_of_a_process_of_this_machine_that_has_gone_is_dead_at_once(log: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
+    process = process_of(gone.pid)
     gone.wait()
-    attempt_of(log, f"{socket.gethostname()}:{gone.pid}")
+    attempt_of(log, process)
     assert read(log).deaths == 1
     assert not read(log).live
 
 
 def test_an_attempt_of_a_process_of_this_machine_that_runs_is_live(log: Path) -> None:
-    attempt_of(log, f"{socket.gethostname()}:{os.getppid()}")
+    attempt_of(log, process_of(os.getppid()))
     assert read(log).live
     age(log, LEASE + 5)
     assert not read(log).live
