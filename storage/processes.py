@@ -55,7 +55,7 @@ def _process(pid: int) -> Process:
 def machine_id() -> str:
     """Names the running kernel, or the host where there is no such name."""
     try:
-        return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        return (PROC / "sys/kernel/random/boot_id").read_text("utf-8").strip()
     except OSError:
         return socket.gethostname()
 
