@@ -296,6 +296,15 @@ def test_an_attempt_seen_from_another_pid_namespace_is_live(log: Path) -> None:
         assert seen.stdout == "True\n", seen.stderr
 
 
+def test_nothing_is_taken_from_a_proc_of_another_pid_namespace() -> None:
+    program = "from storage.processes import this_process; print(this_process().started)"
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", program]
+    seen = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if seen.returncode != 0:
+        pytest.skip("no PID namespace can be made here")
+    assert seen.stdout == "None\n"
+
+
 def test_a_process_that_got_the_id_of_one_that_has_gone_is_not_taken_for_it(log: Path) -> None:
     other = process_of(os.getppid())
     assert other.started is not None
@@ -305,7 +314,7 @@ def test_a_process_that_got_the_id_of_one_that_has_gone_is_not_taken_for_it(log:
 
 
 def test_an_attempt_from_before_the_machine_was_started_anew_has_its_lease(log: Path) -> None:
-    attempt_of(log, replace(process_of(os.getppid()), boot="the boot before"))
+    attempt_of(log, replace(process_of(os.getppid()), started=1, boot="the boot before"))
     assert read(log).live
     age(log, LEASE + 5)
     assert read(log).deaths == 1
