@@ -33,7 +33,7 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "walked": {},
     "end": {"outcome": str},
 }
-"""What a line holds beside its key, by event."""
+"""What a line holds beside its key, by event. Newer programs may know more events."""
 OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "process": dict,
     "lease": (*NUMBER, type(None)),
@@ -178,7 +178,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     """One line of a log; none when it is not whole."""
     try:
         event = json.loads(line)
-        kinds = {"key": str, **FIELDS[event["event"]]}
+        kinds = {"key": str, "event": str, **FIELDS.get(event["event"], {})}
         kinds |= {name: kind for name, kind in OPTIONAL.items() if name in event}
         whole = all(isinstance(event[name], kind) for name, kind in kinds.items())
     except (ValueError, TypeError, KeyError, RecursionError):
