@@ -296,7 +296,8 @@ def verify(job_id: str) -> None:
     done = len(handle.jobs.done(handle.job))
     say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
     if repeated := handle.jobs.repeated(handle.job):
-        say(f"{repeated:,} of them were computed more than once, with the same outcome.")
+        batches = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
+        say(f"{batches} computed more than once, with the same outcome.")
     if faults:
         click.get_current_context().exit(FAULTS_FOUND)
 
