@@ -276,7 +276,10 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     if done.damaged:
         say(f"{done.damaged} damaged results are computed again.")
     if done.doubtful:
-        say(f"{done.doubtful} batches that had two different outcomes are computed again.")
+        one = done.doubtful == 1
+        batches = "1 batch" if one else f"{done.doubtful} batches"
+        be = "is" if one else "are"
+        say(f"{batches} that had two different outcomes {be} computed again.")
     say(f"Job {job_id}: {done.missing:,} of {handle.job.batches:,} batches to do.")
     if wait:
         follow(handle, json_)

@@ -204,6 +204,7 @@ class PredictionsWriter:
         self._predictions = folder / f"{TEMPORARY_PREFIX}{PREDICTIONS_FILE}-{suffix}"
         self._errors = folder / f"{TEMPORARY_PREFIX}{ERRORS_FILE}-{suffix}"
         self._error_file = self._errors.open("w", encoding="utf-8")
+        self._file: Any = None
         self._writer: Any = None
         self._tables: list[pa.Table] = []
         self._rows = 0
@@ -220,9 +221,10 @@ class PredictionsWriter:
         """Throw away what was not committed."""
         with suppress(OSError):  # a full disk, say: what cannot be written any more is not needed
             self._error_file.close()
-        if self._writer is not None:
-            with suppress(OSError):
-                self._writer.close()
+        for opened in (self._writer, self._file):
+            if opened is not None:
+                with suppress(OSError):
+                    opened.close()
         self._predictions.unlink(missing_ok=True)
         self._errors.unlink(missing_ok=True)
 
@@ -249,6 +251,7 @@ class PredictionsWriter:
         """Finish both files and return where they lie for now."""
         self._flush()
         self._writer.close()
+        self._file.close()
         self._error_file.flush()
         if self._error_file.tell():  # an empty file has nothing to lose
             os.fsync(self._error_file.fileno())
@@ -266,7 +269,9 @@ class PredictionsWriter:
 
         table = pa.concat_tables(self._tables)
         if self._writer is None:
-            self._writer = open_parquet(self._predictions, table.schema)
+            # Bytes: Arrow takes no path whose bytes are no text otherwise.
+            self._file = pa.OSFile(os.fsencode(self._predictions), "wb")
+            self._writer = open_parquet(self._file, table.schema)
         self._writer.write_table(table, row_group_size=self._rows)
         self._tables, self._rows = [], 0
 

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.files import read_regular, share, touch
+from storage.errors import Corrupt
+from storage.files import discard, read_regular, share, touch
 from storage.processes import Process, this_process
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,7 @@ class Attempt:
         self.path = path
         self.key = secrets.token_hex(4)
         self._began = time.monotonic()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o666)
+        self._file = open_log(path)
         try:
             if os.fstat(self._file).st_size:
                 self._put(b"\n")  # the last writer may have died in the middle of a line
@@ -131,6 +131,18 @@ class Attempt:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
 
+def open_log(path: Path) -> int:
+    """Open a log for appending. What lies in its place and is no file is removed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EISDIR, errno.ELOOP):  # pipe, folder, circle
+            raise
+    discard(path)
+    return os.open(path, flags, 0o666)
+
+
 class Heartbeat:
     """One thread per worker process that gives signs of life for the attempt that is running."""
 
@@ -169,7 +181,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     """
     try:
         lines = read_regular(path).splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, Corrupt):
         return []
     return [event for line in lines if (event := parse_event(line)) is not None]
 

@@ -173,7 +173,7 @@ def read_regular(path: Path) -> bytes:
     try:
         content = read_descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as error:
-        if error.errno != errno.ELOOP:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
             raise
     if content is None:
         raise Corrupt(f"{path} is not a regular file: remove it.")
@@ -191,12 +191,14 @@ def discard(path: Path) -> None:
 
 
 def read_descriptor(descriptor: int, limit: int | None = None) -> bytes | None:
-    """Read an open file whole and close it; None when it is not a regular one.
+    """Read an open file whole and close it; None for a pipe or device.
 
-    Raises `OSError` with `EFBIG` for one larger than `limit`.
+    Raises `OSError`, with `EISDIR` for a folder and `EFBIG` for one larger than `limit`.
     """
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
             return None
         if limit is not None and status.st_size > limit:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from storage.attempts import Attempt, Heartbeat, History, read_events, read_history
-from storage.errors import Corrupt
 from storage.processes import Process, read_state, this_process
 from tests.builders import die_at
 from tests.processes import REPOSITORY, wait_for
@@ -434,13 +433,17 @@ def test_a_long_outcome_is_cut(log: Path) -> None:
     assert read(log).errors == 1
 
 
-def test_a_pipe_in_place_of_a_log_blocks_nobody(log: Path) -> None:
-    os.mkfifo(log)
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)], ids=["pipe", "dir", "loop"]
+)
+def test_what_lies_in_place_of_a_log_blocks_nobody_and_is_replaced(
+    log: Path, put: Callable[[Path], object]
+) -> None:
+    put(log)
     before = open_files()
-    with pytest.raises(OSError, match="No such device"):
-        Attempt(log)
-    with pytest.raises(Corrupt, match="not a regular file"):
-        read(log)
+    assert read(log).attempts == 0
+    Attempt(log).end("done")
+    assert read(log).attempts == 1
     assert open_files() == before
 
 
