@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from producer.gathering import merge
 from storage.errors import ConflictingResult
 from storage.files import write_atomically
 from storage.jobs import JobStore, Status
-from tests.builders import describe_job, image_file, image_files, result_of
+from tests.builders import array_job, describe_job, image_file, image_files, images_of, result_of
 
 
 @pytest.fixture
@@ -66,6 +67,21 @@ def test_a_job_is_synced_as_a_whole_before_it_is_visible_and_its_name_when_it_is
     disk.clear()
     store.settle()
     assert disk == ["sync jobs"]
+
+
+def test_merged_records_are_synced_before_the_merge_counts_as_done(
+    tmp_path: Path, disk: list[str]
+) -> None:
+    store = JobStore(tmp_path)
+    job = array_job(store, images_of(range(4)))
+    store.write_result(job, 0, result_of([0, 1, 2, -1], {3: "damaged image"}))
+    disk.clear()
+    merge(store, job)
+    events = without_suffix(disk)
+    done = events.index("rename predictions.parquet")
+    assert events[done + 1 :] == ["sync job"]
+    assert {"sync .new-predictions.parquet", "sync .new-errors.jsonl"} <= set(events[:done])
+    assert "rename errors.jsonl" in events[:done]
 
 
 def test_a_stop_is_durable_and_a_result_need_not_be(tmp_path: Path, disk: list[str]) -> None:

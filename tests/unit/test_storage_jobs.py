@@ -610,6 +610,18 @@ def test_sending_gives_the_whole_job_another_lease(store: JobStore) -> None:
     assert store.stalled(job, LEASE) == [0, 1]
 
 
+@pytest.mark.parametrize("off", [-3600.0, 3600.0])
+def test_the_clock_of_this_machine_does_not_matter(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    job = quiet_job(store)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + off)
+    assert store.stalled(job, LEASE) == [0, 1]
+    store.note_sent(job)
+    assert store.stalled(job, LEASE) == []
+
+
 def test_a_discarded_result_is_found_again(store: JobStore) -> None:
     job = quiet_job(store)
     for batch in range(job.batches):
