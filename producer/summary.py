@@ -120,6 +120,6 @@ def summarise(
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         labelled_later=tally.labelled_later or None,
         notes=job.notes or None,
-        label_order=note_on_order(evaluation) if status.ended else None,
+        label_order=note_on_order(evaluation) if end else None,
         timeline=timeline,
     )

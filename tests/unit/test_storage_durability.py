@@ -11,7 +11,17 @@ from producer.gathering import merge
 from storage.errors import ConflictingResult
 from storage.files import write_atomically
 from storage.jobs import JobStore, Status
-from tests.builders import array_job, describe_job, image_file, image_files, images_of, result_of
+from storage.models import ModelStore
+from tests.builders import (
+    add_dataset,
+    array_job,
+    describe_job,
+    image_file,
+    image_files,
+    images_of,
+    publish,
+    result_of,
+)
 
 
 @pytest.fixture
@@ -99,3 +109,22 @@ def test_a_stop_is_durable_and_a_result_need_not_be(tmp_path: Path, disk: list[s
     with pytest.raises(ConflictingResult):
         store.write_result(job, 0, result_of([1] * 4))
     assert without_suffix(disk) == ["sync .new-000000.npz", "rename 000000.npz", "sync conflicts"]
+
+
+def test_a_model_version_is_synced_before_it_can_be_seen_and_its_name_after(
+    tmp_path: Path, disk: list[str]
+) -> None:
+    publish(ModelStore(tmp_path))
+    visible = disk.index("rename 1")
+    assert {"sync model.keras", "sync manifest.json"} <= set(disk[:visible])
+    assert disk[visible + 1 :] == ["sync digits"]
+
+
+def test_a_data_set_is_synced_before_it_can_be_seen_and_its_name_after(
+    tmp_path: Path, disk: list[str]
+) -> None:
+    add_dataset(tmp_path, [0, 1, 2])
+    visible = disk.index("rename 1")
+    images = {event for event in disk[:visible] if event.endswith(".npy")}
+    assert {"sync train_images.npy", "sync test_labels.npy"} <= images
+    assert disk[visible + 1 :] == ["sync digits", "sync datasets"]
