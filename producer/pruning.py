@@ -84,9 +84,8 @@ def prune_reuse(
 
 def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:
     """Whether a job has ended, and before `moment`."""
-    job = store.get(job_id)
-    end = store.end(job, len(store.done(job)))
-    return end is not None and end.at < moment
+    ended_at = store.ended_at(store.get(job_id))
+    return ended_at is not None and ended_at < moment
 
 
 def stale_drafts(folder: Path, moment: datetime) -> list[Path]:

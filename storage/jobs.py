@@ -43,7 +43,7 @@ from storage.files import (
 from storage.images import Pixels
 from storage.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.models import ModelPin
-from storage.results import BatchResult
+from storage.results import BatchResult, count_errors
 
 DUPLICATE = "duplicate"
 """The outcome of an attempt whose batch had the same result by then."""
@@ -383,22 +383,25 @@ class JobStore:
         status = Status.FAILED if reason else Status.COMPLETED
         return End(status=status, reason=reason, at=self.completed_at(job))
 
+    def ended_at(self, job: Job) -> datetime | None:
+        """When a job ended; none while it goes on. For this no failed image is counted."""
+        end = self.end(job, len(self.done(job)), failed=0)
+        return end.at if end else None
+
     def status(self, job: Job, done: int, failed: int | None = None) -> Status:
         """What has become of a job, see `end`."""
         if end := self.end(job, done, failed):
             return end.status
-        with os.scandir(self.path(job.id) / "attempts") as entries:
-            begun = done or any(entry.name.endswith(".jsonl") for entry in entries)
+        begun = done or any((self.path(job.id) / "attempts").glob("*.jsonl"))
         return Status.RUNNING if begun else Status.QUEUED
 
     def failed_images(self, job: Job) -> int:
         """Images with an error record. A damaged result counts none."""
         failed = 0
         for batch in self.done(job):
-            try:
-                failed += len(self.read_result(job, batch).errors)
-            except (Corrupt, FileNotFoundError):
-                continue
+            path = self.result_path(job, batch)
+            with suppress(Corrupt, FileNotFoundError):
+                failed += count_errors(read_regular(path), path)
         return failed
 
     def changed(self, job_id: str) -> tuple[float, float]:
@@ -423,7 +426,9 @@ class JobStore:
 
     def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
         """Log that this process runs a batch now, and how far apart its signs of life may be."""
-        return Attempt(self.attempt_path(job, batch), lease_seconds)
+        path = self.attempt_path(job, batch)
+        make_folder(path.parent)  # copies of a job may lack what was empty
+        return Attempt(path, lease_seconds)
 
     def successor(self, job: Job, batch: int) -> int | None:
         """The next batch without a result that follows `batch` in its chain.

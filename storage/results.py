@@ -107,3 +107,12 @@ class BatchResult:
                 )
         except DAMAGE as error:
             raise Corrupt(f"The result {origin} is damaged ({error}).") from None
+
+
+def count_errors(content: bytes, origin: object) -> int:
+    """How many images of a result have an error, without reading the rest; raises `Corrupt`."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as members:
+            return int(members["error_at"].size)
+    except DAMAGE as error:
+        raise Corrupt(f"The result {origin} is damaged ({error}).") from None

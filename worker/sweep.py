@@ -53,7 +53,7 @@ class Sweeper:
         if self._ended.get(job_id) == changed:
             return None
         job = self._jobs.get(job_id)
-        if self._jobs.status(job, len(self._jobs.done(job))).ended:
+        if self._jobs.ended_at(job):
             self._ended[job_id] = changed
             return None
         return job

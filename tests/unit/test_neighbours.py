@@ -61,7 +61,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "no results": lambda job: shutil.rmtree(job / "results"),
     "results is a file": lambda job: file_instead(job / "results"),
     "results is a loop": lambda job: loop(job / "results"),
-    "no attempts": lambda job: shutil.rmtree(job / "attempts"),
     "attempts is a file": lambda job: file_instead(job / "attempts"),
     "the job is a loop": loop,
     "the job is empty": empty,
@@ -74,6 +73,7 @@ LITTER: dict[str, Callable[[Path], object]] = {
     "a loop": lambda job: loop(job / "results" / "000001.npz"),
     "a pipe": lambda job: pipe(job / "results" / "000001.npz"),
     "bytes": lambda job: (job / "results" / os.fsdecode(b"\xff.npz")).touch(),
+    "no attempts": lambda job: shutil.rmtree(job / "attempts"),
     "an attempt": lambda job: (job / "attempts" / "Thumbs.db").touch(),
     "an attempt is a pipe": lambda job: pipe(job / "attempts" / "000000.jsonl"),
     "an attempt is a folder": lambda job: (job / "attempts" / "000000.jsonl").mkdir(),
@@ -169,7 +169,9 @@ def test_litter_keeps_neither_its_job_nor_another_from_being_done(
     assert "unreadable" not in neighbours.counted()
     worker = FakeWorker(jobs)
     for batch in range(bad.batches):
+        attempt = jobs.begin_attempt(bad, batch)
         jobs.write_result(bad, batch, worker.result(bad, batch))
+        attempt.end("done")
     assert neighbours.listed()[0] == {"bad": Status.COMPLETED, "good": Status.QUEUED}
     assert neighbours.pruned() == (["bad"], [])
     assert jobs.ids() == ["good"]
