@@ -268,6 +268,13 @@ def test_the_same_outcome_with_other_last_digits_keeps_the_first(store: JobStore
         store.write_result(job, 1, with_scores(0.76))
 
 
+def test_the_same_bytes_are_a_duplicate_though_a_score_is_no_number(store: JobStore) -> None:
+    job = describe_job()
+    commit(store, job)
+    assert store.write_result(job, 0, with_scores(np.nan))
+    assert not store.write_result(job, 0, with_scores(np.nan))
+
+
 def replace_by_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
