@@ -243,10 +243,13 @@ def list_jobs(*, json_: bool) -> None:
 
     from producer.terminal import show_jobs
 
-    listed = client().overview(on_fault=say)
+    faults: list[str] = []
+    listed = client().overview(on_fault=faults.append)
+    for fault in faults:
+        say(fault)
     if json_:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
-    else:
+    elif listed or not faults:
         show_jobs(listed)
 
 
@@ -276,10 +279,8 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     if done.damaged:
         say(f"{done.damaged} damaged results are computed again.")
     if done.doubtful:
-        one = done.doubtful == 1
-        batches = "1 batch" if one else f"{done.doubtful} batches"
-        be = "is" if one else "are"
-        say(f"{batches} that had two different outcomes {be} computed again.")
+        batches = "1 batch is" if done.doubtful == 1 else f"{done.doubtful:,} batches are"
+        say(f"{batches} computed again: there were two different outcomes.")
     say(f"Job {job_id}: {done.missing:,} of {handle.job.batches:,} batches to do.")
     if wait:
         follow(handle, json_)

@@ -174,9 +174,14 @@ class JobStore:
                 f"There is no job {job_id!r} in {self.folder}: `producer jobs` lists them."
             ) from None
         except (ValidationError, Corrupt):
-            raise Corrupt(f"Job {job_id} is damaged: {path} cannot be read.") from None
+            raise Corrupt(
+                f"Job {job_id} is damaged: {path} cannot be read. Restore it, or remove its folder."
+            ) from None
         if job.id != job_id:
-            raise Corrupt(f"Job {job_id} is damaged: {path} is that of job {job.id}.")
+            raise Corrupt(
+                f"Job {job_id} is damaged: {path} is that of job {job.id}. Rename its folder back, "
+                "or remove it."
+            )
         return job
 
     @contextmanager

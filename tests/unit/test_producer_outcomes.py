@@ -186,7 +186,7 @@ def test_two_classes_for_one_image_fail_the_job_whoever_is_asked_until_it_is_res
         list(house.client.job("job"))
     resumed = house.run("resume", "job")
     assert resumed.exit_code == 0
-    assert "1 batch that had two different outcomes is computed again." in resumed.stderr
+    assert "1 batch is computed again: there were two different outcomes." in resumed.stderr
     assert all_say(house, Status.COMPLETED)
     assert house.run("verify", "job").exit_code == 0
 
@@ -266,6 +266,16 @@ def test_a_follower_of_a_stopped_job_promises_nothing(house: House) -> None:
     assert said.stderr.endswith("`producer resume job` computes it again.\n")
     assert "removed" not in said.stderr
     assert house.jobs.has_result(job, 0), "nobody would compute it again"
+
+
+def test_a_damaged_job_alone_does_not_make_it_look_as_if_there_were_none(house: House) -> None:
+    house.submit()
+    (house.jobs.path("job") / "job.json").write_bytes(b"")
+    said = house.run("jobs")
+    assert said.output.count("\n") == 1
+    assert said.stderr.startswith("Job job is damaged")
+    assert "Restore it, or remove its folder" in said.stderr
+    assert house.run("jobs", "--json").stdout == "[]\n"
 
 
 # Names that are no text
