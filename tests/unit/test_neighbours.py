@@ -14,9 +14,12 @@ from monitor.metrics import OpenJobs
 from producer.client import PredictionClient
 from producer.pruning import prune
 from producer.settings import ProducerSettings
+from storage.datasets import DatasetStore
+from storage.identity import storage_id
 from storage.jobs import Job, JobStore, Status
+from storage.models import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import array_job, images_of, result_of
+from tests.builders import add_dataset, array_job, images_of, publish, result_of
 from tests.fake_queue import FakeQueue, FakeWorker
 from tests.other_user import NOBODY, needs_root, nobody, shared_folder, umask
 from worker.sweep import Sweeper
@@ -253,10 +256,18 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
 ) -> None:
     with umask(mask):
         neighbours = Neighbours(shared)
+        identity = storage_id(shared)
+        version = publish(ModelStore(shared))
+        ModelStore(shared).promote(version)
+        add_dataset(shared, [0, 1, 2])
     jobs, job = neighbours.jobs, neighbours.good
     worker = FakeWorker(jobs)
     (shared / "images.npy").chmod(0o644)  # put there by hand
     with nobody(), umask(mask):
+        assert storage_id(shared) == identity
+        assert ModelStore(shared).pinned(version.pin) == version
+        assert ModelStore(shared).champion("digits") is not None
+        assert len(DatasetStore(shared).get("digits").images("test")) == 3
         assert jobs.get("good") == job
         assert len(jobs.open_array(job)) == 10
         for batch in range(job.batches):
