@@ -262,6 +262,8 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
         add_dataset(shared, [0, 1, 2])
     jobs, job = neighbours.jobs, neighbours.good
     worker = FakeWorker(jobs)
+    with umask(mask):
+        jobs.begin_attempt(job, 0).end("interrupted")
     (shared / "images.npy").chmod(0o644)  # put there by hand
     with nobody(), umask(mask):
         assert storage_id(shared) == identity
