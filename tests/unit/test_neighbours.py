@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from monitor.metrics import OpenJobs
 from producer.client import PredictionClient
+from producer.gathering import merge
 from producer.pruning import prune
 from producer.settings import ProducerSettings
 from storage.datasets import DatasetStore
 from storage.identity import storage_id
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
+from storage.reuse import Known, ReuseStore
 from storage.settings import StorageSettings
 from tests.builders import add_dataset, array_job, images_of, publish, result_of
 from tests.fake_queue import FakeQueue, FakeWorker
@@ -287,8 +290,31 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
         assert not jobs.history(job, 0, LEASE).live
         jobs.begin_attempt(job, 0).end("done")
         jobs.unstop(neighbours.bad)
+        merge(jobs, job)
+        kept = ReuseStore(shared)
+        keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
+        known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+        path = kept.add(version.pin, known)
+    with nobody():
+        assert (jobs.path("good") / "predictions.parquet").read_bytes()
+        assert (jobs.path("good") / "errors.jsonl").read_bytes() == b""
+        assert path.read_bytes()
     assert status_of(jobs, job) is Status.COMPLETED
     assert status_of(jobs, neighbours.bad) is Status.QUEUED
+
+
+@needs_root
+def test_a_draft_of_another_user_that_cannot_be_removed_is_told(shared: Path) -> None:
+    jobs = JobStore(shared)
+    draft = jobs.folder / ".new-left"
+    (draft / "inputs").mkdir(parents=True)
+    jobs.folder.chmod(0o755)
+    os.utime(draft, (1e9, 1e9))
+    os.utime(draft / "inputs", (1e9, 1e9))
+    faults: list[str] = []
+    with nobody():
+        assert prune(jobs, timedelta(0), on_fault=faults.append) == []
+    assert faults == [f"The draft {draft} cannot be removed: it is somebody else's."]
 
 
 def status_of(jobs: JobStore, job: Job) -> Status:

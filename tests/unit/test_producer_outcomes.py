@@ -221,6 +221,7 @@ def test_a_second_outcome_kept_by_an_older_program_is_no_fault_where_it_agrees(
     verified = house.run("verify", "job")
     assert verified.exit_code == 0
     assert "1 batch was computed more than once" in verified.stderr
+    assert house.run("resume", "job").stderr == "Job job: 0 of 3 batches to do.\n"
 
 
 # Damaged results
