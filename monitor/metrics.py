@@ -22,16 +22,22 @@ from messaging.doorbell import AllBells
 from messaging.messages import MESSAGES, SENT_AT, PredictBatch
 from messaging.presence import present_workers
 from storage.errors import NotFound, StorageError
-from storage.jobs import JobStore, Status
+from storage.jobs import JobStore, Status, apart
 from storage.models import ModelStore
 
-UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
 """What reading JSON that anybody may have written can raise."""
+UNREADABLE = "unreadable"
+"""In place of the status of a job that cannot be read; `producer jobs` tells why."""
+
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class System(Collector):
-    """The whole system as one collector. A Redis that is away leaves what storage knows."""
+    """The whole system as one collector. A Redis that is away leaves what storage knows.
+
+    And the other way round.
+    """
 
     def __init__(
         self,
@@ -71,8 +77,18 @@ class System(Collector):
             yield up
             yield from queue
             yield from self._work.registry.collect()
-            yield self._jobs.figures()
-            yield from model_figures(self._models, self._now())
+            yield from self._storage_figures()
+
+    def _storage_figures(self) -> Iterator[Metric]:
+        up = gauge("batchsight_storage_up", "Whether shared storage can be read.")
+        try:
+            kept = [self._jobs.figures(), *model_figures(self._models, self._now())]
+            up.add_metric([], 1)
+        except OSError:
+            kept = []
+            up.add_metric([], 0)
+        yield up
+        yield from kept
 
 
 def gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
@@ -125,7 +141,7 @@ def is_done(taken: str, jobs: JobStore) -> bool:
         return jobs.stopped(job) is not None or jobs.has_result(job, int(batch))
     except NotFound:
         return True
-    except (*UNREADABLE, AttributeError, StorageError, OSError):
+    except (*MALFORMED, AttributeError, StorageError, OSError):
         return False
 
 
@@ -133,7 +149,7 @@ def time_of_sending(message: str) -> float | None:
     """Seconds since 1970 from a message's header; None of those that beat has sent."""
     try:
         sent_at = float(json.loads(message)["headers"][SENT_AT])
-    except UNREADABLE:
+    except MALFORMED:
         return None
     return sent_at if math.isfinite(sent_at) else None
 
@@ -180,7 +196,7 @@ class Work:
                 try:
                     model, images = str(ring["model"]), int(ring["images"])
                     failed, seconds = int(ring.get("failed", 0)), float(ring["ms"]) / 1000
-                except UNREADABLE:
+                except MALFORMED:
                     continue  # no ring of a worker
                 self._batches.labels(model).inc()
                 self._images.labels(model).inc(images)
@@ -197,14 +213,12 @@ class OpenJobs:
 
     def figures(self) -> Metric:
         """Count them."""
-        counts: Counter[Status] = Counter()
+        counts: Counter[str] = Counter()
         for job_id in self._jobs.ids():
-            try:
+            with apart(job_id, lambda _: counts.update([UNREADABLE])):
                 counts[self._status(job_id)] += 1
-            except (StorageError, FileNotFoundError):
-                continue  # damaged, or removed meanwhile
         family = gauge("batchsight_jobs", "Jobs on shared storage.", "status")
-        for status in Status:
+        for status in (*Status, UNREADABLE):
             family.add_metric([status], counts[status])
         return family
 

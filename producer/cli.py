@@ -246,10 +246,13 @@ def list_jobs(*, json_: bool) -> None:
 
     from producer.terminal import show_jobs
 
-    listed = client().overview(on_fault=say)
+    faults: list[str] = []
+    listed = client().overview(on_fault=faults.append)
+    for fault in faults:
+        say(fault)
     if json_:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
-    else:
+    elif listed or not faults:
         show_jobs(listed)
 
 
@@ -261,7 +264,8 @@ def cancel(job_id: str) -> None:
     if handle.cancel():
         say(f"Job {job_id} is cancelled; `producer resume {job_id}` takes it up again.")
     else:
-        say(f"Job {job_id} has ended already.")
+        end = handle.end()
+        say(f"Job {job_id} has ended already{f': it is {end.status}' if end else ''}.")
 
 
 @main.command()
@@ -277,6 +281,9 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     done = handle.resume(failed_only=failed_only)
     if done.damaged:
         say(f"{done.damaged} damaged results are computed again.")
+    if done.doubtful:
+        batches = "1 batch is" if done.doubtful == 1 else f"{done.doubtful:,} batches are"
+        say(f"{batches} computed again: there were two different outcomes.")
     say(f"Job {job_id}: {done.missing:,} of {handle.job.batches:,} batches to do.")
     if wait:
         follow(handle, json_)
@@ -295,6 +302,9 @@ def verify(job_id: str) -> None:
         faults += 1
     done = len(handle.jobs.done(handle.job))
     say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
+    if repeated := handle.jobs.repeated(handle.job):
+        batches = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
+        say(f"{batches} computed more than once, with the same outcome.")
     if faults:
         click.get_current_context().exit(FAULTS_FOUND)
 
@@ -361,19 +371,17 @@ def show(
     handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
-    from producer.summary import over_failure_limit, summarise
+    from producer.summary import summarise
     from producer.terminal import show_summary
 
     summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
-    stop = handle.jobs.stopped(handle.job)
-    reason = stop.reason if stop and summary.status in ("failed", "cancelled") else None
     if json_:
         print_json(summary)
-        if reason:
-            say(reason)
+        if summary.reason:
+            say(summary.reason)
     else:
-        show_summary(summary, tally.evaluation, reason)
-    over_limit = over_failure_limit(handle.job, tally)
+        show_summary(summary, tally.evaluation, summary.reason)
+    over_limit = handle.job.excess(tally.failed) is not None
     click.get_current_context().exit(exit_code(summary, over_limit))
 
 
@@ -390,10 +398,8 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_json(summary: "Summary") -> None:
     """Print the one object of `--json`."""
-    optional = (
-        *("reused", "hit_rate", "labelled_later", "passed_over"),
-        *("notes", "label_order", "timeline"),
-    )
+    optional = {"reason", "reused", "hit_rate", "labelled_later", "passed_over"}
+    optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     click.echo(summary.model_dump_json(indent=2, exclude=unasked))
 

@@ -32,7 +32,7 @@ from producer.sources import (
 )
 from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
-from storage.jobs import Job, JobStore, Status
+from storage.jobs import End, Job, JobStore, Status, apart
 from storage.labels import KnownLabels
 from storage.models import ModelStore, ModelVersion
 from storage.reuse import ReuseStore
@@ -94,7 +94,7 @@ class JobHandle:
     def __iter__(self) -> "Iterator[Record]":
         """A record per image, in order, as batches finish; holds one batch in memory.
 
-        Raises `JobStopped` after the last record of a job that ended without all of them.
+        Raises `JobStopped` after the last record of a job that failed or was cancelled.
         """
         from producer.records import read_batch, read_records
 
@@ -150,7 +150,7 @@ class JobHandle:
     def to_arrow(self) -> "pa.Table":
         """All records in one table, with the reasons of failed images in the column `error`.
 
-        Waits for the job; raises `JobStopped` when it ends without all records.
+        Waits for the job; raises `JobStopped` when it fails or is cancelled.
         """
         import pyarrow as pa
 
@@ -159,7 +159,7 @@ class JobHandle:
         if len(self.jobs.done(self.job)) < self.job.batches:
             for _ in self.watch():
                 pass
-            self._check_complete()
+        self._check_complete()
         batches = range(self.job.batches)
         return plain(pa.concat_tables([read_batch(self.jobs, self.job, b) for b in batches]))
 
@@ -169,19 +169,27 @@ class JobHandle:
 
         return to_pandas(self.to_arrow())
 
+    def end(self) -> End | None:
+        """How, why and when the job ended; none while it goes on."""
+        return self.jobs.end(self.job, len(self.jobs.done(self.job)))
+
     def _check_complete(self) -> None:
-        done = self.jobs.done(self.job)
-        if len(done) < self.job.batches:
-            stop = self.jobs.stopped(self.job)
-            raise JobStopped(
-                f"Job {self.id} ended with {len(done)} of {self.job.batches} batches done: "
-                f"{stop.reason if stop else 'results are missing.'} "
+        end = self.end()
+        if end is None or end.status is not Status.COMPLETED:
+            done = len(self.jobs.done(self.job))
+            way_out = (
                 f"`producer resume {self.id}` takes it up again."
+                if done < self.job.batches
+                else f"`producer results {self.id}` writes the records all the same."
+            )
+            raise JobStopped(
+                f"Job {self.id} ended with {done} of {self.job.batches} batches done: "
+                f"{end.reason if end else 'results are missing.'} {way_out}"
             )
 
     def cancel(self) -> bool:
         """Stop the job within a batch; False when it has ended already."""
-        if self.jobs.status(self.job, len(self.jobs.done(self.job))).ended:
+        if self.end():
             return False
         self.jobs.stop(self.job, Status.CANCELLED, "It was cancelled by hand.")
         return True
@@ -332,11 +340,8 @@ class PredictionClient:
         """All jobs, oldest first by id; of those that cannot be read `on_fault` hears."""
         lines = []
         for job_id in self.jobs.ids():
-            try:
-                job = self.jobs.get(job_id)
-                lines.append(line_of(self.jobs, job))
-            except (StorageError, FileNotFoundError) as error:
-                on_fault(str(error))
+            with apart(job_id, on_fault):
+                lines.append(line_of(self.jobs, self.jobs.get(job_id)))
         return lines
 
     def prune(

@@ -9,7 +9,7 @@
     ├── ModelUnclear      no model was named and none suggests itself
     ├── NotQueued         a job lies on storage, but its messages could not be sent
     ├── DamagedResult     a result on storage that cannot be read
-    ├── JobStopped        a job ended before all of its images had a record
+    ├── JobStopped        a job failed or was cancelled
     └── MissingLibrary    an optional library is not installed
 
 Every error takes one sentence that names the thing and the way out.
@@ -53,7 +53,7 @@ class DamagedResult(ProducerError):
 
 
 class JobStopped(ProducerError):
-    """A job failed or was cancelled before all of its images had a record."""
+    """A job failed or was cancelled, before or after all of its images had a record."""
 
 
 class MissingLibrary(ProducerError):

@@ -13,7 +13,8 @@ from producer.errors import EmptySource, SourceError
 from producer.packing import Listed, pack_images
 from producer.sources import Prepared, Request, list_briefly
 from producer.unique import first_repeated
-from storage.image_folders import PassedOver, describe_passed_over, list_images, readable
+from storage.files import printable
+from storage.image_folders import PassedOver, describe_passed_over, list_images
 from storage.jobs import JobDraft
 from storage.names import Classes
 
@@ -26,7 +27,7 @@ class FolderSource:
     dataset = None
 
     def __init__(self, path: Path) -> None:
-        self.description = readable(str(path))
+        self.description = printable(str(path))
         self._path = path
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
@@ -35,7 +36,7 @@ class FolderSource:
         try:
             listing = list_images(folder, follow_links=request.follow_links)
         except OSError as error:
-            where, why = readable(str(error.filename)), error.strerror
+            where, why = printable(str(error.filename)), error.strerror
             raise SourceError(f"The folder {where} cannot be read ({why}).") from None
         notes = passed_over_notes(listing.passed_over)
         if not listing.files:
@@ -55,7 +56,7 @@ class FolderSource:
         notes = []
         if strange := sorted(subfolders.keys() - labels.keys()):
             count = sum(subfolders[name] for name in strange)
-            named = list_briefly([readable(name) for name in strange])
+            named = list_briefly([printable(name) for name in strange])
             notes.append(
                 f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
                 f"their subfolders ({named}) are not the labels of {request.model} "
@@ -74,10 +75,10 @@ class FolderSource:
         """Describes a listed file. Plain strings: pathlib would take as long as reading them."""
         stored = stored_path(folder, request.root)
         below = None if stored is None else f"{stored}/".removeprefix("./")
-        shown = readable(os.path.join(self._path, ""))  # noqa: PTH118
+        shown = printable(os.path.join(self._path, ""))  # noqa: PTH118
 
         def describe(relative: str) -> Listed:
-            id = readable(relative)
+            id = printable(relative)
             top, inside, _ = relative.partition("/")
             is_link = relative in linked
             outside = is_link and leads_out(folder, relative)
@@ -113,14 +114,14 @@ class FilesSource:
     dataset = None
 
     def __init__(self, paths: list[Path]) -> None:
-        self.description = readable(list_briefly([str(path) for path in paths], most=3))
+        self.description = printable(list_briefly([str(path) for path in paths], most=3))
         self._paths = paths
         for path in paths:
             if path.is_dir():
                 raise SourceError(f"{path} is a folder: submit it alone, or only image files.")
             if not path.is_file():
                 raise SourceError(f"There is no file {path}.")
-        if repeated := first_repeated(lambda: (readable(str(path)) for path in paths)):
+        if repeated := first_repeated(lambda: (printable(str(path)) for path in paths)):
             raise SourceError(f"{repeated[0]} is named twice: name each file once.")
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
@@ -128,8 +129,8 @@ class FilesSource:
 
         def describe(path: Path) -> Listed:
             return Listed(
-                id=readable(str(path)),
-                path=readable(str(path)),
+                id=printable(str(path)),
+                path=printable(str(path)),
                 file=str(path),
                 stored=stored_path(path.resolve(), request.root),
             )

@@ -106,7 +106,7 @@ class Follower:
                     yield self._progress(gathering, Status.RUNNING, notice)
                     gathering.merge()
                     notice = None
-                status = self._jobs.status(self._job, gathering.done)
+                status = self._jobs.status(self._job, gathering.done, gathering.tally.failed)
                 if status.ended:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
@@ -126,18 +126,24 @@ class Follower:
         )
 
     def _look(self, gathering: Gathering) -> str | None:
-        """Take in new results. A damaged one is thrown away once, and computed again."""
+        """Take in new results.
+
+        A damaged one is thrown away once, to be computed again, unless nothing more is computed.
+        """
         notice = None
         while True:
             try:
                 gathering.look()
-            except DamagedResult as error:
-                if gathering.next_batch in self._discarded:
+            except DamagedResult:
+                batch = gathering.next_batch
+                if batch in self._discarded or self._jobs.stopped(self._job):
                     raise
-                self._discarded.add(gathering.next_batch)
-                self._jobs.discard_result(self._job, gathering.next_batch)
+                self._discarded.add(batch)
+                self._jobs.discard_result(self._job, batch)
                 self._send_idle_now()
-                notice = f"{error} That is done now."
+                notice = (
+                    f"The result of batch {batch} is damaged: it was removed, to be computed again."
+                )
             else:
                 return notice
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from producer.summary import end_of
 from storage.errors import StorageError
 from storage.files import TEMPORARY_PREFIX
-from storage.jobs import JobStore, modified
+from storage.jobs import JobStore, apart, modified
 from storage.models import ModelStore
 from storage.reuse import ReuseStore
 
@@ -41,18 +40,21 @@ def prune(
     now = now or datetime.now(UTC)
     pruned = []
     for job_id in store.ids():
-        try:
+        with apart(job_id, on_fault):
             if not ended_before(store, job_id, now - older_than):
                 continue
-            pruned.append(Pruned(name=job_id, bytes=bytes_below(store.path(job_id))))
+            size = bytes_below(store.path(job_id))
             if not dry_run:
                 store.remove(job_id)
-        except (StorageError, FileNotFoundError) as error:
-            on_fault(str(error))
+            pruned.append(Pruned(name=job_id, bytes=size))
     for draft in stale_drafts(store.folder, now - DRAFT_AGE):
-        pruned.append(Pruned(name=draft.name, bytes=bytes_below(draft)))
+        size = bytes_below(draft)
         if not dry_run:
             shutil.rmtree(draft, ignore_errors=True)
+            if draft.exists():
+                on_fault(f"The draft {draft} cannot be removed: it is somebody else's.")
+                continue
+        pruned.append(Pruned(name=draft.name, bytes=size))
     return pruned
 
 
@@ -82,8 +84,7 @@ def prune_reuse(
 
 def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:
     """Whether a job has ended, and before `moment`."""
-    job = store.get(job_id)
-    ended_at = end_of(store, job, store.status(job, len(store.done(job))))
+    ended_at = store.ended_at(store.get(job_id))
     return ended_at is not None and ended_at < moment
 
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, resolve_inside, sync_folder, write_atomically
+from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
 from storage.inputs import ArrayInputs, read_columns, read_ids
 from storage.jobs import Job, JobStore
 from storage.results import BatchResult
@@ -145,7 +146,7 @@ def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
     try:
         return store.read_result(job, batch)
     except Corrupt as error:
-        raise DamagedResult(f"{error} `producer resume {job.id}` computes it again.") from None
+        raise DamagedResult(str(error)) from None
 
 
 def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
@@ -203,6 +204,7 @@ class PredictionsWriter:
         self._predictions = folder / f"{TEMPORARY_PREFIX}{PREDICTIONS_FILE}-{suffix}"
         self._errors = folder / f"{TEMPORARY_PREFIX}{ERRORS_FILE}-{suffix}"
         self._error_file = self._errors.open("w", encoding="utf-8")
+        self._file: Any = None
         self._writer: Any = None
         self._tables: list[pa.Table] = []
         self._rows = 0
@@ -217,9 +219,12 @@ class PredictionsWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Throw away what was not committed."""
-        self._error_file.close()
-        if self._writer is not None:
-            self._writer.close()
+        with suppress(OSError):  # a full disk, say: what cannot be written any more is not needed
+            self._error_file.close()
+        for opened in (self._writer, self._file):
+            if opened is not None:
+                with suppress(OSError):
+                    opened.close()
         self._predictions.unlink(missing_ok=True)
         self._errors.unlink(missing_ok=True)
 
@@ -246,12 +251,15 @@ class PredictionsWriter:
         """Finish both files and return where they lie for now."""
         self._flush()
         self._writer.close()
+        self._file.close()
         self._error_file.flush()
         if self._error_file.tell():  # an empty file has nothing to lose
             os.fsync(self._error_file.fileno())
         self._error_file.close()
         with self._predictions.open("rb") as file:
             os.fsync(file.fileno())
+        for path in (self._predictions, self._errors):
+            share(path, self._folder)
         return self._predictions, self._errors
 
     def _flush(self) -> None:
@@ -261,7 +269,9 @@ class PredictionsWriter:
 
         table = pa.concat_tables(self._tables)
         if self._writer is None:
-            self._writer = open_parquet(self._predictions, table.schema)
+            # Bytes: Arrow takes no path whose bytes are no text otherwise.
+            self._file = pa.OSFile(os.fsencode(self._predictions), "wb")
+            self._writer = open_parquet(self._file, table.schema)
         self._writer.write_table(table, row_group_size=self._rows)
         self._tables, self._rows = [], 0
 

@@ -17,6 +17,8 @@ class Resumption:
     """Results thrown away since they cannot be read."""
     failed: int
     """Results thrown away since they hold failed images."""
+    doubtful: int = 0
+    """Results thrown away since the batch was computed twice with different outcomes."""
     missing: int
     """Batches without a result, those above included."""
     sent: int
@@ -26,24 +28,31 @@ class Resumption:
 def resume(
     jobs: JobStore, job: Job, queue: PredictQueue, *, lease_seconds: float, failed_only: bool
 ) -> Resumption:
-    """Send the missing batches of a job, stopped or not; does nothing for one that is complete.
+    """Send the missing batches of a job, stopped or not; there are none of one that is complete.
 
     With `failed_only` batches with failed images are computed anew, their history forgotten.
     Raises `BrokerUnavailable` before anything is changed.
     """
     queue.check()
     damaged, failed = find_unwanted(jobs, job, with_failed=failed_only)
-    if damaged or failed:
+    conflicts = jobs.conflicts(job).items()
+    doubtful = [batch for batch, conflict in conflicts if conflict and batch not in failed]
+    if unwanted := damaged + failed + doubtful:
         discard_merged(jobs.path(job.id))
-    for batch in damaged + failed:
+    for batch in unwanted:
         jobs.discard_result(job, batch)
     for batch in failed:
         jobs.attempt_path(job, batch).unlink(missing_ok=True)
     missing = job.batches - len(jobs.done(job))
-    if missing:
-        jobs.unstop(job)
+    jobs.unstop(job)
     sent = send_lost(jobs, job, idle_heads(jobs, job, lease_seconds), queue)
-    return Resumption(damaged=len(damaged), failed=len(failed), missing=missing, sent=len(sent))
+    return Resumption(
+        damaged=len(damaged),
+        failed=len(failed),
+        doubtful=len(doubtful),
+        missing=missing,
+        sent=len(sent),
+    )
 
 
 def find_unwanted(jobs: JobStore, job: Job, *, with_failed: bool) -> tuple[list[int], list[int]]:

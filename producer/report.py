@@ -37,8 +37,7 @@ def write_report(store: JobStore, models: ModelStore, job: Job, settings: Storag
     findings = inspect(store, job, manifest, settings)
     timeline = trace(store, job)
     summary = summarise(store, job, findings.tally)
-    stop = store.stopped(job)
-    warnings = list(warn(job, summary, findings, manifest, stop.reason if stop else None))
+    warnings = list(warn(job, summary, findings, manifest))
     evaluation = findings.tally.evaluation
     mistakes = sections.mistake_section(store, job, findings, manifest, settings)
     parts = {

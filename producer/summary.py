@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel
 from producer.gathering import images_of
 from producer.label_order import note_on_order
 from producer.timeline import Timeline
+from storage.files import printable
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
@@ -28,6 +29,8 @@ class Summary(BaseModel, frozen=True):
 
     id: str
     status: Status
+    reason: str | None = None
+    """Why it failed or was cancelled; none otherwise."""
     model: str
     """The pinned version, such as `mnist@3`."""
     images: ImageCounts
@@ -59,7 +62,10 @@ class Summary(BaseModel, frozen=True):
 
 
 class JobLine(BaseModel, frozen=True):
-    """One job in a list of many: what can be told without reading its results."""
+    """One job in a list of many: what can be told without reading its results.
+
+    Failed images are counted all the same in a finished job that has a limit for them.
+    """
 
     id: str
     status: Status
@@ -95,14 +101,15 @@ def summarise(
     now: datetime | None = None,
 ) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
-    status = status_of(store, job, tally)
-    ended_at = end_of(store, job, status)
+    end = store.end(job, tally.batches, tally.failed)
     done = tally.predicted + tally.failed
+    ended_at = end.at if end else None
     seconds = ((ended_at or now or datetime.now(UTC)) - job.created_at).total_seconds()
     evaluation = tally.evaluation
     return Summary(
         id=job.id,
-        status=status,
+        status=store.status(job, tally.batches, tally.failed),
+        reason=end.reason if end else None,
         model=str(job.model),
         images=ImageCounts(total=job.total, predicted=tally.predicted, failed=tally.failed),
         labelled=evaluation.count,
@@ -110,36 +117,12 @@ def summarise(
         images_per_second=round(done / seconds, 1) if done and seconds > 0 else None,
         created_at=job.created_at,
         completed_at=ended_at,
-        storage=str(store.root),
+        storage=printable(str(store.root)),
         reused=tally.reused if job.reuse else None,
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         labelled_later=tally.labelled_later or None,
         passed_over=job.passed_over or None,
         notes=job.notes or None,
-        label_order=note_on_order(evaluation) if status.ended else None,
+        label_order=note_on_order(evaluation) if end else None,
         timeline=timeline,
     )
-
-
-def over_failure_limit(job: Job, tally: Tally) -> bool:
-    """Whether more images have failed than `--max-failure-rate` allows."""
-    return job.max_failure_rate is not None and tally.failure_rate > job.max_failure_rate
-
-
-def status_of(store: JobStore, job: Job, tally: Tally) -> Status:
-    """What has become of a job.
-
-    One over its failure limit has failed, even when only its last batch took it there.
-    """
-    status = store.status(job, tally.batches)
-    return Status.FAILED if status.ended and over_failure_limit(job, tally) else status
-
-
-def end_of(store: JobStore, job: Job, status: Status) -> datetime | None:
-    """When a job ended; none while it goes on."""
-    if not status.ended:
-        return None
-    stop = store.stopped(job)
-    if status != Status.COMPLETED and stop is not None:
-        return stop.at
-    return store.completed_at(job)

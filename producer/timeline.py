@@ -97,10 +97,10 @@ def turns_of(store: JobStore, job: Job, batch: int) -> list[Turn]:
         later = starts[number + 1]["at"] if number + 1 < len(starts) else start["at"]
         turns.append(
             Turn(
-                process=start["worker"],
+                process=str(start.get("process", start["worker"])),
                 began=start["at"],
                 ended=start["at"] + end.get("seconds", 0.0) if end else later,
-                phases=end["phases"] if end else {},
+                phases=end.get("phases", {}) if end else {},
                 lost=end is None,
             )
         )

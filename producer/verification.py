@@ -2,8 +2,6 @@
 
 from collections.abc import Generator, Iterator
 
-import numpy as np
-
 from producer.array_sources import array_fingerprint
 from producer.packing import Fingerprint, identities
 from producer.records import ERRORS_FILE, PREDICTIONS_FILE, PredictionsWriter, read_identities
@@ -12,7 +10,6 @@ from storage.files import sha256_of
 from storage.inputs import ArrayInputs, read_pack
 from storage.jobs import Job, JobStore
 from storage.models import ModelStore
-from storage.results import BatchResult
 
 
 def find_faults(store: JobStore, models: ModelStore, job: Job, *, max_bytes: int) -> Iterator[str]:
@@ -93,34 +90,23 @@ def file_faults(store: JobStore, job: Job, max_bytes: int) -> Iterator[str]:
 
 
 def result_faults(store: JobStore, job: Job) -> Iterator[str]:
-    """Whether every result there is can be read and makes sense."""
+    """Whether every result there is can be read, makes sense and is the only outcome."""
     folder = store.path(job.id) / "results"
-    expected = {store.result_path(job, batch).name: batch for batch in range(job.batches)}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue  # being written, or left by a worker that was killed
-        if path.name not in expected:
-            yield f"The file {path} is the result of no batch."
-            continue
+    done = store.done(job)
+    known = {store.result_path(job, batch).name for batch in done}
+    for batch in sorted(done):
         try:
-            result = store.read_result(job, expected[path.name])
+            result = store.read_result(job, batch)
         except Corrupt as error:
-            yield f"{error} `producer resume {job.id}` computes it again."
+            yield str(error)
         else:
-            yield from (f"The result {path} {fault}." for fault in nonsense(job, result))
-    for path in sorted((folder.parent / "conflicts").glob("*")):
-        yield f"A batch was computed twice with different outcomes: {folder / path.name}, {path}."
-
-
-def nonsense(job: Job, result: BatchResult) -> Iterator[str]:
-    """What a result that can be read says but cannot mean."""
-    failed = np.flatnonzero(result.predictions < 0).tolist()
-    if failed != sorted(result.errors):
-        yield "has failed images without a reason, or a reason without a failed image"
-    if (result.predictions >= len(job.labels)).any():
-        yield f"predicts a class beyond the {len(job.labels)} of the model"
-    if not ((result.scores >= 0) & (result.scores <= 1.0001)).all():
-        yield "has scores that are no probabilities"
+            if not ((result.scores >= 0) & (result.scores <= 1.0001)).all():
+                path = store.result_path(job, batch)
+                yield f"The result {path} has scores that are no probabilities."
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and path.name not in known:  # being written, or left over
+            yield f"The file {path} is the result of no batch."
+    yield from filter(None, store.conflicts(job).values())
 
 
 def merge_faults(store: JobStore, job: Job) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from producer.drift import FALSE_ALARMS
 from producer.findings import Findings
-from producer.summary import Summary, over_failure_limit
+from producer.summary import Summary
 from producer.tables import cut, percent
 from storage.calibration import TOLERATED_ERROR, Calibration
 from storage.evaluation import Evaluation
@@ -30,11 +30,11 @@ Caution = tuple[str, str]
 
 
 def warn(
-    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None, reason: str | None
+    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None
 ) -> Iterator[Caution]:
-    """All warnings of a job, which was stopped for `reason`, if it was."""
+    """All warnings of a job."""
     evaluation = findings.tally.evaluation
-    yield from of_progress(summary, reason)
+    yield from of_progress(summary)
     yield from of_failures(job, summary, findings)
     if evaluation.count:
         yield from of_accuracy(evaluation, manifest)
@@ -45,14 +45,14 @@ def warn(
     yield from of_drift(findings)
 
 
-def of_progress(summary: Summary, reason: str | None) -> Iterator[Caution]:
+def of_progress(summary: Summary) -> Iterator[Caution]:
     """A job that has not ended well, or not yet."""
     done = summary.images.predicted + summary.images.failed
     progress = f"{done:,} of {summary.images.total:,} images are done"
     if summary.status == Status.CANCELLED:
         yield "The job was cancelled.", f"{progress}."
     elif summary.status == Status.FAILED:
-        yield "The job has failed.", f"{reason or 'Too many images failed.'} {progress}."
+        yield "The job has failed.", f"{summary.reason} {progress}."
     elif not summary.status.ended:
         yield "The job goes on.", f"{progress}; the figures are over these."
 
@@ -62,7 +62,7 @@ def of_failures(job: Job, summary: Summary, findings: Findings) -> Iterator[Caut
     failed = summary.images.failed
     done = summary.images.predicted + failed
     if failed:
-        many = over_failure_limit(job, findings.tally) or failed > MANY_ERRORS * done
+        many = job.excess(findings.tally.failed) or failed > MANY_ERRORS * done
         have = "has" if failed == 1 else "have"
         yield (
             f"{'Many' if many else 'Some'} images failed.",

@@ -7,7 +7,9 @@ An attempt begins with a `start` line and closes with an `end` line; a worker th
 image by image, each announced by a `touch` line first, so that the image that kills is known.
 """
 
+import errno
 import json
+import logging
 import os
 import secrets
 import socket
@@ -15,9 +17,34 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from storage.errors import Corrupt
+from storage.files import discard, read_regular, share, touch
+from storage.processes import Process, this_process
+
+log = logging.getLogger(__name__)
+
+NUMBER = (int, float)
+FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "start": {"worker": str, "at": NUMBER},
+    "touch": {"image": int},
+    "walked": {},
+    "end": {"outcome": str},
+}
+"""What a line holds beside its key, by event. Newer programs may know more events."""
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
+    "process": dict,
+    "lease": (*NUMBER, type(None)),
+    "seconds": NUMBER,
+    "phases": dict,
+}
+"""What lines of older programs may lack."""
+
+OUTCOME_LENGTH = 500
+"""Characters of an outcome that are kept: an end must fit where its beginning found room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +69,32 @@ class History:
 
 
 class Attempt:
-    """One running attempt. Close it with `end`; leave it open only by dying."""
+    """One running attempt. Close it with `end`; leave it open only by dying.
 
-    def __init__(self, path: Path) -> None:
+    It is live as long as its signs of life are at most `lease_seconds` apart, whatever lease its
+    reader has; without one that of the reader counts. Raises `OSError` when it cannot be logged.
+    """
+
+    def __init__(self, path: Path, lease_seconds: float | None = None) -> None:
         self.path = path
         self.key = secrets.token_hex(4)
         self._began = time.monotonic()
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        if os.fstat(self._file).st_size:
-            os.write(self._file, b"\n")  # the last writer may have died in the middle of a line
-        self._write(event="start", worker=worker_identity(), at=round(time.time(), 6))
+        self._file = open_log(path)
+        try:
+            if os.fstat(self._file).st_size:
+                self._put(b"\n")  # the last writer may have died in the middle of a line
+            else:
+                share(self._file, path.parent)
+            self._write(
+                event="start",
+                worker=worker_identity(),
+                process=asdict(this_process()),
+                lease=lease_seconds,
+                at=round(time.time(), 6),
+            )
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def touch(self, image: int) -> None:
         """Announce that the image at this position of the batch is next to be tried alone."""
@@ -62,17 +105,42 @@ class Attempt:
         self._write(event="walked")
 
     def end(self, outcome: str, phases: Mapping[str, float] | None = None) -> None:
-        """Close the attempt with its outcome, its length and the seconds each phase took."""
+        """Close the attempt with its outcome, its length and the seconds each phase took.
+
+        Where that cannot be written, what the attempt has come to is still not lost: its log
+        reads as if its worker had died.
+        """
         seconds = round(time.monotonic() - self._began, 6)
-        self._write(event="end", outcome=outcome, seconds=seconds, phases=dict(phases or {}))
-        os.close(self._file)
+        outcome = outcome[:OUTCOME_LENGTH]
+        try:
+            self._write(event="end", outcome=outcome, seconds=seconds, phases=dict(phases or {}))
+        except OSError as error:
+            log.warning("The end of an attempt is not in %s: %s.", self.path, error.strerror)
+        finally:
+            os.close(self._file)
 
     def beat(self) -> None:
         """Give a sign of life."""
         os.utime(self.path)
 
     def _write(self, **line: Any) -> None:
-        os.write(self._file, json.dumps({"key": self.key, **line}).encode() + b"\n")
+        self._put(json.dumps({"key": self.key, **line}).encode() + b"\n")
+
+    def _put(self, content: bytes) -> None:
+        if os.write(self._file, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def open_log(path: Path) -> int:
+    """Open a log for appending. What lies in its place and is no file is removed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EISDIR, errno.ELOOP):  # pipe, folder, circle
+            raise
+    discard(path)
+    return os.open(path, flags, 0o666)
 
 
 class Heartbeat:
@@ -107,29 +175,38 @@ def worker_identity() -> str:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a log; none when there is no log yet."""
+    """All whole lines of a log; none when there is no log yet.
+
+    What no attempt can have written is left out, as is a line cut off by the death of its writer.
+    """
     try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+        lines = read_regular(path).splitlines()
+    except (FileNotFoundError, Corrupt):
         return []
-    events = []
-    for line in lines:
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue  # a line cut off by the death of its writer
-    return events
+    return [event for line in lines if (event := parse_event(line)) is not None]
+
+
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """One line of a log; none when it is not whole."""
+    try:
+        event = json.loads(line)
+        kinds = {"key": str, "event": str, **FIELDS.get(event["event"], {})}
+        kinds |= {name: kind for name, kind in OPTIONAL.items() if name in event}
+        whole = all(isinstance(event[name], kind) for name, kind in kinds.items())
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return event if whole else None
 
 
 def read_history(path: Path, lease_seconds: float) -> History:
     """Judge the log of one batch.
 
-    An attempt without an end is live as long as its heartbeat is younger than the lease, unless
+    An attempt without an end is live as long as its heartbeat is younger than its lease, unless
     its process is known to be gone from this machine. Time is that of the storage, not of this
     machine: clocks may differ.
     """
     events = read_events(path)
-    open_attempts: dict[str, str] = {}
+    open_attempts: dict[str, dict[str, Any]] = {}
     touched: dict[str, int] = {}
     walkers: set[str] = set()
     ended: dict[str, str] = {}
@@ -138,7 +215,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         key = event["key"]
         match event["event"]:
             case "start":
-                open_attempts[key] = event["worker"]
+                open_attempts[key] = event
             case "touch":
                 touched[key] = event["image"]
                 walkers.add(key)
@@ -149,8 +226,12 @@ def read_history(path: Path, lease_seconds: float) -> History:
             case "end":
                 open_attempts.pop(key, None)
                 ended[key] = event["outcome"]
-    fresh = bool(open_attempts) and _age_seconds(path) < lease_seconds
-    live = {key for key, worker in open_attempts.items() if fresh and not _is_gone(worker)}
+    age = _age_seconds(path) if open_attempts else 0.0
+    live = {
+        key
+        for key, start in open_attempts.items()
+        if age < (start.get("lease") or lease_seconds) and not _is_gone(start)
+    }
     dead = open_attempts.keys() - live
     timed_out = {key for key, outcome in ended.items() if outcome == "timeout"}
     blamed = Counter(touched[key] for key in (dead | timed_out) & walkers)
@@ -168,25 +249,20 @@ def read_history(path: Path, lease_seconds: float) -> History:
 
 def _age_seconds(path: Path) -> float:
     """Seconds since the last sign of life, both times read from the storage's own clock."""
-    probe = path.with_name(".clock")
-    probe.touch()
+    now = touch(path.with_name(".clock"))
     try:
-        return probe.stat().st_mtime - path.stat().st_mtime
+        return now - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def _is_gone(worker: str) -> bool:
-    """Whether a worker of this machine no longer runs. Of other machines only the lease tells."""
-    host, _, pid = worker.rpartition(":")
-    if host != socket.gethostname():
-        return False
-    if int(pid) == os.getpid():
-        return True  # a process runs one batch at a time: an open attempt of its own is an old one
+def _is_gone(start: Mapping[str, Any]) -> bool:
+    """Whether the process that began an attempt no longer runs, as far as it can be known here."""
+    if "process" not in start:
+        return False  # of an older program
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
+        process = Process(**start["process"])
+        # A process runs one batch at a time: an open attempt of its own is an old one.
+        return process == this_process() or process.is_gone()
+    except TypeError:
         return False
-    return False

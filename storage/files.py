@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from storage.errors import BadName, StorageUnwritable, UnsafePath
+from storage.errors import BadName, Corrupt, StorageUnwritable, UnsafePath
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TEMPORARY_PREFIX = ".new-"
@@ -37,6 +37,13 @@ def check_name(name: str, kind: str) -> str:
     return name
 
 
+def printable(text: str) -> str:
+    r"""The same text, with bytes of a path that are no UTF-8 spelt out as `\xff`."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Put `content` at `path` so that a reader sees the old file or the new one, never a part.
 
@@ -46,6 +53,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
+            share(file.fileno(), path.parent)
             file.write(content)
             if durable:
                 file.flush()
@@ -69,13 +77,42 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file below `folder` survive a power cut, and the names of all that is there."""
+    """Make every file below `folder` survive a power cut, and the names of all that is there.
+
+    All of it gets the permissions of `folder`.
+    """
     for parent, folders, names in os.walk(folder):
+        for name in folders:
+            share(Path(parent, name), Path(parent))
         for name in names:
             with Path(parent, name).open("rb") as file:
+                share(file.fileno(), Path(parent))
                 os.fsync(file.fileno())
         if folders or names:
             sync_folder(Path(parent))
+
+
+def share(made: Path | int, folder: Path) -> None:
+    """Give a new file or folder, or an open one, the permissions of the `folder` it was made in.
+
+    Who may use shared storage is decided by its folders: the umask of one program must not lock
+    the others out. Nothing happens where permissions cannot be set.
+    """
+    status = os.stat(made)  # noqa: PTH116 (it may be a descriptor)
+    bits = 0o777 if stat.S_ISDIR(status.st_mode) else 0o666
+    wanted = folder.stat().st_mode & bits
+    if status.st_mode & bits != wanted:
+        with suppress(OSError):  # somebody else's, or a file system without permissions
+            os.chmod(made, stat.S_IMODE(status.st_mode) & ~bits | wanted)  # noqa: PTH101
+
+
+def touch(path: Path) -> float:
+    """Set a file's modification time to now and return it, by the clock of the storage."""
+    new = not path.exists()
+    path.touch()
+    if new:
+        share(path, path.parent)
+    return path.stat().st_mtime
 
 
 def sha256_of(path: Path) -> str:
@@ -123,19 +160,66 @@ def read_inside(root: Path, relative: str, limit: int, folders: dict[str, str]) 
         if error.errno != errno.ELOOP:
             raise
         descriptor = os.open(resolve_inside(root, relative), flags)  # a link, but not leading out
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 (a descriptor has no path)
+    content = read_descriptor(descriptor, limit)
+    if content is None:
+        raise UnsafePath(f"The path {relative!r} is not a regular file.")
+    return content
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; raises `OSError`, and `Corrupt` for what is no regular file.
+
+    A pipe that lies where a file belongs would block its reader for ever.
+    """
+    content = None
+    try:
+        content = read_descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+    if content is None:
+        raise Corrupt(f"{path} is not a regular file: remove it.")
+    return content
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or what lies in its place, if there is anything; raises `OSError`."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        if not path.is_dir():
+            raise
+        path.rmdir()
+
+
+def read_descriptor(descriptor: int, limit: int | None = None) -> bytes | None:
+    """Read an open file whole and close it; None for a pipe or device.
+
+    Raises `OSError`, with `EISDIR` for a folder and `EFBIG` for one larger than `limit`.
+    """
+    try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise UnsafePath(f"The path {relative!r} is not a regular file.")
-        if status.st_size > limit:
+            return None
+        if limit is not None and status.st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-        return file.readall()
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.readall()
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> Path:
-    """Create `folder` and its parents, or raise `StorageUnwritable` with the way out."""
+    """Create `folder` and its parents, or raise `StorageUnwritable` with the way out.
+
+    It gets the permissions of its parent. Where that is new as well, the umask decides.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            share(folder, folder.parent)
     except OSError as error:
         raise unwritable(folder, error) from error
     return folder
@@ -153,6 +237,7 @@ def unwritable(folder: Path, error: OSError) -> StorageUnwritable:
 def locked(folder: Path) -> Iterator[None]:
     """Let one process at a time change what is in a folder; the lock dies with its process."""
     with (make_folder(folder) / ".lock").open("w") as lock:
+        share(lock.fileno(), folder)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -164,6 +249,7 @@ def draft_folder(parent: Path) -> Iterator[Path]:
     try:
         try:
             draft.mkdir()
+            share(draft, parent)
         except OSError as error:
             raise unwritable(parent, error) from error
         yield draft
@@ -178,6 +264,22 @@ def list_folders(parent: Path) -> list[str]:
     """
     try:
         with os.scandir(parent) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and is_name(e.name))
+            return sorted(e.name for e in entries if is_name(e.name) and is_folder(e))
     except FileNotFoundError:
         return []
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry of a folder is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads in a circle
+
+
+def is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry of a folder is a regular file, or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False  # a link that leads in a circle

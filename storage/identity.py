@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from storage.errors import Corrupt
-from storage.files import make_folder, unwritable
+from storage.files import make_folder, share, unwritable
 
 ID_FILE = "jobs/.storage-id"
 
@@ -25,6 +25,7 @@ def storage_id(root: Path) -> str:
         if not path.exists():
             try:
                 with path.open("x", encoding="ascii") as file:
+                    share(file.fileno(), path.parent)
                     file.write(uuid4().hex)
             except FileExistsError:
                 pass  # another program came first; its id counts

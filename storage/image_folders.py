@@ -169,11 +169,6 @@ def describe_passed_over(passed_over: PassedOver) -> str:
     return ", ".join(parts)
 
 
-def readable(name: str) -> str:
-    """A file name as text: bytes that are not UTF-8 are shown as question marks."""
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
-
-
 def is_meant_as_image(file: Path) -> bool:
     """Whether a file that somebody names alone is an image, by its suffix or by its content."""
     if not file.is_file():

@@ -6,6 +6,7 @@ hundred files. Large ones that already lie on storage are referenced instead, wi
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,10 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
     import pyarrow as pa
 
     table = pa.table({"id": pa.chunked_array([pa.array(ids, pa.string())])})
-    with pa.ipc.new_file(str(path), table.schema) as writer:
+    with (
+        pa.OSFile(os.fsencode(path), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
         writer.write_table(table, max_chunksize=100_000)
 
 
@@ -209,7 +213,7 @@ def _read_table(path: Path):  # type: ignore[no-untyped-def]
     import pyarrow as pa
 
     try:
-        with pa.memory_map(str(path)) as source:
+        with pa.memory_map(os.fsencode(path)) as source:
             return pa.ipc.open_file(source).read_all()
     except (OSError, pa.ArrowException) as error:
         raise Corrupt(f"The inputs {path} are damaged or missing ({error}).") from None

@@ -11,33 +11,42 @@ without losing a job.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator
 
-from storage.attempts import Attempt, History, read_history
+from storage.attempts import Attempt, History, read_events, read_history
 from storage.datasets import Labels
-from storage.errors import AlreadyExists, ConflictingResult, Corrupt, NotFound
+from storage.errors import AlreadyExists, ConflictingResult, Corrupt, NotFound, StorageError
 from storage.files import (
     NAME_PATTERN,
     check_name,
+    discard,
     draft_folder,
+    is_file,
     list_folders,
+    make_folder,
+    printable,
+    read_regular,
     resolve_inside,
     sync_folder,
     sync_tree,
+    touch,
     write_atomically,
 )
 from storage.images import Pixels
 from storage.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.models import ModelPin
-from storage.results import BatchResult
+from storage.results import BatchResult, count_errors
+
+DUPLICATE = "duplicate"
+"""The outcome of an attempt whose batch had the same result by then."""
 
 
 class Status(StrEnum):
@@ -83,6 +92,14 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     """Digest of the images and labels: tells a repeated submission from another job."""
     created_at: AwareDatetime
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _printable(cls, source: Any) -> Any:
+        return printable(source) if isinstance(source, str) else source
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.created_at))  # what was passed over is a dictionary
+
     @property
     def batches(self) -> int:
         """Number of batches."""
@@ -93,13 +110,36 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         first = batch * self.batch_size
         return range(first, min(first + self.batch_size, self.total))
 
+    def excess(self, failed: int) -> str | None:
+        """Why a job with so many failed images has failed; none when it allows them."""
+        if self.max_failure_rate is None or failed / self.total <= self.max_failure_rate:
+            return None
+        return (
+            f"{failed} of {self.total} images failed, "
+            f"more than --max-failure-rate {self.max_failure_rate:g} allows."
+        )
 
-class Stop(BaseModel, frozen=True):
-    """Why a job ended before all batches were done."""
+
+class End(BaseModel, frozen=True):
+    """How, why and when a job ended."""
 
     status: Status
-    reason: str
+    reason: str | None
+    """Why it failed or was cancelled; none for a completed job."""
     at: AwareDatetime
+
+
+class Stop(End, frozen=True):
+    """What ends a job before all of its batches are done, or although they are."""
+
+    reason: str
+
+    @field_validator("status")
+    @classmethod
+    def _stops(cls, status: Status) -> Status:
+        if status not in (Status.CANCELLED, Status.FAILED):
+            raise ValueError(f"{status} is no reason to stop")
+        return status
 
 
 class JobDraft:
@@ -133,13 +173,21 @@ class JobStore:
         """Read a job; raises `NotFound` or `Corrupt`."""
         path = self.path(job_id) / "job.json"
         try:
-            return Job.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            job = Job.model_validate_json(read_regular(path))
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(
                 f"There is no job {job_id!r} in {self.folder}: `producer jobs` lists them."
             ) from None
-        except ValidationError:
-            raise Corrupt(f"Job {job_id} is damaged: {path} cannot be read.") from None
+        except (ValidationError, Corrupt):
+            raise Corrupt(
+                f"Job {job_id} is damaged: {path} cannot be read. Restore it, or remove its folder."
+            ) from None
+        if job.id != job_id:
+            raise Corrupt(
+                f"Job {job_id} is damaged: {path} is that of job {job.id}. Rename its folder back, "
+                "or remove it."
+            )
+        return job
 
     @contextmanager
     def draft(self) -> Iterator[JobDraft]:
@@ -147,7 +195,7 @@ class JobStore:
         with draft_folder(self.folder) as folder:
             draft = JobDraft(folder)
             for name in ("inputs", "attempts", "results"):
-                (folder / name).mkdir()
+                make_folder(folder / name)
             yield draft
 
     def commit(self, draft: JobDraft, job: Job) -> bool:
@@ -187,66 +235,117 @@ class JobStore:
 
     def result_path(self, job: Job, batch: int) -> Path:
         """Where a batch's result is or will be."""
-        return self.path(job.id) / "results" / f"{batch:06d}.npz"
+        return self.path(job.id) / "results" / result_name(batch)
 
     def has_result(self, job: Job, batch: int) -> bool:
         """Whether a batch is done."""
-        return self.result_path(job, batch).exists()
+        return self.result_path(job, batch).is_file()
 
     def done(self, job: Job) -> set[int]:
         """Numbers of all batches that have a result."""
+        return {batch for batch, _ in self._results(job)}
+
+    def _results(self, job: Job) -> Iterator[tuple[int, "os.DirEntry[str]"]]:
+        """The results there are; whatever else lies beside them is none."""
         with os.scandir(self.path(job.id) / "results") as entries:
-            return {int(e.name[:-4]) for e in entries if not e.name.startswith(".")}
+            for entry in entries:
+                number = entry.name.removesuffix(".npz")
+                if (
+                    number.isascii()
+                    and number.isdecimal()
+                    and entry.name == result_name(int(number))
+                    and int(number) < job.batches
+                    and is_file(entry)
+                ):
+                    yield int(number), entry
 
     def read_result(self, job: Job, batch: int) -> BatchResult:
-        """A batch's result; raises `Corrupt` when it is damaged or not of the pinned model."""
+        """A batch's result; raises `Corrupt`, with the way out, when it cannot be that."""
+        try:
+            return self._parse(job, batch, read_regular(self.result_path(job, batch)))
+        except Corrupt as error:
+            raise Corrupt(f"{error} `producer resume {job.id}` computes it again.") from None
+
+    def _parse(self, job: Job, batch: int, content: bytes) -> BatchResult:
         path = self.result_path(job, batch)
-        result = BatchResult.from_bytes(path.read_bytes(), path)
+        result = BatchResult.from_bytes(content, path)
         if result.model != job.model:
             raise Corrupt(f"The result {path} is of {result.model}, the job is of {job.model}.")
-        if len(result.predictions) != len(job.span(batch)):
-            raise Corrupt(
-                f"The result {path} has {len(result.predictions)} predictions, "
-                f"its batch has {len(job.span(batch))} images."
-            )
+        if fault := result.nonsense(len(job.span(batch)), len(job.labels)):
+            raise Corrupt(f"The result {path} {fault}.")
         return result
 
     def write_result(self, job: Job, batch: int, result: BatchResult) -> bool:
-        """Write a result once; False for a harmless duplicate.
+        """Write a result once; False for a batch that was computed twice with the same outcome.
 
-        The same batch with another outcome keeps the first, puts the second beside it and raises
-        `ConflictingResult` naming both; of a job that reuses predictions, scores may differ in
-        their last digits. Not fsynced: the file has checksums, and a batch lost to
-        a power cut is computed again.
+        The first result stays, unless it is damaged. With another outcome, see
+        `BatchResult.agrees`, the second is put beside it and `ConflictingResult` names both.
+        Not fsynced: the file has checksums, and a batch lost to a power cut is computed again.
         """
         path = self.result_path(job, batch)
         content = result.to_bytes()
         try:
-            present = path.read_bytes()
-        except FileNotFoundError:
+            present = read_regular(path)
+            if present == content:
+                return False
+            kept = self._parse(job, batch, present)
+        except (FileNotFoundError, Corrupt):  # missing, or torn by a power cut
+            if path.is_dir():
+                raise
             write_atomically(path, content, durable=False)
             return True
-        if present == content:
+        if kept.agrees(result):
             return False
-        try:
-            kept = BatchResult.from_bytes(present, path)
-        except Corrupt:
-            write_atomically(path, content, durable=False)  # torn by a power cut
-            return True
-        if job.reuse and kept.agrees(result):
-            return False
-        conflicts = path.parent.parent / "conflicts"
-        conflicts.mkdir(exist_ok=True)
-        other = conflicts / path.name
+        other = make_folder(self._conflicts(job)) / path.name
         write_atomically(other, content)
-        raise ConflictingResult(
-            f"Batch {batch} of job {job.id} was computed twice with different outcomes: "
-            f"{path} is kept, the other is {other}."
+        raise ConflictingResult(self.conflict_between(job, batch, kept, result))
+
+    def conflict_between(
+        self, job: Job, batch: int, kept: BatchResult, other: BatchResult
+    ) -> str | None:
+        """What two results of one batch say differently, and the way out; none if they agree."""
+        if kept.agrees(other):
+            return None
+        path = self.result_path(job, batch)
+        images = int(kept.differing(other).sum())
+        return (
+            f"Batch {batch} of job {job.id} was computed twice with different outcomes, for "
+            f"{images} of its {len(kept.predictions)} images: {path} is kept, the other is "
+            f"{self._conflicts(job) / path.name}. `producer resume {job.id}` computes it again."
         )
 
+    def _conflicts(self, job: Job) -> Path:
+        """Where results lie that were second and had another outcome than the first."""
+        return self.path(job.id) / "conflicts"
+
+    def conflicts(self, job: Job) -> dict[int, str | None]:
+        """By batch that has a second result kept beside its first, what these say differently.
+
+        None where they agree. A damaged one says nothing.
+        """
+        found = {}
+        for batch in sorted(self.done(job)):
+            path = self._conflicts(job) / result_name(batch)
+            if path.is_file():
+                with suppress(Corrupt):
+                    other = self._parse(job, batch, read_regular(path))
+                    kept = self.read_result(job, batch)
+                    found[batch] = self.conflict_between(job, batch, kept, other)
+        return found
+
+    def repeated(self, job: Job) -> int:
+        """How many batches were computed more than once with the same outcome."""
+        again = {batch for batch, conflict in self.conflicts(job).items() if conflict is None}
+        for batch in range(job.batches):
+            events = read_events(self.attempt_path(job, batch))
+            if any(event.get("outcome") == DUPLICATE for event in events):
+                again.add(batch)
+        return len(again)
+
     def discard_result(self, job: Job, batch: int) -> None:
-        """Remove a damaged or failed result, so that the batch is computed again."""
-        self.result_path(job, batch).unlink(missing_ok=True)
+        """Remove a damaged, failed or doubtful result, so that the batch is computed again."""
+        discard(self.result_path(job, batch))
+        discard(self._conflicts(job) / result_name(batch))
 
     # What stops it
 
@@ -254,29 +353,66 @@ class JobStore:
         """Cancel or fail a job. The first reason stays."""
         if self.stopped(job) is None:
             stop = Stop(status=status, reason=reason, at=datetime.now(UTC))
-            write_atomically(
-                self.path(job.id) / "stopped.json", stop.model_dump_json(indent=2).encode()
-            )
+            write_atomically(self._stop_path(job), stop.model_dump_json(indent=2).encode())
+
+    def _stop_path(self, job: Job) -> Path:
+        return self.path(job.id) / "stopped.json"
 
     def stopped(self, job: Job) -> Stop | None:
-        """Why a job was stopped, if it was."""
+        """Why a job was stopped, if it was. Where that cannot be read, it has failed."""
+        path = self._stop_path(job)
         try:
-            return Stop.model_validate_json((self.path(job.id) / "stopped.json").read_bytes())
+            return Stop.model_validate_json(read_regular(path))
         except FileNotFoundError:
             return None
+        except (ValidationError, Corrupt):
+            return Stop(
+                status=Status.FAILED,
+                reason=f"{path} is damaged: `producer resume {job.id}` takes the job up again.",
+                at=datetime.fromtimestamp(modified(path), UTC),
+            )
 
     def unstop(self, job: Job) -> None:
         """Let a stopped job go on."""
-        (self.path(job.id) / "stopped.json").unlink(missing_ok=True)
+        discard(self._stop_path(job))
 
-    def status(self, job: Job, done: int) -> Status:
-        """What has become of a job of which `done` batches have results."""
-        if done == job.batches:
-            return Status.COMPLETED
-        if stop := self.stopped(job):
-            return stop.status
-        begun = done or any((self.path(job.id) / "attempts").iterdir())
+    # What has become of it
+
+    def end(self, job: Job, done: int, failed: int | None = None) -> End | None:
+        """How a job ended of which `done` batches have results; none while it goes on.
+
+        It has failed when it was stopped for that, or when more images have failed than it
+        allows, be it in its last batch. Who knows how many have `failed` saves their counting.
+        """
+        stop = self.stopped(job)
+        if done < job.batches or (stop and stop.status is Status.FAILED):
+            return stop
+        reason = None
+        if job.max_failure_rate is not None:
+            reason = job.excess(self.failed_images(job) if failed is None else failed)
+        status = Status.FAILED if reason else Status.COMPLETED
+        return End(status=status, reason=reason, at=self.completed_at(job))
+
+    def ended_at(self, job: Job) -> datetime | None:
+        """When a job ended; none while it goes on. For this no failed image is counted."""
+        end = self.end(job, len(self.done(job)), failed=0)
+        return end.at if end else None
+
+    def status(self, job: Job, done: int, failed: int | None = None) -> Status:
+        """What has become of a job, see `end`."""
+        if end := self.end(job, done, failed):
+            return end.status
+        begun = done or any((self.path(job.id) / "attempts").glob("*.jsonl"))
         return Status.RUNNING if begun else Status.QUEUED
+
+    def failed_images(self, job: Job) -> int:
+        """Images with an error record. A damaged result counts none."""
+        failed = 0
+        for batch in self.done(job):
+            path = self.result_path(job, batch)
+            with suppress(Corrupt, FileNotFoundError):
+                failed += count_errors(read_regular(path), path)
+        return failed
 
     def changed(self, job_id: str) -> tuple[float, float]:
         """Differs after a result or a reason to stop has come or gone, or the job is another."""
@@ -285,8 +421,8 @@ class JobStore:
 
     def completed_at(self, job: Job) -> datetime:
         """When the last result of a completed job was written."""
-        with os.scandir(self.path(job.id) / "results") as entries:
-            return datetime.fromtimestamp(max(e.stat().st_mtime for e in entries), UTC)
+        written = [entry.stat().st_mtime for _, entry in self._results(job)]
+        return datetime.fromtimestamp(max(written, default=0.0), UTC)
 
     # Who works on it
 
@@ -298,9 +434,11 @@ class JobStore:
         """Who tried a batch so far."""
         return read_history(self.attempt_path(job, batch), lease_seconds)
 
-    def begin_attempt(self, job: Job, batch: int) -> Attempt:
-        """Log that this process runs a batch now."""
-        return Attempt(self.attempt_path(job, batch))
+    def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
+        """Log that this process runs a batch now, and how far apart its signs of life may be."""
+        path = self.attempt_path(job, batch)
+        make_folder(path.parent)  # copies of a job may lack what was empty
+        return Attempt(path, lease_seconds)
 
     def successor(self, job: Job, batch: int) -> int | None:
         """The next batch without a result that follows `batch` in its chain.
@@ -324,9 +462,7 @@ class JobStore:
         Their messages may be lost, or may merely wait in the queue: whoever sends them again
         looks there first, and calls `note_sent`.
         """
-        clock = self.path(job.id) / ".clock"
-        clock.touch()
-        now = clock.stat().st_mtime
+        now = touch(self.path(job.id) / ".clock")
         quiet_since = max(
             modified(self.path(job.id) / "job.json"), modified(self.path(job.id) / "sent")
         )
@@ -340,7 +476,7 @@ class JobStore:
 
     def note_sent(self, job: Job) -> None:
         """Remember that messages of this job have just been sent."""
-        (self.path(job.id) / "sent").touch()
+        touch(self.path(job.id) / "sent")
 
     # Its images
 
@@ -377,6 +513,22 @@ class JobStore:
         path = resolve_inside(self.root, inputs.labels)
         labels: Labels = np.load(path, mmap_mode="r", allow_pickle=False)
         return labels
+
+
+@contextmanager
+def apart(job_id: str, on_fault: Callable[[str], object]) -> Iterator[None]:
+    """Look at one job of many: whatever is wrong with it is told, and costs no other job."""
+    try:
+        yield
+    except StorageError as error:
+        on_fault(str(error))
+    except OSError as error:
+        on_fault(f"Job {job_id} cannot be used: {error.filename or ''} ({error.strerror}).")
+
+
+def result_name(batch: int) -> str:
+    """File name of a batch's result."""
+    return f"{batch:06d}.npz"
 
 
 def modified(path: Path) -> float:

@@ -22,6 +22,7 @@ from storage.files import (
     draft_folder,
     list_folders,
     locked,
+    make_folder,
     sha256_of,
     sync_folder,
     sync_tree,
@@ -215,7 +216,8 @@ class ModelStore:
     @contextmanager
     def draft(self, name: str) -> Iterator[Path]:
         """A folder to write `model.keras` and its pictures into; `publish` makes it a version."""
-        with draft_folder(self.folder / check_name(name, "model name")) as folder:
+        check_name(name, "model name")
+        with draft_folder(make_folder(self.folder) / name) as folder:
             yield folder
 
     def publish(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:

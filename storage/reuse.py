@@ -182,6 +182,7 @@ class ReuseStore:
         Not fsynced: a file torn by a power cut is told by its digest and computed again.
         """
         content = known.to_bytes(model)
+        make_folder(self._folder)
         path = make_folder(self._path(model)) / name_of(len(known), content)
         write_atomically(path, content, durable=False)
         return path

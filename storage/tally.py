@@ -1,8 +1,11 @@
 """What a job's results come to so far."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import Corrupt
 from storage.evaluation import Evaluation, confusion_matrix
 from storage.jobs import Job, JobStore
 from storage.labels import KnownLabels, read_labels
@@ -41,23 +44,27 @@ class Tally:
         return len(self._counted) == self._job.batches
 
     @property
-    def failure_rate(self) -> float:
-        """Failed images as a share of all images of the job, counted so far or not."""
-        return self.failed / self._job.total
-
-    @property
     def evaluation(self) -> Evaluation:
         """Predictions against labels, over the images that have both."""
         return Evaluation.from_matrix(self._job.labels, self._matrix)
 
-    def refresh(self) -> None:
-        """Count the results that have appeared since the last call."""
+    def refresh(self, on_damage: Callable[[Corrupt], object] | None = None) -> None:
+        """Count the results that have appeared since the last call.
+
+        One that is damaged raises `Corrupt`, or is told to `on_damage` and not counted.
+        """
         done = self._store.done(self._job)
         if not self._counted <= done:
             self._clear()  # results were discarded, to be computed again
         for batch in sorted(done - self._counted):
-            result = self._store.read_result(self._job, batch)
-            self.add(batch, result, self._labels_of(batch))
+            try:
+                result = self._store.read_result(self._job, batch)
+            except Corrupt as error:
+                if on_damage is None:
+                    raise
+                on_damage(error)
+            else:
+                self.add(batch, result, self._labels_of(batch))
 
     def _labels_of(self, batch: int) -> NDArray[np.int32] | None:
         if self._labels is None:

@@ -134,11 +134,11 @@ def result_of(
     model: ModelPin = PIN,
     reused: int | None = None,
 ) -> BatchResult:
-    """A result with these class indices, each with the score one half."""
+    """A result with these class indices, each with the score three quarters: none is a tie."""
     return BatchResult(
         model=model,
         predictions=np.array(predictions, np.int32),
-        scores=np.full(len(predictions), 0.5, np.float32),
+        scores=np.full(len(predictions), 0.75, np.float32),
         errors=errors or {},
         reused=reused,
     )
@@ -233,8 +233,8 @@ class MortalAttempt(Attempt):
 class MortalJobStore(JobStore):
     """A job store whose attempts can die."""
 
-    def begin_attempt(self, job: Job, batch: int) -> Attempt:
-        return MortalAttempt(self.attempt_path(job, batch))
+    def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
+        return MortalAttempt(self.attempt_path(job, batch), lease_seconds)
 
 
 def die_at(path: Path, *images: int) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.image_folders import Listing, describe_passed_over, list_images, readable, subfolders
+from storage.files import printable
+from storage.image_folders import Listing, describe_passed_over, list_images, subfolders
 from storage.images import FORMATS
 from storage.names import canonical
 from trainer.arrays import SPLITS
@@ -87,7 +88,7 @@ def find_classes(folder: Path) -> dict[str, ClassFiles]:
         places = find_splits(folder, listing)
         found = {split: read_classes(folder, name, listing) for split, name in places.items()}
     except OSError as error:
-        where, why = readable(str(error.filename)), error.strerror
+        where, why = printable(str(error.filename)), error.strerror
         raise SourceError(f"The folder {where} cannot be read ({why}).") from None
     taken = sum(len(paths) for classes in found.values() for paths in classes.values())
     told = describe_passed_over(
@@ -153,7 +154,7 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
             name, inside, _ = file[len(prefix) :].partition("/")
             if inside:
                 found[name].append(folder / file)
-    if empty := [readable(name) for name, paths in found.items() if not paths]:
+    if empty := [printable(name) for name, paths in found.items() if not paths]:
         told = describe_passed_over(listing.passed_over)
         raise SourceError(
             f"{place} has no images ({', '.join(FORMATS)}) in {brief(empty)}: add some or remove "
@@ -171,9 +172,9 @@ def join_same(place: Path, found: ClassFiles) -> ClassFiles:
     classes: ClassFiles = {}
     for folder, paths in found.items():
         name = canonical(folder)
-        if not name or readable(folder) != folder:
+        if not name or printable(folder) != folder:
             raise SourceError(
-                f"{place} has a folder {readable(folder)!r}: that cannot be the name of a class, "
+                f"{place} has a folder {printable(folder)!r}: that cannot be the name of a class, "
                 "which is text in UTF-8 and not blank."
             )
         if name in classes:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from storage.datasets import DataSet, DataSetDraft, DatasetStore
 from storage.errors import ImageError
-from storage.image_folders import readable
+from storage.files import printable
 from storage.images import FORMATS, Shape, decode_image
 from storage.jpegs import read_jpeg
 from storage.orientation import LYING, metadata, orientation
@@ -68,7 +68,7 @@ class Survey:
         if not self.bad:
             return
         reasons = [
-            f"{readable(str(path.relative_to(folder)))} ({reason})"
+            f"{printable(str(path.relative_to(folder)))} ({reason})"
             for path, reason in sorted(self.bad.items())
         ]
         count = len(reasons)

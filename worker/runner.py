@@ -19,7 +19,7 @@ from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.attempts import Attempt, Heartbeat, History
 from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound, UnsafePath
-from storage.jobs import Job, JobStore, Status
+from storage.jobs import DUPLICATE, Job, JobStore, Status
 from storage.labels import read_labels
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
@@ -84,7 +84,7 @@ class BatchRunner:
     def _attempt(self, job: Job, batch: int, history: History) -> Summary:
         """Run a batch under its log, so that whoever comes next knows how it ended."""
         phases = Phases()
-        attempt = self._jobs.begin_attempt(job, batch)
+        attempt = self._jobs.begin_attempt(job, batch, self._settings.lease_seconds)
         self._heartbeat.follow(attempt)
         began = time.monotonic()
         outcome = "interrupted"  # a worker told to stop is no error of the batch
@@ -92,7 +92,7 @@ class BatchRunner:
             result = self._classify(job, batch, history, attempt, phases)
             with phases("write"):
                 new = self._jobs.write_result(job, batch, result)
-            outcome = "done" if new else "duplicate"
+            outcome = "done" if new else DUPLICATE
             with phases("count"):
                 self._check_failure_rate(job, result)
                 return self._summarise(job, batch, result, phases)
@@ -156,14 +156,11 @@ class BatchRunner:
         if job.max_failure_rate is None or not result.errors:
             return
         tally = self._tally(job)
-        tally.refresh()
-        if tally.failure_rate > job.max_failure_rate:
-            self._jobs.stop(
-                job,
-                Status.FAILED,
-                f"{tally.failed} of {job.total} images failed, "
-                f"more than --max-failure-rate {job.max_failure_rate:g} allows.",
-            )
+        tally.refresh(
+            on_damage=lambda error: log.warning("%s Until then it is not counted.", error)
+        )
+        if reason := job.excess(tally.failed):
+            self._jobs.stop(job, Status.FAILED, reason)
 
     def _summarise(self, job: Job, batch: int, result: BatchResult, phases: Phases) -> Summary:
         failed = len(result.errors)

@@ -2,21 +2,25 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from messaging.messages import PredictBatch
-from storage.errors import StorageError
-from storage.jobs import JobStore
+from storage.jobs import Job, JobStore, apart
 
 log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Looks after jobs that nobody watches. An ended job is not read again until it changes."""
+    """Looks after jobs that nobody watches. An ended job is not read again until it changes.
+
+    What is wrong with a job is told once, and keeps no other from being swept.
+    """
 
     def __init__(self, jobs: JobStore, lease_seconds: float) -> None:
         self._jobs = jobs
         self._lease_seconds = lease_seconds
         self._ended: dict[str, tuple[float, float]] = {}
+        self._told: dict[str, str] = {}
 
     def sweep(
         self, send: Callable[[PredictBatch], object], waiting_task_ids: Callable[[], set[str]]
@@ -25,19 +29,12 @@ class Sweeper:
         sent: dict[str, int] = {}
         waiting: set[str] | None = None
         for job_id in self._jobs.ids():
-            try:
-                changed = self._jobs.changed(job_id)
-                if self._ended.get(job_id) == changed:
-                    continue
-                job = self._jobs.get(job_id)
-                if self._jobs.status(job, len(self._jobs.done(job))).ended:
-                    self._ended[job_id] = changed
-                    continue
-                stalled = self._jobs.stalled(job, self._lease_seconds)
-            except (StorageError, FileNotFoundError) as error:
-                log.warning("Job %s cannot be swept: %s", job_id, error)
-                continue
-            if not stalled:
+            job, stalled = None, list[int]()
+            with apart(job_id, partial(self._warn, job_id)):
+                job = self._unfinished(job_id)
+                stalled = self._jobs.stalled(job, self._lease_seconds) if job else []
+                self._told.pop(job_id, None)
+            if job is None or not stalled:
                 continue
             if waiting is None:
                 waiting = {task_id.rpartition(".")[0] for task_id in waiting_task_ids()}
@@ -46,6 +43,22 @@ class Sweeper:
             for message in lost:
                 send(message)
             if lost:
-                self._jobs.note_sent(job)
+                with apart(job_id, partial(self._warn, job_id)):
+                    self._jobs.note_sent(job)
                 sent[job_id] = len(lost)
         return sent
+
+    def _unfinished(self, job_id: str) -> Job | None:
+        changed = self._jobs.changed(job_id)
+        if self._ended.get(job_id) == changed:
+            return None
+        job = self._jobs.get(job_id)
+        if self._jobs.ended_at(job):
+            self._ended[job_id] = changed
+            return None
+        return job
+
+    def _warn(self, job_id: str, fault: str) -> None:
+        if self._told.get(job_id) != fault:
+            self._told[job_id] = fault
+            log.warning("Not swept: %s", fault)

@@ -55,6 +55,12 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: Re
     job = array_job(jobs, images_of(range(10)))
     array_job(jobs, images_of(range(3)), id="other")
     (jobs.path("damaged")).mkdir()
+    assert (
+        figures(System(own_redis.client(), jobs, ModelStore(tmp_path)))[
+            ("batchsight_jobs", "unreadable")
+        ]
+        == 1
+    )
     system = System(own_redis.client(), jobs, ModelStore(tmp_path))
 
     def count(status: Status) -> float:
@@ -68,6 +74,18 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: Re
     assert count(Status.CANCELLED) == 1  # from memory
     jobs.unstop(job)
     assert (count(Status.RUNNING), count(Status.CANCELLED)) == (1, 0)
+
+
+def test_storage_that_is_away_leaves_what_redis_knows(
+    tmp_path: Path, own_redis: RedisServer
+) -> None:
+    system = System(own_redis.client(), JobStore(tmp_path), ModelStore(tmp_path))
+    assert figures(system)[("batchsight_storage_up",)] == 1
+    (tmp_path / "jobs").write_bytes(b"a file where a folder should be")
+    seen = figures(system)
+    assert (seen[("batchsight_storage_up",)], seen[("batchsight_redis_up",)]) == (0, 1)
+    assert ("batchsight_queue_messages", "predict") in seen
+    assert not any(name[0] == "batchsight_jobs" for name in seen)
 
 
 def test_batches_are_counted_once_from_what_the_bells_tell(

@@ -320,7 +320,7 @@ def test_what_was_begun_and_given_up_is_not_said_to_have_got_lost(
 def begin_elsewhere(store: JobStore, job: Job, batch: int) -> None:
     """Begin an attempt on another machine, of which only the lease tells whether it lives."""
     attempt = store.begin_attempt(job, batch)
-    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"worker": "', b'"worker": "else.'))
+    attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"boot": "', b'"boot": "else.'))
 
 
 def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(

@@ -58,7 +58,7 @@ class House:
         found = find_manifest(self.models, job)
         findings = inspect(self.store, job, found, StorageSettings())
         summary = summarise(self.store, job, findings.tally)
-        return dict(warn(job, summary, findings, found, None))
+        return dict(warn(job, summary, findings, found))
 
 
 @pytest.fixture

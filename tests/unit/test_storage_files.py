@@ -2,20 +2,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import BadName, StorageUnwritable, UnsafePath
+from storage.errors import BadName, Corrupt, StorageUnwritable, UnsafePath
 from storage.files import (
     check_name,
     draft_folder,
     list_folders,
+    locked,
     make_folder,
+    read_inside,
+    read_regular,
     resolve_inside,
     sha256_of,
+    sync_tree,
+    touch,
     write_atomically,
 )
 from tests.builders import as_any
@@ -189,3 +195,87 @@ def test_a_root_that_cannot_be_written_is_one_sentence_with_the_way_out(tmp_path
         draft_folder(tmp_path / "file"),
     ):
         pass
+
+
+# Permissions
+
+
+@pytest.fixture
+def private_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def mode_of(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o7777)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"), [(0o777, 0o666), (0o2775, 0o664), (0o755, 0o644), (0o700, 0o600)]
+)
+@pytest.mark.usefixtures("private_umask")
+def test_what_is_made_gets_the_permissions_of_its_folder_whatever_the_umask(
+    tmp_path: Path, folder: int, file: int
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    root.chmod(folder)
+    write_atomically(root / "file", b"content")
+    touch(root / "clock")
+    touch(root / "clock")
+    make_folder(root / "folder")
+    with draft_folder(root) as draft:
+        (draft / "inner").mkdir()
+        (draft / "inner" / "file").write_bytes(b"content")
+        sync_tree(draft)
+        draft.rename(root / "draft")
+    with locked(root / "locked"):
+        pass
+    made = {path for path in root.rglob("*") if path.name != "root"}
+    assert {mode_of(path) for path in made if path.is_file()} == {oct(file)}
+    assert {mode_of(path) for path in made if path.is_dir()} == {oct(folder)}
+    assert len(made) == 8
+
+
+@pytest.mark.usefixtures("private_umask")
+def test_the_umask_decides_who_may_use_a_new_root(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    make_folder(tmp_path / "root" / "jobs")
+    assert mode_of(tmp_path / "root") == mode_of(tmp_path / "root" / "jobs") == "0o700"
+
+
+@pytest.mark.usefixtures("private_umask")
+def test_the_sticky_bit_is_not_handed_on(tmp_path: Path) -> None:
+    """In such a folder nobody could replace what another user has written."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root").chmod(0o1777)
+    make_folder(tmp_path / "root" / "jobs")
+    assert mode_of(tmp_path / "root" / "jobs") == "0o777"
+
+
+# What opens and then fails
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "large"])
+def test_what_cannot_be_read_as_a_file_leaves_none_open(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "image.png"
+    match what:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "large":
+            path.write_bytes(b"x" * 11)
+    before = open_files()
+    for _ in range(3):
+        with pytest.raises((UnsafePath, OSError)):
+            read_inside(tmp_path, "image.png", 10, {})
+    if what != "large":
+        with pytest.raises(Corrupt, match=r"image\.png is not a regular file: remove it"):
+            read_regular(path)
+    assert open_files() == before

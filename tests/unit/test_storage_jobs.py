@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from storage.errors import AlreadyExists, BadName, ConflictingResult, Corrupt, N
 from storage.inputs import ArrayInputs, read_pack
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelPin
+from storage.results import BatchResult
 from tests.builders import (
     PIN,
     array_job,
@@ -132,6 +135,36 @@ def test_an_unknown_or_damaged_job_is_named(store: JobStore) -> None:
         store.get("../models")
 
 
+def test_a_pipe_in_place_of_a_job_blocks_nobody(store: JobStore) -> None:
+    commit(store, describe_job())
+    replace_by_pipe(store.path("job") / "job.json")
+    with pytest.raises(Corrupt, match="Job job is damaged"):
+        store.get("job")
+
+
+def test_a_copy_of_a_job_is_not_taken_for_it(store: JobStore) -> None:
+    commit(store, describe_job())
+    shutil.copytree(store.path("job"), store.path("copy"))
+    with pytest.raises(Corrupt, match=r"Job copy is damaged: .*job\.json is that of job job"):
+        store.get("copy")
+
+
+def test_what_is_no_job_is_not_listed(store: JobStore) -> None:
+    commit(store, describe_job())
+    (store.folder / "loop").symlink_to("loop")
+    (store.folder / "dangling").symlink_to("nowhere")
+    (store.folder / "Thumbs.db").touch()
+    os.mkfifo(store.folder / "pipe")
+    assert store.ids() == ["job"]
+
+
+def test_a_source_whose_path_is_no_text_is_spelt_out(store: JobStore) -> None:
+    job = describe_job(source=os.fsdecode(b"/data/\xff\xfe/caf\xc3\xa9"))
+    assert job.source == "/data/\\xff\\xfe/café"
+    commit(store, job)
+    assert store.get("job") == job
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -218,6 +251,115 @@ def test_a_result_of_another_model_or_length_is_corrupt(store: JobStore) -> None
         store.read_result(job, 2)
 
 
+def with_scores(scores: float) -> BatchResult:
+    result = result_of([0, 1, 2, 0])
+    result.scores[:] = scores
+    return result
+
+
+def test_the_same_outcome_with_other_last_digits_keeps_the_first(store: JobStore) -> None:
+    job = describe_job()
+    commit(store, job)
+    assert store.write_result(job, 1, with_scores(0.75))
+    assert not store.write_result(job, 1, with_scores(0.75 + 4e-7))
+    assert store.result_path(job, 1).read_bytes() == with_scores(0.75).to_bytes()
+    assert not (store.path("job") / "conflicts").exists()
+    with pytest.raises(ConflictingResult, match="for 4 of its 4 images"):
+        store.write_result(job, 1, with_scores(0.76))
+
+
+def test_the_same_bytes_are_a_duplicate_though_a_score_is_no_number(store: JobStore) -> None:
+    job = describe_job()
+    commit(store, job)
+    assert store.write_result(job, 0, with_scores(np.nan))
+    assert not store.write_result(job, 0, with_scores(np.nan))
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+NO_RESULTS: dict[str, Callable[[Path], object]] = {
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(4096)),
+    "another model": lambda path: path.write_bytes(
+        result_of([0] * 4, model=PIN.model_copy(update={"number": 2})).to_bytes()
+    ),
+    "another batch": lambda path: path.write_bytes(result_of([0] * 2).to_bytes()),
+    "class beyond": lambda path: path.write_bytes(result_of([0, 1, 2, 3]).to_bytes()),
+    "unexplained failure": lambda path: path.write_bytes(result_of([0, 1, 2, -1]).to_bytes()),
+    "failure beyond": lambda path: path.write_bytes(result_of([0] * 4, {4: "x"}).to_bytes()),
+    "pipe": replace_by_pipe,
+}
+
+
+@pytest.mark.parametrize("damage", NO_RESULTS.values(), ids=NO_RESULTS)
+def test_a_damaged_result_is_named_with_the_way_out_and_written_again(
+    store: JobStore, damage: Callable[[Path], object]
+) -> None:
+    job = describe_job()
+    commit(store, job)
+    write(store, job, 0)
+    path = store.result_path(job, 0)
+    sound = path.read_bytes()
+    damage(path)
+    with pytest.raises(Corrupt, match=r"000000\.npz .*`producer resume job` computes it again"):
+        store.read_result(job, 0)
+    assert write(store, job, 0), "it is no duplicate and no conflict"
+    assert path.read_bytes() == sound
+    assert not (store.path("job") / "conflicts").exists()
+
+
+def test_a_looping_link_in_place_of_a_result_is_replaced(store: JobStore) -> None:
+    job = describe_job()
+    commit(store, job)
+    store.result_path(job, 0).symlink_to("000000.npz")
+    assert not store.has_result(job, 0)
+    assert store.done(job) == set()
+    assert write(store, job, 0)
+    assert store.done(job) == {0}
+
+
+def test_a_folder_in_place_of_a_result_is_named(store: JobStore) -> None:
+    job = describe_job()
+    commit(store, job)
+    store.result_path(job, 0).mkdir()
+    assert store.done(job) == set()
+    with pytest.raises(Corrupt, match=r"000000\.npz is not a regular file: remove it"):
+        write(store, job, 0)
+
+
+@pytest.mark.parametrize(
+    "litter",
+    [
+        *("Thumbs.db", ".DS_Store", "desktop.ini", "000000.npz~", "0.npz", "0000000.npz", "-1.npz"),
+        *(
+            "000003.npz",
+            "999999.npz",
+            "\u0660" * 6 + ".npz",
+            "000000.arrow",
+            b"\xff.npz",
+            "x" * 200,
+        ),
+    ],
+)
+def test_litter_among_the_results_is_no_result(store: JobStore, litter: str | bytes) -> None:
+    job = describe_job()
+    commit(store, job)
+    path = store.path("job") / "results" / os.fsdecode(litter)
+    path.touch()
+    assert store.done(job) == set()
+    assert store.status(job, 0) is Status.QUEUED
+    for batch in range(job.batches):
+        write(store, job, batch)
+    assert store.done(job) == {0, 1, 2}
+    before = store.completed_at(job)
+    os.utime(path, (0, 2e9))
+    assert store.completed_at(job) == before
+
+
 def test_a_result_that_is_being_written_does_not_count(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
@@ -256,6 +398,97 @@ def test_the_first_reason_to_stop_stays(store: JobStore) -> None:
     store.unstop(job)
     store.unstop(job)
     assert store.status(job, 1) is Status.RUNNING
+
+
+def damaged_by(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damaged_by(b""),
+        damaged_by(b"{"),
+        damaged_by(b"\xff\xfe\0"),
+        damaged_by(b"[]"),
+        damaged_by(b"[" * 100_000),
+        damaged_by(b'{"status": "running", "reason": "x", "at": "2026-01-01T00:00:00Z"}'),
+        damaged_by(b'{"status": "failed", "reason": "x", "at": "2026-01-01T00:00:00"}'),
+        damaged_by(b'{"status": "failed", "reason": null, "at": "2026-01-01T00:00:00Z"}'),
+        Path.mkdir,
+        os.mkfifo,
+    ],
+    ids=[
+        "empty",
+        "torn",
+        "bytes",
+        "list",
+        "deep",
+        "running",
+        "no zone",
+        "no reason",
+        *("dir", "pipe"),
+    ],
+)
+def test_a_job_whose_reason_to_stop_is_damaged_has_failed_and_can_be_taken_up(
+    store: JobStore, damage: Callable[[Path], object]
+) -> None:
+    job = describe_job()
+    commit(store, job)
+    path = store.path("job") / "stopped.json"
+    damage(path)
+    stop = store.stopped(job)
+    assert stop is not None
+    assert stop.status is Status.FAILED
+    assert stop.reason == f"{path} is damaged: `producer resume job` takes the job up again."
+    assert store.status(job, 0) is Status.FAILED
+    store.unstop(job)
+    assert store.status(job, 0) is Status.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "stop", "status"),
+    [
+        (2, 0, None, Status.RUNNING),
+        (2, 9, None, Status.RUNNING),
+        (2, 0, Status.CANCELLED, Status.CANCELLED),
+        (2, 9, Status.CANCELLED, Status.CANCELLED),
+        (2, 9, Status.FAILED, Status.FAILED),
+        (3, 2, None, Status.COMPLETED),
+        (3, 3, None, Status.FAILED),
+        (3, 2, Status.CANCELLED, Status.COMPLETED),
+        (3, 3, Status.CANCELLED, Status.FAILED),
+        (3, 0, Status.FAILED, Status.FAILED),
+    ],
+)
+def test_one_function_knows_what_has_become_of_a_job_with_a_failure_limit(
+    store: JobStore, done: int, failed: int, stop: Status | None, status: Status
+) -> None:
+    job = describe_job(max_failure_rate=0.2)  # of ten images
+    commit(store, job)
+    for batch in range(done):
+        size = len(job.span(batch))
+        bad = min(failed, size)
+        failed -= bad
+        errors = dict.fromkeys(range(bad), "bad")
+        store.write_result(job, batch, result_of([-1] * bad + [0] * (size - bad), errors))
+    if stop:
+        store.stop(job, stop, "reason")
+    assert store.status(job, done) is status
+    end = store.end(job, done)
+    assert (end.status if end else Status.RUNNING) is status
+    assert (end is not None and end.reason is not None) == (
+        status in (Status.FAILED, Status.CANCELLED)
+    )
+
+
+def test_a_damaged_result_counts_no_failed_images(store: JobStore) -> None:
+    job = describe_job(max_failure_rate=0.2)
+    commit(store, job)
+    for batch in range(job.batches):
+        write(store, job, batch)
+    store.result_path(job, 1).write_bytes(b"torn")
+    assert store.status(job, 3) is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -382,6 +615,18 @@ def test_sending_gives_the_whole_job_another_lease(store: JobStore) -> None:
     assert store.stalled(job, LEASE) == []
     age_everything(store, job, LEASE + 5)
     assert store.stalled(job, LEASE) == [0, 1]
+
+
+@pytest.mark.parametrize("off", [-3600.0, 3600.0])
+def test_the_clock_of_this_machine_does_not_matter(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    job = quiet_job(store)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + off)
+    assert store.stalled(job, LEASE) == [0, 1]
+    store.note_sent(job)
+    assert store.stalled(job, LEASE) == []
 
 
 def test_a_discarded_result_is_found_again(store: JobStore) -> None:

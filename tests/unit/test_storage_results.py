@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from storage.errors import Corrupt
+from storage.models import ModelPin
 from storage.results import FAILED, BatchResult
 from tests.builders import PIN, result_of
 
@@ -42,7 +43,7 @@ def test_the_same_outcome_gives_the_same_bytes_whoever_writes_them() -> None:
     other = BatchResult(
         model=PIN.model_copy(),
         predictions=np.array([FAILED, 1, FAILED], np.int64),
-        scores=np.array([0.5, 0.5, 0.5], np.float64),
+        scores=np.array([0.75, 0.75, 0.75], np.float64),
         errors={2: "two", 0: "one"},
     )
     assert other.to_bytes() == result.to_bytes()
@@ -115,3 +116,55 @@ def test_a_damaged_byte_is_corrupt_or_does_not_matter() -> None:
         else:
             assert read.to_bytes() == content
     assert found > 1_000
+
+
+def outcome(
+    *images: tuple[int, float], errors: dict[int, str] | None = None, model: ModelPin = PIN
+) -> BatchResult:
+    """A result of images with a class and a score each."""
+    return BatchResult(
+        model=model,
+        predictions=np.array([image[0] for image in images], np.int32),
+        scores=np.array([image[1] for image in images], np.float32),
+        errors=errors or {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (outcome((1, 0.9)), outcome((1, 0.9 + 4e-7))),
+        (outcome((1, 0.9)), outcome((1, 0.9 - 9e-5))),
+        (outcome((0, 0.5)), outcome((1, 0.5 + 3e-8))),
+        (outcome((0, 0.34)), outcome((2, 0.34 - 5e-5))),
+        (outcome((FAILED, 0), errors={0: "x"}), outcome((FAILED, 0), errors={0: "said otherwise"})),
+    ],
+    ids=["last digits", "rounding", "tie of two", "tie of three", "another reason"],
+)
+def test_two_computations_of_a_batch_agree(one: BatchResult, other: BatchResult) -> None:
+    assert one.agrees(other)
+    assert other.agrees(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (outcome((1, 0.9)), outcome((1, 0.9 + 2e-4))),
+        (outcome((1, 0.9)), outcome((1, 0.8))),
+        (outcome((1, 0.9)), outcome((1, np.nan))),
+        (outcome((1, 0.51)), outcome((2, 0.51))),
+        (outcome((1, 0.9), (1, 0.9)), outcome((1, 0.9), (0, 0.9))),
+        (outcome((1, 0.4)), outcome((2, 0.3))),
+        (outcome((FAILED, 0), errors={0: "x"}), outcome((2, 5e-5))),
+        (outcome((FAILED, 0), errors={0: "x"}), outcome((2, 0.9))),
+        (outcome((1, 0.9)), outcome((1, 0.9), (1, 0.9))),
+        (outcome((1, 0.9)), outcome((1, 0.9), model=PIN.model_copy(update={"number": 2}))),
+    ],
+    ids=[
+        *("near", "far", "no number", "no tie above one half", "second image", "no tie of scores"),
+        *("failed, tiny score", "failed", "length", "model"),
+    ],
+)
+def test_two_outcomes_of_a_batch_differ(one: BatchResult, other: BatchResult) -> None:
+    assert not one.agrees(other)
+    assert not other.agrees(one)

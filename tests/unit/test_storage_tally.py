@@ -44,20 +44,11 @@ def test_results_are_counted_as_they_appear_and_read_once(tmp_path: Path) -> Non
     assert (tally.batches, tally.predicted, tally.failed) == (3, 9, 1)
     assert tally.complete
     assert store.reads == [2, 0, 1]
-    assert tally.failure_rate == pytest.approx(0.1)
+    assert tally.failed == 1
     # Labels are 0 1 2 0 | 1 2 0 1 | 2 0: six of nine are right, the failed image does not count.
     assert tally.evaluation.count == 9
     assert tally.evaluation.accuracy == pytest.approx(6 / 9)
     assert tally.evaluation.labels == LABELS
-
-
-def test_the_failure_rate_is_a_share_of_the_whole_job(tmp_path: Path) -> None:
-    store = JobStore(tmp_path)
-    job = array_job(store, images_of(range(10)))
-    tally = Tally(store, job)
-    store.write_result(job, 0, result_of([FAILED] * 4, dict.fromkeys(range(4), "bad")))
-    tally.refresh()
-    assert tally.failure_rate == pytest.approx(0.4)
 
 
 def test_unlabelled_images_count_as_predicted_but_not_for_the_accuracy(tmp_path: Path) -> None:

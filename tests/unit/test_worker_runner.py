@@ -1,5 +1,8 @@
 import os
-from collections.abc import Sequence
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from tests.builders import (
     publish,
     result_of,
 )
+from tests.processes import wait_for
 from worker.errors import ModelRefused
 from worker.model_cache import ModelCache
 from worker.quarantine import CONVICTED_AFTER, HOPELESS_ERRORS, SUSPECT_AFTER
@@ -43,7 +47,8 @@ from worker.runner import BatchRunner, Summary
 class System:
     """Storage, a published model, and runners whose predictor, queue and bell are fakes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.settings = StorageSettings(**settings)
         self.jobs = MortalJobStore(root)
         self.version = publish(ModelStore(root))
         self.predictor = FakePredictor()
@@ -59,7 +64,7 @@ class System:
             jobs=self.jobs,
             models=ModelCache(ModelStore(self.jobs.root), self.load),
             reuse=Reuse(ReuseStore(self.jobs.root), 1_000_000),
-            settings=StorageSettings(),
+            settings=self.settings,
             send=lambda message: self.sent.append(message.batch),
             ring=lambda job_id, fields: self.rung.append({"job": job_id, **fields}),
         )
@@ -199,7 +204,7 @@ def test_a_batch_that_another_worker_runs_is_left_to_it_with_its_chain(system: S
     job = system.array_job(range(10))
     system.jobs.begin_attempt(job, 0)
     log = system.jobs.attempt_path(job, 0)
-    log.write_text(log.read_text().replace(f":{os.getpid()}", f":{os.getppid()}"))
+    log.write_text(log.read_text().replace('"boot": "', '"boot": "another '))
     assert system.run(job) == {"skipped": "another worker runs it"}
     assert not system.predictor.calls
     assert system.sent == [], "whoever runs it sends the successor"
@@ -251,8 +256,46 @@ def test_two_different_outcomes_of_a_batch_fail_the_job_and_both_are_named(
     assert system.predictions(job) == [2, 2, 2, 2]
 
 
+def test_two_computations_of_a_batch_that_round_differently_count_as_one(system: System) -> None:
+    job = system.array_job(range(4))
+    system.run(job)
+    first = system.jobs.read_result(job, 0)
+    system.jobs.discard_result(job, 0)
+    first.scores[:] += np.float32(4e-7)
+    system.predictor.before = lambda pixels: write(system, job, first)  # on another processor
+    assert system.run(job)["images"] == 4
+    assert system.outcomes(job) == ["done", "duplicate"]
+    assert system.jobs.stopped(job) is None
+    assert system.jobs.result_path(job, 0).read_bytes() == first.to_bytes()
+
+
 def write(system: System, job: Job, result: BatchResult) -> None:
     system.jobs.write_result(job, 0, result)
+
+
+# Signs of life
+
+
+def test_an_attempt_gives_signs_of_life_within_its_lease_and_none_after_its_end(
+    tmp_path: Path,
+) -> None:
+    system = System(tmp_path, lease_seconds=1.0)
+    job = system.array_job(range(4))
+    log = system.jobs.attempt_path(job, 0)
+    seen = []
+
+    def be_slow(pixels: Pixels) -> None:
+        seen.extend(read_events(log))
+        for _ in range(2):
+            os.utime(log, (0, 0))
+            wait_for(lambda: log.stat().st_mtime > 0, "a sign of life", 0.5)
+
+    system.predictor.before = be_slow
+    system.run(job)
+    assert seen[0]["lease"] == 1.0
+    os.utime(log, (0, 0))
+    time.sleep(0.5)
+    assert log.stat().st_mtime == 0, "nobody runs it any more"
 
 
 # Bad images
@@ -290,6 +333,41 @@ def test_a_job_with_more_bad_images_than_it_allows_is_stopped(system: System) ->
     status, reason = stop_of(system, job)
     assert status is Status.FAILED
     assert reason == "3 of 8 images failed, more than --max-failure-rate 0.25 allows."
+
+
+def test_a_torn_result_of_another_batch_does_not_fail_a_job_with_a_limit(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [image_file(encode(images_of([1])[0])), image_file(b"no image")] * 4
+    job = file_job(system.jobs, files, batch_size=2, model=system.version.pin, max_failure_rate=0.6)
+    for batch in range(3):
+        system.runner = system.new_runner()  # has not seen the result before it was torn
+        system.run(job, batch)
+        system.jobs.result_path(job, 0).write_bytes(b"torn")
+    assert system.jobs.stopped(job) is None
+    assert system.outcomes(job, 1) == ["done"]
+    assert "000000.npz is damaged" in caplog.text
+    system.jobs.discard_result(job, 0)
+    system.run(job, 0)
+    system.run(job, 3)
+    assert system.jobs.status(job, 4) is Status.COMPLETED
+
+
+def test_a_torn_result_counts_again_once_it_has_been_computed_again(system: System) -> None:
+    files = [image_file(b"no image")] * 8
+    job = file_job(system.jobs, files, batch_size=2, model=system.version.pin, max_failure_rate=0.5)
+    system.run(job, 0)
+    system.jobs.result_path(job, 0).write_bytes(b"torn")
+    system.runner = system.new_runner()
+    for batch in (1, 2):
+        system.run(job, batch)
+    assert system.jobs.stopped(job) is None, "four of eight are known to have failed"
+    system.jobs.discard_result(job, 0)
+    system.run(job, 0)
+    assert stop_of(system, job) == (
+        Status.FAILED,
+        "6 of 8 images failed, more than --max-failure-rate 0.5 allows.",
+    )
 
 
 def test_a_job_with_as_many_bad_images_as_it_allows_goes_on(system: System) -> None:
@@ -372,6 +450,48 @@ def test_a_full_disk_is_not_held_against_the_batch(system: System) -> None:
     system.predictor.before = lambda pixels: None
     system.run(job)
     assert system.predictions(job) == [0, 1, 2, 0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with little room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_costs_neither_open_files_nor_images_once_there_is_room(
+    small_disk: Path,
+) -> None:
+    system = System(small_disk)
+    job = system.array_job([*range(4)] * 100, batch_size=400)
+
+    def fill(pixels: Pixels) -> None:
+        with suppress(OSError), (small_disk / "filling").open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    system.predictor.before = fill
+    before = None
+    for _ in range(60):
+        with pytest.raises(OSError, match="No space left"):
+            system.run(job)
+        before = before or open_files()
+    assert open_files() == before
+    assert system.jobs.stopped(job) is None
+    (small_disk / "filling").unlink()
+    system.predictor.before = lambda pixels: None
+    system.run(job)
+    result = system.jobs.read_result(job, 0)
+    assert not result.errors
+    assert result.predictions.tolist() == [0, 1, 2, 0] * 100
 
 
 def test_a_worker_that_is_shut_down_is_not_held_against_the_batch(system: System) -> None:
