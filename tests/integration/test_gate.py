@@ -307,7 +307,7 @@ def load_keras_model(version: ModelVersion) -> Any:
     ],
 )
 def test_a_candidate_that_takes_too_much_is_killed_and_refused(
-    judge: Judge, limits: dict[str, float], reason: str
+    judge: Judge, limits: dict[str, Any], reason: str
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(ExaminationFailed, match=f"digits@1 {reason}"):
