@@ -158,7 +158,7 @@ def examine(version: ModelVersion, path: Path, dataset: DataSet | None, gate: Ga
     try:
         return gate.examine(version, dataset.images_path(SPLIT) if dataset else None, trials=True)
     except ExaminationFailed as error:
-        reason = str(error)
+        reason = str(error).removesuffix(".") + "."
         for subject in (f"The model {version.model_path}", str(version.model_path), str(version)):
             reason = reason.replace(subject, "it")
         remedy = ""

@@ -199,6 +199,10 @@ def test_what_the_worker_refuses_is_told_of_the_file_that_was_given(
     with pytest.raises(ImportFailed, match="is not published: The model cannot be loaded"):
         house.bring_in(path)
     assert list((house.root / "models" / "foreign").glob(".new-*")) == []
+    house.error = ExaminationFailed("foreign@1 was not examined within 3 s (LIMIT)")
+    with pytest.raises(ImportFailed) as told:
+        house.bring_in(path)
+    assert str(told.value) == f"{path} is not published: it was not examined within 3 s (LIMIT)."
 
 
 @pytest.mark.parametrize(
