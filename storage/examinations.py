@@ -2,7 +2,9 @@
 
 The request comes as JSON on the stdin of `python -m worker.examine`; the figures, or the refusal,
 are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores` float32
-(N,). In the same way `python -m worker.timing` compares the times that versions take.
+(N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these rows
+when they are scaled in the first k of the ways of `storage.scalings` that fit their channels.
+In the same way `python -m worker.timing` compares the times that versions take.
 """
 
 from pathlib import Path
@@ -21,6 +23,8 @@ class ExaminationRequest(BaseModel, frozen=True):
     manifest: Manifest
     images: Path | None
     """A `.npy` file of uint8 (N, H, W, C)."""
+    trials: bool
+    """Whether to try the images in other scales too, as for a model that nobody knows yet."""
     answers: Path
     """Where to write the `.npz` file."""
     seconds: int
@@ -28,7 +32,13 @@ class ExaminationRequest(BaseModel, frozen=True):
 
     @classmethod
     def of(
-        cls, version: ModelVersion, images: Path | None, answers: Path, seconds: int
+        cls,
+        version: ModelVersion,
+        images: Path | None,
+        answers: Path,
+        seconds: int,
+        *,
+        trials: bool = False,
     ) -> "ExaminationRequest":
         """Ask about one version."""
         return cls(
@@ -37,6 +47,7 @@ class ExaminationRequest(BaseModel, frozen=True):
             folder=version.folder,
             manifest=version.manifest,
             images=images,
+            trials=trials,
             answers=answers,
             seconds=seconds,
         )
@@ -55,7 +66,7 @@ class Figures(BaseModel, frozen=True):
     load_seconds: float
     """To check, load and compile it, TensorFlow being there already."""
     images_per_second: float | None
-    """In large batches; none without images."""
+    """In large batches; none in examinations of before it was measured without images too."""
     latency_ms: float
     """Of one image alone, the median."""
     processor_ms: float
@@ -69,6 +80,8 @@ class ExaminationAnswer(BaseModel, frozen=True):
 
     figures: Figures | None = None
     refusal: str = ""
+    remedy: tuple[str, ...] = ()
+    """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""
 
 
 class TimingRequest(BaseModel, frozen=True):

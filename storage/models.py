@@ -145,16 +145,16 @@ def check_archive(path: Path, name: str) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise Corrupt(
-            f"Model {name} is refused: {MODEL_FILE} is no Keras archive ({error})."
-        ) from None
+        raise Corrupt(f"Model {name} is refused: it is no Keras archive ({error}).") from None
     strange = [m.filename for m in members if not re.fullmatch(MODEL_MEMBERS, m.filename)]
     if strange:
-        raise Corrupt(f"Model {name} is refused: {MODEL_FILE} holds {strange[0][:80]!r}.")
+        raise Corrupt(
+            f"Model {name} is refused: it holds {strange[0][:80]!r}, which Keras does not write."
+        )
     unpacked = sum(member.file_size for member in members)
     if unpacked > MODEL_BYTES_LIMIT:
         raise Corrupt(
-            f"Model {name} is refused: {MODEL_FILE} would unpack to {unpacked / 1e9:.1f} GB, "
+            f"Model {name} is refused: it would unpack to {unpacked / 1e9:.1f} GB, "
             f"the limit is {MODEL_BYTES_LIMIT / 1e9:.0f} GB."
         )
 

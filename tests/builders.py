@@ -148,7 +148,11 @@ def result_of(
 
 
 def add_dataset(
-    root: Path, labels: Sequence[int], name: str = "digits", classes: Sequence[str] = LABELS
+    root: Path,
+    labels: Sequence[int],
+    name: str = "digits",
+    classes: Sequence[str] = LABELS,
+    origin: str = "a test",
 ) -> DataSet:
     """A data set whose images have their label as first pixel, the same ones in both splits."""
     store = DatasetStore(root)
@@ -156,7 +160,7 @@ def add_dataset(
         for split in ("train", "test"):
             images, actual = draft.add_split(split, len(labels))
             images[:], actual[:] = images_of(labels), labels
-        return store.commit(draft, name, classes, "a test")
+        return store.commit(draft, name, classes, origin)
 
 
 def describe_model(content: bytes = b"a model", **fields: Any) -> Manifest:

@@ -17,6 +17,7 @@ from trainer.terminal import say, say_logs
 
 if TYPE_CHECKING:
     from storage.models import ModelVersion
+    from storage.preprocessing import Preprocessing
     from trainer.pipeline import Pipeline
     from trainer.progress import TrainingSummary
     from trainer.train_queue import TrainQueue
@@ -420,21 +421,49 @@ def compare(
     "--labels", required=True, metavar="FILE", help="Names of the classes, one a line, in order."
 )
 @click.option("--dataset", metavar="NAME", help="Test it on this data set, and promote it if good.")
+@click.option("--resize", metavar="HOW", help="How pictures come to its size: stretch (default).")
+@click.option(
+    "--interpolation",
+    metavar="HOW",
+    help="How their pixels are computed: bilinear (default, as Keras), nearest, antialias (as "
+    "Pillow) and more.",
+)
 @as_json
-def import_file(file: str, *, name: str, labels: str, dataset: str | None, json_: bool) -> None:
+def import_file(
+    file: str,
+    *,
+    name: str,
+    labels: str,
+    dataset: str | None,
+    resize: str | None,
+    interpolation: str | None,
+    json_: bool,
+) -> None:
     """Publish a Keras model that was trained elsewhere as a new version.
 
     It must take raw pixels (N, H, W, C), 0 to 255, and give one probability per class: scaling and
     softmax are layers of it. Without --dataset its accuracy stays unknown, and only
     `trainer promote --force` makes it champion.
+
+    Pictures of another size come to its size as its training did it: say how, if that was not the
+    `image_dataset_from_directory` of Keras.
     """
     from pathlib import Path
 
     from storage.files import check_name
-    from trainer.imports import read_labels
+    from trainer.class_names import read_labels
+    from trainer.imports import ImportRequest
 
     check_name(name, "model name")
-    summary = open_pipeline().bring_in(Path(file), name, read_labels(Path(labels)), dataset)
+    request = ImportRequest(
+        path=Path(file),
+        name=name,
+        labels=read_labels(Path(labels)),
+        preprocessing=parse_preprocessing(resize=resize, interpolation=interpolation),
+    )
+    summary = open_pipeline().bring_in(request, dataset)
+    for note in summary.notes:
+        say(note)
     if json_:
         print_json(summary.model_dump(mode="json"))
     else:
@@ -481,6 +510,26 @@ def parse_size(size: str | None) -> tuple[int, int] | None:
     if len(numbers) > 2 or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers):
         raise click.UsageError(f"--size {size!r} is no size: write 96, or 96x128 for H x W.")
     return int(numbers[0]), int(numbers[-1])
+
+
+def parse_preprocessing(**given: str | None) -> "Preprocessing | None":
+    """How pictures become pixels, as Keras does it but for what is given; none if nothing is."""
+    from pydantic import ValidationError
+
+    from storage.preprocessing import Preprocessing
+    from trainer.imports import AS_KERAS
+
+    chosen = {field: value for field, value in given.items() if value is not None}
+    if not chosen:
+        return None
+    try:
+        return Preprocessing.model_validate(AS_KERAS.model_dump() | chosen)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        known = fault["ctx"]["expected"].replace("'", "")
+        raise click.UsageError(
+            f"--{fault['loc'][0]} {fault['input']!r} is none of {known}."
+        ) from None
 
 
 def open_pipeline() -> "Pipeline":

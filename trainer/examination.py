@@ -44,23 +44,34 @@ class Examination:
     scores: NDArray[np.float32]
     """Their probabilities (N,)."""
     figures: Figures
+    rows: NDArray[np.int64] | None = None
+    """Which images (n,) were tried in other scales, if any."""
+    trials: NDArray[np.int32] | None = None
+    """What it answered then, (k, n)."""
 
 
 def examine(
-    version: ModelVersion, images: Path | None, *, seconds: float, megabytes: float
+    version: ModelVersion,
+    images: Path | None,
+    *,
+    seconds: float,
+    megabytes: float,
+    trials: bool = False,
 ) -> Examination:
     """Load the version as a worker does and classify a `.npy` file of uint8 (N, H, W, C).
 
     Raises `Unusable` with the reason when a worker refuses it, and `ExaminationFailed` when the
     process died, or was killed because it took longer than `seconds` or more than `megabytes` of
-    resident memory.
+    resident memory. With `trials` some of the images are tried in other scales too.
     """
     with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
         answers = Path(folder, "answers.npz")
-        request = ExaminationRequest.of(version, images, answers, round(seconds + GRACE_SECONDS))
+        request = ExaminationRequest.of(
+            version, images, answers, round(seconds + GRACE_SECONDS), trials=trials
+        )
         answer = _ask(ExaminationAnswer, request, str(version), Path(folder), seconds, megabytes)
         if answer.figures is None:
-            raise Unusable(answer.refusal)
+            raise Unusable(answer.refusal, answer.remedy)
         if images is None:
             nothing = np.empty(0, np.int32)
             return Examination(

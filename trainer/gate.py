@@ -20,6 +20,7 @@ from storage.datasets import DataSet
 from storage.evaluation import Evaluation
 from storage.examinations import Figures, Timing
 from storage.models import ModelVersion
+from storage.names import Classes, canonical
 from storage.promotions import Check, Comparison, Performance, Promotion, Thresholds
 from storage.significance import at_least, at_least_among, at_most, mcnemar
 from trainer.errors import ExaminationFailed, Unusable, as_clause
@@ -37,7 +38,8 @@ TIMINGS = 2
 MOST_NAMED = 3
 """So many classes a finding names; the others are counted."""
 
-Examine = Callable[[ModelVersion, Path | None], Examination]
+Examine = Callable[..., Examination]
+"""Called with a version and the path of images, and for a first look with `trials=True`."""
 Measure = Callable[[Sequence[ModelVersion], Path], Sequence[Timing]]
 
 
@@ -172,7 +174,8 @@ class Gate:
         found = self.examine(version, dataset.images_path(SPLIT))
         classes = dataset.description.classes
         # Labels in another order than the data set's are as good.
-        order = np.array([classes.index(label) for label in version.manifest.labels])
+        position = Classes(classes)
+        order = np.array([position[label] for label in version.manifest.labels])
         predicted, actual = order[found.predictions], np.asarray(dataset.labels(SPLIT))
         return Answers(
             version=version,
@@ -222,8 +225,9 @@ def find_misfit(version: ModelVersion, dataset: DataSet) -> str | None:
     if manifest.input_shape != about.shape:
         has, needs = (" x ".join(map(str, shape)) for shape in (manifest.input_shape, about.shape))
         return f"{version} takes images of {has}, those of data set {dataset} are {needs}"
-    if sorted(manifest.labels) != sorted(about.classes):
-        strange = sorted(set(manifest.labels) ^ set(about.classes))
+    named, known = (set(map(canonical, names)) for names in (manifest.labels, about.classes))
+    if named != known:
+        strange = sorted(named ^ known)
         return (
             f"{version} has {len(manifest.labels)} classes and data set {dataset} "
             f"{len(about.classes)}, {strange[0]!r} being only in one of them"

@@ -3,10 +3,8 @@
 import getpass
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from storage.datasets import DataSet, DatasetStore
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
@@ -17,7 +15,7 @@ from trainer.checkpoint import sweep_abandoned
 from trainer.downloads import Downloads
 from trainer.errors import ExaminationFailed, as_clause
 from trainer.gate import Gate, Judgement, Verdict
-from trainer.imports import import_model
+from trainer.imports import ImportRequest, import_model
 from trainer.known_datasets import ensure_dataset
 from trainer.progress import ImportSummary, TrainingSummary
 from trainer.settings import TrainerSettings
@@ -88,14 +86,13 @@ class Pipeline:
         checkpoint.remove()
         return Outcome(version=version, verdict=self.promote(version, dataset, fence=fence))
 
-    def bring_in(
-        self, path: Path, name: str, labels: Sequence[str], dataset_name: str | None
-    ) -> ImportSummary:
+    def bring_in(self, request: ImportRequest, dataset_name: str | None) -> ImportSummary:
         """Publish a model file from elsewhere; with a data set it is tested and judged."""
         dataset = None
         if dataset_name:
             dataset = ensure_dataset(self.datasets, self.downloads, dataset_name)
-        version = import_model(path, name, labels, dataset, self.models, self.gate)
+        imported = import_model(request, dataset, self.models, self.gate)
+        version = imported.version
         verdict = Verdict(
             promoted=False, reason=f"not tested, `trainer promote {version} --force` does it"
         )
@@ -103,11 +100,13 @@ class Pipeline:
             verdict = self.promote(version, dataset)
         return ImportSummary(
             model=str(version),
-            file=path.name,
+            file=request.path.name,
             dataset=str(dataset) if dataset else None,
             accuracy=version.manifest.accuracy,
             promoted=verdict.promoted,
             reason=verdict.reason,
+            preprocessing=version.manifest.preprocessing,
+            notes=imported.notes,
         )
 
     def trained_since(self, name: str, when: float) -> str | None:

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel
 
+from storage.preprocessing import Preprocessing
+
 
 class EpochReport(BaseModel, frozen=True):
     """One finished epoch. Accuracies are 0 to 1; `val_` is the validation part."""
@@ -37,6 +39,9 @@ class ImportSummary(BaseModel, frozen=True):
     accuracy: float | None
     promoted: bool
     reason: str
+    preprocessing: Preprocessing
+    notes: tuple[str, ...]
+    """What was assumed and what looks odd, a sentence each."""
 
     def __str__(self) -> str:
         verdict = "Champion" if self.promoted else "Not promoted"

@@ -141,6 +141,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
             f"{at}, {metrics.get('seconds', 0):.0f} s, {epochs:.0f} epochs of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
+    shape, how = " x ".join(map(str, manifest.input_shape)), manifest.preprocessing
+    facts["pictures"] = f"to {shape} by {how.resize}, {how.interpolation}"
     facts |= {
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
         "file": f"{_readable_size(line.bytes)}, SHA-256 {manifest.sha256[:12]}",

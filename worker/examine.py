@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from storage.images import Pixels
 from storage.models import check_archive
 from worker.errors import ModelRefused, WorkerError
 from worker.model_cache import load_predictor
+from worker.speed import check_duration, measure_speed
 from worker.timing import in_turns
+from worker.trials import try_scalings
 
 
 def main() -> None:
@@ -26,6 +29,8 @@ def main() -> None:
     signal.alarm(request.seconds)
     try:
         answer = ExaminationAnswer(figures=examine(request))
+    except ModelRefused as error:
+        answer = ExaminationAnswer(refusal=str(error), remedy=error.remedy)
     except (StorageError, WorkerError) as error:
         answer = ExaminationAnswer(refusal=str(error))
     print(answer.model_dump_json())
@@ -44,18 +49,25 @@ def examine(request: ExaminationRequest) -> Figures:
     predictor = load_predictor(version)
     load_seconds = perf_counter() - began
 
-    images_per_second, first = None, np.zeros(predictor.shape, np.uint8)
+    first = np.zeros((1, *predictor.shape), np.uint8)
     if request.images:
         images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
+        first = images[:1]
+        if request.trials:
+            check_duration(request, predictor, images)
         began = perf_counter()
         predictions, scores = predictor(images)
         if odd := int((~np.isfinite(scores)).sum()):
             raise ModelRefused(
                 f"{version} gives no finite score to {odd:,} of {len(images):,} images."
             )
-        images_per_second, first = len(images) / (perf_counter() - began), images[0]
-        np.savez(request.answers, predictions=predictions, scores=scores)
-    (timing,) = in_turns([predictor], first[None])
+        images_per_second = len(images) / (perf_counter() - began)
+        tried = try_scalings(request, predictor, images, images_per_second)
+        arrays: dict[str, Any] = {"predictions": predictions, "scores": scores, **tried}
+        np.savez(request.answers, **arrays)
+    (timing,) = in_turns([predictor], first)
+    if not request.images:
+        images_per_second = measure_speed(predictor, timing.latency_ms / 1000)
     return Figures(
         load_seconds=load_seconds,
         images_per_second=images_per_second,

@@ -219,7 +219,7 @@ def flip_a_bit(path: Path) -> None:
         (forget_eight, r"\d right that digits@1 had wrong, \d\d the other way, p .*e-", "classes"),
         (weigh_down, r"one image takes .* ms of processor time, with digits@1 \d", ""),
         (take_larger_images, r"fails its warm-up: Input 0 .* to have value 81, but", ""),
-        (drop_a_class, r"has the shape \(2, 9\), where 10 classes need \(2, 10\)", ""),
+        (drop_a_class, "it tells 9 classes apart and 10 are named", ""),
         (fail_for_bright_images, r"gives no finite score to \d+ of 360 images", ""),
     ],
 )
@@ -307,7 +307,7 @@ def load_keras_model(version: ModelVersion) -> Any:
     ],
 )
 def test_a_candidate_that_takes_too_much_is_killed_and_refused(
-    judge: Judge, limits: dict[str, float], reason: str
+    judge: Judge, limits: dict[str, Any], reason: str
 ) -> None:
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(ExaminationFailed, match=f"digits@1 {reason}"):
