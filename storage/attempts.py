@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class History:
     walk_done: bool
     """A walk has reached the end of the batch."""
     attempts: int
+    raised: Mapping[int, str] = field(default_factory=dict)
+    """Images at which a walk has met an unexpected error, with the error."""
 
 
 class Attempt:
@@ -56,6 +58,10 @@ class Attempt:
     def touch(self, image: int) -> None:
         """Announce that the image at this position of the batch is next to be tried alone."""
         self._write(event="touch", image=image)
+
+    def raised(self, image: int, reason: str) -> None:
+        """Note that the image tried alone raises an error, and why."""
+        self._write(event="raised", image=image, reason=reason)
 
     def walk_done(self) -> None:
         """Note that every image of the batch has been tried alone."""
@@ -133,6 +139,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     touched: dict[str, int] = {}
     walkers: set[str] = set()
     ended: dict[str, str] = {}
+    raised: dict[int, str] = {}
     walk_done = False
     for event in events:
         key = event["key"]
@@ -142,6 +149,8 @@ def read_history(path: Path, lease_seconds: float) -> History:
             case "touch":
                 touched[key] = event["image"]
                 walkers.add(key)
+            case "raised":
+                raised[event["image"]] = event["reason"]
             case "walked":
                 walk_done = True
                 touched.pop(key, None)  # what follows is an attempt over the whole batch
@@ -163,6 +172,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         walked=max((event["image"] for event in events if event["event"] == "touch"), default=0),
         walk_done=walk_done,
         attempts=sum(event["event"] == "start" for event in events),
+        raised=raised,
     )
 
 

@@ -39,7 +39,9 @@ def _quotas(proc: Path) -> Iterator[float]:
         yield from _read(group / "cpu.max", _share)
         quotas = _read(group / "cpu.cfs_quota_us", float)
         periods = _read(group / "cpu.cfs_period_us", float)
-        yield from (quota / period for quota, period in zip(quotas, periods) if quota > 0 < period)
+        for quota, period in zip(quotas, periods, strict=False):
+            if quota > 0 < period:
+                yield quota / period
 
 
 def _share(text: str) -> float:

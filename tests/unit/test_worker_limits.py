@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,8 @@ def version_2(tmp_path: Path, path: str, files: Mapping[str, str], root: str = "
     """A `/proc/self` whose process is in the group `path` of cgroups' version 2."""
     folder = tmp_path / "cgroup"
     write(folder, files)
-    (tmp_path / "cgroup-of-process").mkdir()
-    proc = tmp_path / "cgroup-of-process"
+    proc = tmp_path / "proc"
+    proc.mkdir()
     (proc / "cgroup").write_text(f"0::{path}\n")
     (proc / "mountinfo").write_text(
         "22 21 0:20 / /proc rw,nosuid - proc proc rw\n"
@@ -34,7 +34,7 @@ def version_1(tmp_path: Path, path: str, files: Mapping[str, str], root: str = "
     """The same of version 1, beside an empty hierarchy of version 2, as many systems have it."""
     folder = tmp_path / "cgroup"
     write(folder, files)
-    proc = tmp_path / "cgroup-of-process"
+    proc = tmp_path / "proc"
     proc.mkdir()
     (proc / "cgroup").write_text(f"9:cpu,cpuacct:{path}\n4:memory:{path}\n0::/\n")
     (proc / "mountinfo").write_text(
@@ -103,7 +103,7 @@ def test_a_limit_of_any_group_above_counts(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("make", [version_1, version_2])
 @pytest.mark.parametrize("root", ["/docker/ab12", "/"])
 def test_a_container_that_sees_only_its_own_group_is_told_its_limits(
-    tmp_path: Path, make: type[object], root: str
+    tmp_path: Path, make: Callable[..., Path], root: str
 ) -> None:
     """Its path is one of the host's, which is not to be found below what is mounted."""
     files = {
@@ -113,9 +113,9 @@ def test_a_container_that_sees_only_its_own_group_is_told_its_limits(
         "cpu/cpu.cfs_period_us": "100000",
         "memory/memory.limit_in_bytes": "2000000000",
     }
-    proc = make(tmp_path, "/docker/ab12", files, root)  # type: ignore[call-arg]
-    assert usable_cores(proc) == 1  # type: ignore[arg-type]
-    assert usable_memory(proc) == 2_000_000_000  # type: ignore[arg-type]
+    proc = make(tmp_path, "/docker/ab12", files, root)
+    assert usable_cores(proc) == 1
+    assert usable_memory(proc) == 2_000_000_000
 
 
 @pytest.mark.parametrize(
