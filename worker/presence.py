@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 @heartbeat_sent.connect
 def give_sign(sender: Any, **_: Any) -> None:
     """Tell Redis who works here. A Redis that does not answer costs the event loop 2 s at most."""
+    if intake.children is None:
+        return  # nothing is known yet
     try:
         announce(client(), describe(sender.eventer.hostname))
     except (redis.RedisError, OSError) as error:

@@ -176,7 +176,10 @@ def groups() -> Iterator[list[Path]]:
 
 
 def test_a_process_in_real_groups_is_told_their_limits(groups: list[Path]) -> None:
-    code = "from worker.limits import *; print(usable_cores(), usable_memory())"
+    code = (
+        "from worker.limits import *; from worker.celery import app;"
+        "print(usable_cores(), usable_memory(), app.conf.worker_concurrency)"
+    )
     join = " && ".join(f"echo $$ > {folder}/cgroup.procs" for folder in groups)
     done = subprocess.run(
         ["sh", "-c", f'{join} && exec {sys.executable} -c "{code}"'],
@@ -185,6 +188,6 @@ def test_a_process_in_real_groups_is_told_their_limits(groups: list[Path]) -> No
         text=True,
         check=True,
     )
-    cores, memory = map(int, done.stdout.split())
-    assert cores == 1
+    cores, memory, children = map(int, done.stdout.split())
+    assert (cores, children) == (1, 1)
     assert abs(memory - 1_000_001_536) < 4096
