@@ -35,18 +35,12 @@ def storage_id(root: Path) -> str:
     return known
 
 
-def present_id(root: Path) -> str:
-    """The id below `root`, where nothing is created; raises `StorageAway`."""
+def present_id(root: Path) -> str | None:
+    """The id below `root`, if there is one; nothing is created."""
     try:
-        known = (root / ID_FILE).read_text("ascii").strip()
+        return (root / ID_FILE).read_text("ascii").strip() or None
     except (OSError, UnicodeError):
-        known = ""
-    if not known:
-        raise StorageAway(
-            f"Shared storage is not there at {root} ({ID_FILE} is missing): mount it, or point "
-            "BATCHSIGHT_STORAGE to where it is."
-        )
-    return known
+        return None
 
 
 def require_content(folder: Path, since: float = 0.0) -> None:
@@ -86,14 +80,20 @@ class StorageWatch:
 
         Another storage is taken over if it holds jobs. An empty folder is what a mount had hidden.
         """
-        if self._seen is None:
-            self._seen = storage_id(self.root)
+        jobs = self.root / "jobs"
+        if self._seen is None or list_folders(jobs):
+            storage_id(self.root)
         found = present_id(self.root)
-        if found != self._seen and not list_folders(self.root / "jobs"):
+        if found is None:
+            raise StorageAway(
+                f"Shared storage is not there at {self.root} ({ID_FILE} is missing): mount it, or "
+                "point BATCHSIGHT_STORAGE to where it is."
+            )
+        if found != self._seen and self._seen and not list_folders(jobs):
             raise StorageAway(
                 f"Another, empty folder lies at {self.root} instead of shared storage: mount it."
             )
-        if not os.access(self.root / "jobs", os.W_OK):
+        if not os.access(jobs, os.W_OK):
             raise StorageUnwritable(
                 f"Shared storage at {self.root} is read-only here: jobs must be writable."
             )

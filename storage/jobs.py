@@ -34,7 +34,6 @@ from storage.files import (
     sync_tree,
     write_atomically,
 )
-from storage.identity import storage_id
 from storage.images import Pixels
 from storage.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.models import ModelPin
@@ -145,7 +144,6 @@ class JobStore:
     @contextmanager
     def draft(self) -> Iterator[JobDraft]:
         """Begin a job."""
-        storage_id(self.root)  # a worker takes storage for absent that has none
         with draft_folder(self.folder) as folder:
             draft = JobDraft(folder)
             for name in ("inputs", "attempts", "results"):

@@ -78,6 +78,7 @@ class BatchRunner:
         self._send = send
         self._ring = ring
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
+        self._storage_id: str | None = None
         self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
 
     def run(self, message: PredictBatch) -> Summary:
@@ -111,10 +112,12 @@ class BatchRunner:
     def _find(self, job_id: str) -> Job:
         """The job, not remembered: its id may have been given anew."""
         try:
-            return self._jobs.get(job_id)
+            job = self._jobs.get(job_id)
         except NotFound:
             self._require_jobs()
-            return self._jobs.get(job_id)  # it may have come back between the two looks
+            job = self._jobs.get(job_id)  # it may have come back between the two looks
+        self._storage_id = present_id(self._jobs.root)
+        return job
 
     def _attempt(self, job: Job, batch: int, history: History) -> Summary:
         """Run a batch under its log, so that whoever comes next knows how it ended."""
@@ -192,9 +195,12 @@ class BatchRunner:
             raise
 
     def _require_jobs(self) -> None:
-        """Raise `StorageAway` unless storage is there, and jobs on it."""
-        present_id(self._jobs.root)
+        """Raise `StorageAway` unless storage is there: the one of the last job, with jobs on it."""
         require_content(self._jobs.folder)
+        if self._storage_id and present_id(self._jobs.root) != self._storage_id:
+            raise StorageAway(
+                f"Another folder lies at {self._jobs.root} than before: mount shared storage there."
+            )
 
     def _classify(
         self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases

@@ -11,9 +11,8 @@ from storage.jobs import JobStore
 from tests.builders import array_job, images_of
 
 
-def test_the_id_of_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageAway, match="mount it, or point BATCHSIGHT_STORAGE"):
-        present_id(tmp_path / "root")
+def test_looking_for_the_id_makes_none(tmp_path: Path) -> None:
+    assert present_id(tmp_path / "root") is None
     assert not (tmp_path / "root").exists()
 
 
@@ -35,9 +34,16 @@ def test_many_who_begin_at_once_find_the_same_id(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "jobs").iterdir()] == [Path(ID_FILE).name]
 
 
-def test_a_job_gives_storage_its_id(tmp_path: Path) -> None:
+def test_storage_that_was_emptied_is_taken_over_with_its_first_job(tmp_path: Path) -> None:
+    watch = StorageWatch(tmp_path)
+    first = watch.look()
+    (tmp_path / ID_FILE).unlink()
+    with pytest.raises(StorageAway, match="mount it, or point BATCHSIGHT_STORAGE"):
+        watch.look()
     array_job(JobStore(tmp_path), images_of([1]))
-    assert present_id(tmp_path) == storage_id(tmp_path)
+    second = watch.look()
+    assert second != first
+    assert watch.look() == second
 
 
 def test_storage_that_goes_away_is_missed_and_found_again(tmp_path: Path) -> None:

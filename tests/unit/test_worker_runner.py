@@ -15,6 +15,7 @@ from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.attempts import read_events
 from storage.errors import NotFound, StorageAway
+from storage.identity import storage_id
 from storage.images import Pixels
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
@@ -663,6 +664,22 @@ def test_a_job_is_known_to_be_gone_only_where_there_are_others(system: System) -
     system.jobs.remove(job.id)
     with pytest.raises(StorageAway, match="jobs is missing or empty here"):
         system.run(job)
+
+
+def test_on_another_storage_than_before_nothing_is_known_to_be_gone(tmp_path: Path) -> None:
+    system = System(tmp_path / "storage")
+    job = system.array_job(range(10))
+    storage_id(system.jobs.root)
+    system.run(job)
+    system.jobs.root.rename(tmp_path / "away")
+    other = System(tmp_path / "storage")
+    other.array_job([0], id="other")
+    storage_id(other.jobs.root)
+    with pytest.raises(StorageAway, match="Another folder lies at"):
+        system.run(job, 1)
+    system.runner.run(PredictBatch(job="other", batch=0))
+    with pytest.raises(NotFound):
+        system.run(job, 1)
 
 
 def test_images_that_are_gone_fail_the_job(system: System) -> None:
