@@ -133,7 +133,7 @@ class Peculiar(BatchReader):
     """A reader to which the images at some positions raise what nobody has foreseen."""
 
     def __init__(self, store: JobStore, job: Job, raises: dict[int, Exception]) -> None:
-        super().__init__(store, job, 0, SHAPE, DEFAULTS)
+        super().__init__(store, job, 0, SHAPE, Preprocessing(), DEFAULTS)
         self.raises = raises
 
     def _content(self, position: int) -> bytes:
