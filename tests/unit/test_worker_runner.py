@@ -345,7 +345,7 @@ def test_images_that_changed_since_the_submission_fail_the_job(system: System) -
 # What is tried again
 
 
-@pytest.mark.parametrize("kind", ["arrays", "files"])
+@pytest.mark.parametrize("kind", ["arrays", "files", "reuse"])
 def test_an_error_that_no_image_is_to_blame_for_fails_the_job_in_the_end(
     system: System, kind: str
 ) -> None:
@@ -353,8 +353,8 @@ def test_an_error_that_no_image_is_to_blame_for_fails_the_job_in_the_end(
         raise LookupError("odd")
 
     system.predictor.before = fail
-    if kind == "arrays":
-        job = system.array_job(range(10))
+    if kind != "files":
+        job = system.array_job(range(10), reuse=kind == "reuse")
         names = "images 0 to 3 of images.npy"
     else:
         files = [image_file(encode(image), n) for n, image in enumerate(images_of(range(10)))]
