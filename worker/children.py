@@ -67,8 +67,11 @@ class Children:
 
     # In the main process
 
-    def hear(self, alive: Set[int]) -> None:
-        """Take in all reports; `alive` are the process ids of the pool's children now."""
+    def hear(self, alive: Set[int]) -> int:
+        """Take in all reports; returns how many children died before they were ready.
+
+        `alive` are the process ids of the pool's children now.
+        """
         for report in self._reports():
             pid = report["pid"]
             match report["state"]:
@@ -84,10 +87,12 @@ class Children:
                 case "complaint":
                     self._complaint = report["problem"]
         self.ready &= alive
-        for _ in self._preparing - alive:
-            self.deaths += 1
+        died = len(self._preparing - alive)
+        if died:
+            self.deaths += died
             self._say_death(len(alive))
         self._preparing &= alive
+        return died
 
     def take_complaint(self) -> str | None:
         """What a child has found wrong with storage since this was last asked."""

@@ -11,12 +11,14 @@ from typing import Any
 
 from celery.bootsteps import StartStopStep
 from celery.concurrency.prefork import TaskPool
+from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 
 from storage.errors import StorageError
 from storage.identity import StorageWatch
 from storage.settings import storage_settings
 from worker.children import DEATHS_BEFORE_SHRINKING, children
+from worker.limits import memory_kills
 
 LOOK_SECONDS = 1.0
 STALE_SECONDS = 10.0
@@ -74,6 +76,7 @@ class Intake:
         """Size of the pool, as soon as it is known."""
         self._closed: tuple[str, ...] = ()
         self._paused_until = 0.0
+        self._kills = memory_kills()
 
     def look(self, consumer: Any) -> None:
         """Open or close the queues of Celery's consumer as children and storage are now."""
@@ -95,8 +98,8 @@ class Intake:
 
     def _reason_to_close(self, consumer: Any) -> str | None:
         if isinstance(consumer.pool, TaskPool):  # other pools have no children
-            children.hear(set(consumer.pool.info["processes"]))
-            if children.deaths >= DEATHS_BEFORE_SHRINKING and consumer.pool.num_processes > 1:
+            died = children.hear(set(consumer.pool.info["processes"]))
+            if self._too_many(died) and consumer.pool.num_processes > 1:
                 shrink(consumer)
         if self.storage.problem:
             return self.storage.problem
@@ -109,6 +112,15 @@ class Intake:
             return children.problem or PREPARING
         return None
 
+    def _too_many(self, died: int) -> bool:
+        """Whether there is no room for so many children, `died` of which just now, not ready yet.
+
+        A child that is killed at work may have had an image to work on that took it all.
+        """
+        kills, self._kills = self._kills, memory_kills()
+        killed = self._kills > kills and (died > 0 or not state.active_requests)
+        return killed or children.deaths >= DEATHS_BEFORE_SHRINKING
+
 
 def shrink(consumer: Any) -> None:
     """Go on with one child less, as Celery's own command does."""
@@ -118,7 +130,7 @@ def shrink(consumer: Any) -> None:
         return  # all are at work: later
     consumer._update_prefetch_count(-1)
     children.deaths = 0
-    log.warning("The pool shrinks to %s children.", consumer.pool.num_processes)
+    log.warning("There is too little memory: the pool shrinks to %s.", consumer.pool.num_processes)
 
 
 intake = Intake()

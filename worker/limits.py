@@ -33,6 +33,20 @@ def fitting_children(proc: Path = PROC) -> int:
     return max(1, min(usable_cores(proc), usable_memory(proc) // CHILD_BYTES))
 
 
+def memory_kills(proc: Path = PROC) -> int:
+    """How many processes the kernel has killed so far, since their group was out of memory."""
+    found = [0]
+    for group in _groups(proc, "memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            found += _read(group / name, _kills)
+    return max(found)
+
+
+def _kills(text: str) -> int:
+    """The line `oom_kill 3` of several; raises `ValueError` when there is none."""
+    return int(text.partition("oom_kill ")[2].split("\n")[0])
+
+
 def _quotas(proc: Path) -> Iterator[float]:
     """Quotas of processor time, in cores."""
     for group in _groups(proc, "cpu"):

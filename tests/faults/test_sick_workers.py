@@ -136,7 +136,7 @@ def test_children_that_memory_is_too_small_for_are_said_and_become_fewer(
     request.addfinalizer(worker.kill)
     worker.wait_for_log("A child died before it was ready. Memory is what most often kills it")
     assert "and there are 0.9 GB. Give the worker more, or set BATCHSIGHT_CONCURRENCY" in worker.log
-    worker.wait_for_log("The pool shrinks to", seconds=200)
+    worker.wait_for_log("There is too little memory: the pool shrinks to ", seconds=200)
     worker.wait_for_log("Started consuming from predict", seconds=200)
     house.submit()
     assert_exact(house, undisturbed)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import REPOSITORY
-from worker.limits import CHILD_BYTES, fitting_children, usable_cores, usable_memory
+from worker.limits import CHILD_BYTES, fitting_children, memory_kills, usable_cores, usable_memory
 
 CORES = len(os.sched_getaffinity(0))
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -132,6 +132,19 @@ def test_memory_is_what_group_and_machine_allow(
     tmp_path: Path, files: Mapping[str, str], limit: int
 ) -> None:
     assert usable_memory(version_2(tmp_path, "/", files)) == limit
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "text"),
+    [
+        (version_2, "slice/memory.events", "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\n"),
+        (version_1, "memory/slice/memory.oom_control", "oom_kill_disable 0\noom_kill 3"),
+    ],
+)
+def test_what_the_kernel_has_killed_is_counted(
+    tmp_path: Path, make: Callable[..., Path], name: str, text: str
+) -> None:
+    assert memory_kills(make(tmp_path, "/slice", {name: text})) == 3
 
 
 def test_no_limit_of_version_1_is_none(tmp_path: Path) -> None:
