@@ -7,6 +7,7 @@ that a worker recovers by itself. Meanwhile the messages stay in their queues, f
 import logging
 import threading
 import time
+from functools import cached_property
 from typing import Any
 
 from celery.bootsteps import StartStopStep
@@ -34,7 +35,6 @@ class StorageState:
     """What a thread last found out about shared storage: the event loop never waits for it."""
 
     def __init__(self) -> None:
-        self._watch = StorageWatch(storage_settings().root)
         self._looked = threading.Event()
         self._at = 0.0
         self.id: str | None = None
@@ -46,6 +46,10 @@ class StorageState:
             self._at = time.monotonic()
             threading.Thread(target=self._run, name="storage", daemon=True).start()
             self._looked.wait(2 * LOOK_SECONDS)
+
+    @cached_property
+    def _watch(self) -> StorageWatch:
+        return StorageWatch(storage_settings().root)
 
     @property
     def problem(self) -> str | None:
