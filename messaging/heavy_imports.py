@@ -2,7 +2,8 @@
 
 TensorFlow prints a dozen lines about CPUs and absent GPUs straight to file descriptor 2, before
 any setting of its own can stop it. Keras and Arrow import further packages wherever they find
-them, for wrappers, plots and conversions: that is a third of TensorFlow's start.
+them, for wrappers, plots and conversions: that is a third of TensorFlow's start. And Keras lets the
+environment and a file in the user's home choose another backend, number format or channel order.
 """
 
 import os
@@ -14,6 +15,13 @@ from importlib.abc import MetaPathFinder
 
 KERAS_EXTRAS = ("matplotlib", "pandas", "scipy", "sklearn")
 """What Keras imports if it is there. Nothing of a model needs it."""
+KERAS_SETTINGS = {
+    "KERAS_BACKEND": "tensorflow",
+    "KERAS_HOME": os.devnull,  # no keras.json is found there, nor written
+    "TF_USE_LEGACY_KERAS": "0",
+}
+KERAS_EXPERIMENTS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
+"""Variables by which Keras does something else than its caller says."""
 
 
 @contextmanager
@@ -56,3 +64,16 @@ def hidden(*packages: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(blindfold)
+
+
+@contextmanager
+def keras_imports() -> Iterator[None]:
+    """Import Keras and TensorFlow in the block: quietly, and the same whoever's environment it is.
+
+    What is set here stays set, for what TensorFlow reads late and for programs started from here.
+    """
+    os.environ.update(KERAS_SETTINGS)
+    for name in KERAS_EXPERIMENTS:
+        os.environ.pop(name, None)
+    with native_logs_held_back(), hidden(*KERAS_EXTRAS):
+        yield

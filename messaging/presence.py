@@ -22,13 +22,16 @@ class Presence(BaseModel, frozen=True):
     """Names the kernel: containers on one machine have different hosts, but share its cores."""
     cpus: tuple[int, ...]
     """Numbers of the cores it may use."""
+    cores: int | None = Field(default=None, ge=1)
+    """How many of them its quota allows; None from a worker of before there was this."""
     children: int = Field(ge=1)
-    threads: int = Field(ge=1)
-    """TensorFlow threads of each child."""
+    """Each has one TensorFlow thread."""
     storage: str
     """The storage root as the worker sees it."""
     storage_id: str | None
     """None when the worker cannot read or write its storage."""
+    problem: str | None = None
+    """Why it takes no batches, or one of its children does not, and what to do."""
     keras: str | None
     """Version of Keras, None when it is not installed."""
     seconds_ahead: float = 0.0

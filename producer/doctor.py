@@ -363,22 +363,46 @@ def check_beats(facts: Facts) -> Finding:
     return ok("beat", "One beat runs.")
 
 
+def check_ready(facts: Facts) -> Finding:
+    """The workers can run what they take."""
+    if not facts.presences:
+        return skipped("ready", "No worker has told how it is.")
+    for presence in facts.presences:
+        # What is wrong with its storage is another check's.
+        if presence.problem and presence.storage_id is not None:
+            return fault(
+                "ready",
+                f"{presence.worker}: {presence.problem}",
+                "If that does not help, read the log of that worker.",
+            )
+    return ok("ready", "All workers are ready.")
+
+
 def check_threads(facts: Facts) -> Finding:
-    """The workers of a machine have no more TensorFlow threads than cores."""
+    """The workers of a machine have no more TensorFlow threads, one a child, than cores."""
     if not facts.presences:
         return skipped("threads", "No worker has told of its threads.")
+    for presence in facts.presences:
+        if presence.cores and len(presence.cpus) > presence.cores < presence.children:
+            return too_many_threads([presence], presence.cores, " of its CPU quota")
     for machine in sorted({p.machine for p in facts.presences}):
         here = [p for p in facts.presences if p.machine == machine]
         cores = len({cpu for p in here for cpu in p.cpus})
-        threads = sum(p.children * p.threads for p in here)
-        if threads > cores:
-            return fault(
-                "threads",
-                f"{listed([p.worker for p in here])} run {threads} TensorFlow threads on {cores} "
-                "cores.",
-                f"Start fewer workers or children: `--concurrency` {cores} in all at most.",
-            )
+        if sum(p.children for p in here) > cores:
+            return too_many_threads(here, cores, "")
     return ok("threads", "There are no more TensorFlow threads than cores.")
+
+
+def too_many_threads(presences: Sequence[Presence], cores: int, of: str) -> Finding:
+    """Children that take each other's time."""
+    threads = sum(p.children for p in presences)
+    there = "1 core" if cores == 1 else f"{cores} cores"
+    return fault(
+        "threads",
+        f"{listed([p.worker for p in presences])} run {threads} TensorFlow threads on {there}{of}, "
+        "one in each child.",
+        f"Start fewer workers or children: `--concurrency` {cores} in all at most.",
+    )
 
 
 def check_shared(facts: Facts) -> Finding:
@@ -389,9 +413,10 @@ def check_shared(facts: Facts) -> Finding:
         return skipped("shared", "No worker has told of its storage.")
     for presence in facts.presences:
         if presence.storage_id is None:
+            because = f" ({presence.problem.rstrip('.')})" if presence.problem else ""
             return fault(
                 "shared",
-                f"{presence.worker} cannot use its storage root {presence.storage}.",
+                f"{presence.worker} cannot use its storage root {presence.storage}{because}.",
                 "Give that worker a BATCHSIGHT_STORAGE which it may read and write.",
             )
         if presence.storage_id != facts.storage.id:
@@ -490,6 +515,7 @@ CHECKS: Sequence[Callable[[Facts], Finding]] = (
     check_queues,
     check_idle,
     check_beats,
+    check_ready,
     check_threads,
     check_shared,
     check_writable,

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ NUMBER = (int, float)
 FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "start": {"worker": str, "at": NUMBER},
     "touch": {"image": int},
+    "raised": {"image": int, "reason": str},
     "walked": {},
     "end": {"outcome": str},
 }
@@ -66,6 +67,8 @@ class History:
     walk_done: bool
     """A walk has reached the end of the batch."""
     attempts: int
+    raised: Mapping[int, str] = field(default_factory=dict)
+    """Images at which a walk has met an unexpected error, with the error."""
 
 
 class Attempt:
@@ -99,6 +102,10 @@ class Attempt:
     def touch(self, image: int) -> None:
         """Announce that the image at this position of the batch is next to be tried alone."""
         self._write(event="touch", image=image)
+
+    def raised(self, image: int, reason: str) -> None:
+        """Note that the image tried alone raises an error, and why."""
+        self._write(event="raised", image=image, reason=reason)
 
     def walk_done(self) -> None:
         """Note that every image of the batch has been tried alone."""
@@ -210,6 +217,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     touched: dict[str, int] = {}
     walkers: set[str] = set()
     ended: dict[str, str] = {}
+    raised: dict[int, str] = {}
     walk_done = False
     for event in events:
         key = event["key"]
@@ -219,6 +227,8 @@ def read_history(path: Path, lease_seconds: float) -> History:
             case "touch":
                 touched[key] = event["image"]
                 walkers.add(key)
+            case "raised":
+                raised[event["image"]] = event["reason"]
             case "walked":
                 walk_done = True
                 touched.pop(key, None)  # what follows is an attempt over the whole batch
@@ -244,6 +254,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         walked=max((event["image"] for event in events if event["event"] == "touch"), default=0),
         walk_done=walk_done,
         attempts=sum(event["event"] == "start" for event in events),
+        raised=raised,
     )
 
 

@@ -2,6 +2,7 @@
 
     StorageError
     ├── StorageUnwritable    the root cannot be created or written
+    ├── StorageAway          it is not mounted here; what is missing is not lost
     ├── UnsafePath           a path that would leave its root
     ├── BadName              a name or job id with forbidden characters
     ├── NotFound             no such data set, model, version or job
@@ -22,6 +23,10 @@ class StorageError(Exception):
 
 class StorageUnwritable(StorageError):
     """The storage root cannot be created or written."""
+
+
+class StorageAway(StorageError):
+    """Shared storage, or the volume of one of its folders, is not there just now."""
 
 
 class UnsafePath(StorageError):

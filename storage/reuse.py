@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import Corrupt
-from storage.files import make_folder, write_atomically
+from storage.files import share, write_atomically
 from storage.fingerprints import fingerprints
 from storage.images import Pixels
 from storage.models import ModelPin
@@ -182,8 +182,12 @@ class ReuseStore:
         Not fsynced: a file torn by a power cut is told by its digest and computed again.
         """
         content = known.to_bytes(model)
-        make_folder(self._folder)
-        path = make_folder(self._path(model)) / name_of(len(known), content)
+        folder = self._path(model)
+        for part in (folder.parent.parent, folder.parent, folder):
+            if not part.is_dir():
+                part.mkdir(exist_ok=True)  # the root is not made: it may be away
+                share(part, part.parent)
+        path = folder / name_of(len(known), content)
         write_atomically(path, content, durable=False)
         return path
 

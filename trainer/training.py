@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from messaging.heavy_imports import KERAS_EXTRAS, hidden, native_logs_held_back
+from messaging.heavy_imports import keras_imports
 from messaging.messages import TrainModel
 from storage.baseline import Baseline
 from storage.datasets import DataSet
@@ -193,7 +193,7 @@ def train(
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with native_logs_held_back(), hidden(*KERAS_EXTRAS):
+    with keras_imports():
         import keras
         import tensorflow as tf
 

@@ -1,5 +1,6 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,17 +8,26 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
 from storage.batches import BatchImages
-from storage.errors import ImageError
-from storage.images import Pixels
-from storage.jobs import Job
+from storage.errors import ImageError, StorageAway
+from storage.identity import require_source
+from storage.images import Pixels, Shape
+from storage.jobs import Job, JobStore, modified
 from storage.pngs import decode_plain_pngs
+from storage.preprocessing import Preprocessing
 from storage.results import FAILED, BatchResult
+from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
     from worker.reuse import Reuse
+
+log = logging.getLogger(__name__)
+
+NOT_OF_AN_IMAGE = (SoftTimeLimitExceeded, StorageAway, MemoryError)
+"""What goes wrong while an image is read, but not because of it."""
 
 Classify = Callable[[Pixels], tuple[NDArray[np.int32], NDArray[np.float32]]]
 
@@ -40,7 +50,23 @@ class Phases:
 
 
 class BatchReader(BatchImages):
-    """The images of one batch as a model's pixels, one by one or all at once."""
+    """The images of one batch as a model's pixels, one by one or all at once.
+
+    Whatever an image raises is that image's record, and the others go on. Raises `StorageAway` when
+    the folder of a file is not mounted here.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        job: Job,
+        batch: int,
+        shape: Shape,
+        preprocessing: Preprocessing,
+        settings: StorageSettings,
+    ) -> None:
+        super().__init__(store, job, batch, shape, preprocessing, settings)
+        self._submitted = modified(store.path(job.id) / "job.json")
 
     def read_all(self, skip: Mapping[int, str], phases: "Phases") -> tuple[Pixels, dict[int, str]]:
         """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
@@ -70,15 +96,39 @@ class BatchReader(BatchImages):
             for position in positions:
                 try:
                     contents[position] = self._content(position)
-                except ImageError as error:
-                    errors[position] = str(error)
+                except NOT_OF_AN_IMAGE:
+                    raise
+                except Exception as error:
+                    errors[position] = reason_of(error)
         with phases("decode"):
-            height, width, _ = self._shape
-            plain: set[int] = set()
-            if height * width <= self._settings.max_image_pixels:
-                plain = decode_plain_pngs(contents, self._shape, pixels)
+            plain = self._decode_plain(contents, pixels)
             others = sorted(contents.keys() - plain)
             self._fill(pixels, errors, others, lambda i: self._decode(contents[i]))
+
+    def _decode_plain(self, contents: Mapping[int, bytes], pixels: Pixels) -> set[int]:
+        """Decode all at once what can be; returns which images are done."""
+        height, width, _ = self._shape
+        if height * width > self._settings.max_image_pixels:
+            return set()
+        try:
+            return decode_plain_pngs(contents, self._shape, pixels)
+        except NOT_OF_AN_IMAGE:
+            raise
+        except Exception:
+            log.exception("The images of a batch are decoded one by one.")
+            pixels[list(contents)] = 0
+            return set()
+
+    def _content(self, position: int) -> bytes:
+        """The encoded bytes; raises `ImageError` only when storage is there and they are not."""
+        try:
+            return super()._content(position)
+        except ImageError:
+            assert self._files is not None
+            if stored := self._files.stored[position]:
+                require_source(self._store.root, stored, self._submitted)
+                return super()._content(position)  # it may have come back between the two looks
+            raise
 
     @staticmethod
     def _fill(
@@ -90,8 +140,10 @@ class BatchReader(BatchImages):
         for position in positions:
             try:
                 pixels[position] = read(position)
-            except ImageError as error:
-                errors[position] = str(error)
+            except NOT_OF_AN_IMAGE:
+                raise
+            except Exception as error:
+                errors[position] = reason_of(error)
 
     def _whole_array(self) -> Pixels | None:
         """The batch as a view of the memory-mapped array, when no image has to be converted."""
@@ -101,6 +153,13 @@ class BatchReader(BatchImages):
         if shape == self._shape or (*shape, 1) == self._shape:
             return self._array.reshape(self.count, *self._shape)
         return None
+
+
+def reason_of(error: Exception) -> str:
+    """Why an image has no prediction; it may have raised what nobody has foreseen."""
+    if isinstance(error, ImageError):
+        return str(error)
+    return f"unexpected error: {type(error).__name__}: {error}"[:300]
 
 
 def classify_batch(

@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
 from storage.settings import storage_settings
+from worker.children import children
+from worker.intake import IntakeStep
+from worker.limits import fitting_children, usable_cores, usable_memory
 from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
@@ -25,29 +28,35 @@ except ValidationError as error:
 app = make_app(
     "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.presence"]
 )
-app.conf.worker_concurrency = settings.concurrency or len(os.sched_getaffinity(0))
+app.conf.worker_concurrency = settings.concurrency or fitting_children()
+app.steps["consumer"].add(IntakeStep)
 
 
 @celeryd_after_setup.connect
-def remember_concurrency(instance: Any, conf: Any, **_: Any) -> None:
-    """Let the children know among how many they share the cores."""
+def settle_concurrency(instance: Any, conf: Any, **_: Any) -> None:
+    """Say what limits the number of children, and let the sign of life tell it."""
     conf.worker_concurrency = instance.concurrency
-
-
-def threads_per_child() -> int:
-    """TensorFlow threads of each child: they share the cores, but none goes without."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, cores // (app.conf.worker_concurrency or cores))
+    if instance.concurrency < cores and instance.concurrency == fitting_children():
+        log.info(
+            "%s of %s cores are used: the CPU quota allows %s, and there are %.1f GB of memory. "
+            "BATCHSIGHT_CONCURRENCY or --concurrency sets another number of children.",
+            instance.concurrency,
+            cores,
+            usable_cores(),
+            usable_memory() / 1e9,
+        )
 
 
 @worker_process_init.connect
 def prepare_child(**_: Any) -> None:
     """Import TensorFlow and load the champions before the child takes its first batch."""
-    from worker.predictor import limit_threads
-    from worker.tasks import batch_runner
+    with children.preparing():
+        from worker.predictor import limit_threads
+        from worker.tasks import batch_runner
 
-    limit_threads(threads_per_child())
-    # TensorFlow's objects stay: to look through them takes twice as long as to change the model.
-    gc.freeze()
-    loaded = batch_runner().models.warm_champions()
-    log.info("Ready with %s.", ", ".join(loaded) or "no model yet")
+        limit_threads()
+        # TensorFlow's objects stay: looking through them takes twice as long as changing the model.
+        gc.freeze()
+        loaded = batch_runner().models.warm_champions()
+        log.info("Ready with %s.", ", ".join(loaded) or "no model yet")

@@ -44,7 +44,7 @@ def examine(request: ExaminationRequest) -> Figures:
 
     from worker.predictor import limit_threads
 
-    limit_threads(1)
+    limit_threads()
     began = perf_counter()
     predictor = load_predictor(version)
     load_seconds = perf_counter() - began

@@ -47,19 +47,26 @@ class ModelCache:
 
     def warm_champions(self) -> list[str]:
         """Load the champions that were promoted last; returns what could be loaded."""
-        champions = ((self._store.champion(name), name) for name in self._store.names())
-        latest = sorted(
-            ((c.promoted_at, name) for c, name in champions if c is not None), reverse=True
-        )
         loaded = []
-        for _, name in latest[:KEPT_VERSIONS]:
+        for name in self._latest_promoted():
             try:
                 version = self._store.resolve(name)
                 self.get(version.pin)
                 loaded.append(str(version))
-            except (StorageError, ModelRefused) as error:
+            except (StorageError, ModelRefused, OSError) as error:
                 log.warning("Not loaded ahead of its first job: %s", error)
         return loaded
+
+    def _latest_promoted(self) -> list[str]:
+        """The names of their models."""
+        latest = []
+        for name in self._store.names():
+            try:
+                if champion := self._store.champion(name):
+                    latest.append((champion.promoted_at, name))
+            except (StorageError, OSError) as error:
+                log.warning("Not loaded ahead of its first job: %s", error)
+        return [name for _, name in sorted(latest, reverse=True)[:KEPT_VERSIONS]]
 
 
 def load_predictor(version: ModelVersion) -> "Predictor":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from messaging.heavy_imports import KERAS_EXTRAS, hidden, native_logs_held_back
+from messaging.heavy_imports import keras_imports
 from storage.architecture import Architecture
 from storage.images import Pixels, Shape
 from storage.preprocessing import DEFAULT, Preprocessing
@@ -17,7 +17,7 @@ from worker.outputs import find_fault
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-with native_logs_held_back(), hidden(*KERAS_EXTRAS):
+with keras_imports():
     import keras
     import tensorflow as tf
 
@@ -30,8 +30,12 @@ as soon as all cores work, since they share the memory; less costs more calls. T
 worker: the last digits of a score may depend on it."""
 
 
-def limit_threads(threads: int) -> None:
-    """Give TensorFlow this many threads; call it once, before the first model is loaded."""
+def limit_threads(threads: int = 1) -> None:
+    """Give TensorFlow this many threads; call it once, before the first model is loaded.
+
+    One is right for whatever is kept: the last digits of a score depend on the number of threads,
+    and must not depend on how many children share a machine.
+    """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 

@@ -13,10 +13,11 @@ from celery.signals import heartbeat_sent
 
 from messaging.presence import Presence, announce
 from messaging.settings import broker_settings
-from storage.errors import StorageError
-from storage.identity import storage_id
 from storage.settings import storage_settings
-from worker.celery import app, threads_per_child
+from worker.celery import app
+from worker.children import children
+from worker.intake import intake
+from worker.limits import usable_cores
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -26,31 +27,26 @@ log = logging.getLogger(__name__)
 @heartbeat_sent.connect
 def give_sign(sender: Any, **_: Any) -> None:
     """Tell Redis who works here. A Redis that does not answer costs the event loop 2 s at most."""
+    if intake.children is None:
+        return  # nothing is known yet
     try:
         announce(client(), describe(sender.eventer.hostname))
     except (redis.RedisError, OSError) as error:
         log.debug("No sign of life was given: %s", error)
 
 
-@cache
 def describe(worker: str) -> Presence:
-    """What does not change while the worker `worker` (a Celery node name) lives."""
-    cpus = sorted(os.sched_getaffinity(0))
-    root = storage_settings().root
-    identity = None
-    try:
-        identity = storage_id(root)
-    except StorageError as error:
-        log.warning("%s", error)
+    """How the worker `worker` (a Celery node name) is now."""
     return Presence(
         worker=worker,
         host=socket.gethostname(),
         machine=machine_id(),
-        cpus=tuple(cpus),
-        children=app.conf.worker_concurrency or len(cpus),
-        threads=threads_per_child(),
-        storage=str(root),
-        storage_id=identity,
+        cpus=tuple(sorted(os.sched_getaffinity(0))),
+        cores=usable_cores(),
+        children=intake.children or app.conf.worker_concurrency,
+        storage=str(storage_settings().root),
+        storage_id=None if intake.storage.problem else intake.storage.id,
+        problem=intake.problem or children.problem,
         keras=keras_version(),
     )
 
@@ -69,6 +65,7 @@ def machine_id() -> str:
         return socket.gethostname()
 
 
+@cache
 def keras_version() -> str | None:
     """The installed Keras, found without importing it."""
     try:

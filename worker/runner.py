@@ -6,9 +6,10 @@ the same time, not stopping the job when a worker died over it, and passing the 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
@@ -18,19 +19,35 @@ from kombu.exceptions import OperationalError
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.attempts import Attempt, Heartbeat, History
-from storage.errors import ConflictingResult, Corrupt, ImageError, NotFound, UnsafePath
-from storage.jobs import DUPLICATE, Job, JobStore, Status
+from storage.errors import (
+    ConflictingResult,
+    Corrupt,
+    ImageError,
+    NotFound,
+    StorageAway,
+    UnsafePath,
+)
+from storage.identity import present_id, require_content, require_source
+from storage.images import Pixels
+from storage.inputs import ArrayInputs, read_columns
+from storage.jobs import DUPLICATE, Job, JobStore, Status, modified
 from storage.labels import read_labels
 from storage.results import FAILED, BatchResult
 from storage.settings import StorageSettings
 from storage.tally import Tally
-from worker.batch import BatchReader, Phases, classify_batch
+from worker.batch import NOT_OF_AN_IMAGE, BatchReader, Phases, classify_batch, reason_of
 from worker.errors import ModelRefused
 from worker.model_cache import ModelCache
-from worker.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, killers, walk
+from worker.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, left_out, walk
 from worker.reuse import Reuse
 
+if TYPE_CHECKING:
+    from worker.predictor import Predictor
+
 log = logging.getLogger(__name__)
+
+REFUSALS = (Corrupt, NotFound, UnsafePath, ModelRefused)
+"""What fails a job for good, if storage is there."""
 
 Summary = dict[str, Any]
 
@@ -61,11 +78,22 @@ class BatchRunner:
         self._send = send
         self._ring = ring
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
+        self._storage_id: str | None = None
         self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
 
     def run(self, message: PredictBatch) -> Summary:
-        """Run a batch unless that is needless; returns a small summary for people to read."""
-        job = self._jobs.get(message.job)  # not remembered: an id may have been given anew
+        """Run a batch unless that is needless; returns a small summary for people to read.
+
+        Raises `StorageAway` when storage is not there: the batch has to go back to the queue.
+        """
+        try:
+            return self._run(message)
+        except OSError:
+            self._require_jobs()
+            raise
+
+    def _run(self, message: PredictBatch) -> Summary:
+        job = self._find(message.job)
         batch = message.batch
         if batch >= job.batches:
             raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
@@ -81,6 +109,16 @@ class BatchRunner:
         self._pass_on(job, batch, summary)
         return summary
 
+    def _find(self, job_id: str) -> Job:
+        """The job, not remembered: its id may have been given anew."""
+        try:
+            job = self._jobs.get(job_id)
+        except NotFound:
+            self._require_jobs()
+            job = self._jobs.get(job_id)  # it may have come back between the two looks
+        self._storage_id = present_id(self._jobs.root)
+        return job
+
     def _attempt(self, job: Job, batch: int, history: History) -> Summary:
         """Run a batch under its log, so that whoever comes next knows how it ended."""
         phases = Phases()
@@ -89,14 +127,17 @@ class BatchRunner:
         began = time.monotonic()
         outcome = "interrupted"  # a worker told to stop is no error of the batch
         try:
-            result = self._classify(job, batch, history, attempt, phases)
+            result = self._classify_for_sure(job, batch, history, attempt, phases)
             with phases("write"):
                 new = self._jobs.write_result(job, batch, result)
             outcome = "done" if new else DUPLICATE
             with phases("count"):
                 self._check_failure_rate(job, result)
                 return self._summarise(job, batch, result, phases)
-        except (Corrupt, NotFound, UnsafePath, ModelRefused, ConflictingResult) as error:
+        except StorageAway as error:
+            outcome = f"storage: {error}"
+            raise
+        except (*REFUSALS, ConflictingResult) as error:
             outcome = f"refused: {error}"
             self._jobs.stop(job, Status.FAILED, str(error))
             return {"failed": str(error)}
@@ -117,7 +158,10 @@ class BatchRunner:
         except Exception as error:
             outcome = f"error: {error}"
             if history.errors + 1 >= HOPELESS_ERRORS:
-                reason = f"Batch {batch} failed {HOPELESS_ERRORS} times, at last with: {error}"
+                reason = (
+                    f"Batch {batch} failed {HOPELESS_ERRORS} times, at last with: {error} "
+                    f"({self._images(job, batch)})"
+                )
                 self._jobs.stop(job, Status.FAILED, reason)
             else:
                 self._send(PredictBatch(job=job.id, batch=batch))
@@ -125,6 +169,38 @@ class BatchRunner:
         finally:
             self._heartbeat.follow(None)
             attempt.end(outcome, phases.seconds)
+
+    def _classify_for_sure(
+        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+    ) -> BatchResult:
+        """Classify; what is missing or damaged is so only if it is twice, with storage there."""
+        with self._storage_there(job):
+            try:
+                with self._storage_there(job):
+                    return self._classify(job, batch, history, attempt, phases)
+            except REFUSALS:
+                return self._classify(job, batch, history, attempt, phases)
+
+    @contextmanager
+    def _storage_there(self, job: Job) -> Iterator[None]:
+        """Raise `StorageAway` instead of a refusal unless all that the job needs is mounted."""
+        try:
+            yield
+        except REFUSALS:
+            self._require_jobs()
+            require_content(self._jobs.root / "models")
+            if isinstance(job.inputs, ArrayInputs):
+                submitted = modified(self._jobs.path(job.id) / "job.json")
+                require_source(self._jobs.root, job.inputs.images, submitted)
+            raise
+
+    def _require_jobs(self) -> None:
+        """Raise `StorageAway` unless storage is there: the one of the last job, with jobs on it."""
+        require_content(self._jobs.folder)
+        if self._storage_id and present_id(self._jobs.root) != self._storage_id:
+            raise StorageAway(
+                f"Another folder lies at {self._jobs.root} than before: mount shared storage there."
+            )
 
     def _classify(
         self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
@@ -137,20 +213,40 @@ class BatchRunner:
             reader = BatchReader(
                 self._jobs, job, batch, predictor.shape, predictor.preprocessing, self._settings
             )
-        skip = killers(history)
+        skip = left_out(history)
         if is_suspect(history):
 
-            def try_image(position: int) -> None:
+            def try_image(position: int) -> str | None:
                 try:
-                    predictor(reader.read(position)[np.newaxis])
+                    pixels = reader.read(position)[np.newaxis]
                 except ImageError:
-                    return  # a bad image is not a dangerous one
+                    return None  # a bad image is not a dangerous one
+                except NOT_OF_AN_IMAGE:
+                    raise
+                except Exception as error:
+                    return reason_of(error)
+                return self._blame(predictor, pixels)
 
             log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
         reuse = self._reuse if job.reuse else None
         return classify_batch(job, reader, predictor, skip, phases, reuse)
+
+    @staticmethod
+    def _blame(predictor: "Predictor", pixels: Pixels) -> str | None:
+        """Why these pixels (1, H, W, C) cannot be classified, if it is they that raise an error.
+
+        What raises with an empty image as well is not the image's fault, and is raised.
+        """
+        try:
+            predictor(pixels)
+        except (SoftTimeLimitExceeded, OSError):
+            raise
+        except Exception as error:
+            predictor(np.zeros_like(pixels))
+            return reason_of(error)
+        return None
 
     def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
         if job.max_failure_rate is None or not result.errors:
@@ -178,6 +274,17 @@ class BatchRunner:
             summary["reused"] = result.reused
         summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
         return summary
+
+    def _images(self, job: Job, batch: int) -> str:
+        """Which images a batch has, for people to look at."""
+        if isinstance(job.inputs, ArrayInputs):
+            span = job.span(batch)
+            return f"images {span.start} to {span.stop - 1} of {job.inputs.images}"
+        try:
+            paths = read_columns(self._jobs.pack_path(job, batch)).paths
+        except (Corrupt, KeyError):
+            return "its images cannot be read"
+        return f"{paths[0]} to {paths[-1]}"
 
     def _pass_on(self, job: Job, batch: int, summary: Summary) -> None:
         """Send the next batch of the chain and ring. The result is safe by now.

@@ -12,7 +12,10 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", env_ignore_empty=True, frozen=True)
 
     concurrency: int | None = Field(
-        default=None, ge=1, le=1024, description="Batches at once; one per core if unset."
+        default=None,
+        ge=1,
+        le=1024,
+        description="Batches at once; if unset, one per core that CPU quota and memory allow.",
     )
     reuse_limit: int = Field(
         default=10_000_000,

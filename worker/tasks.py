@@ -1,26 +1,33 @@
 """The Celery tasks of a worker: thin, the logic is in `runner` and `sweep`."""
 
 import logging
+import time
 from functools import cache
 from typing import Any
+
+from celery.exceptions import Reject
 
 from messaging.broker import connect, waiting_task_ids
 from messaging.doorbell import Doorbell
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch, Sweep
 from messaging.settings import PREDICT_QUEUE, broker_settings
-from storage.errors import NotFound
+from storage.errors import NotFound, StorageAway
 from storage.jobs import JobStore
 from storage.models import ModelStore
 from storage.reuse import ReuseStore
 from storage.settings import storage_settings
 from worker.celery import app
+from worker.children import children
 from worker.reuse import Reuse
 from worker.runner import BatchRunner, Summary
 from worker.settings import worker_settings
 from worker.sweep import Sweeper
 
 log = logging.getLogger(__name__)
+
+RETURN_SECONDS = 1.0
+"""How long a batch is held back whose storage is away: its worker has closed its queues then."""
 
 
 @cache
@@ -64,6 +71,10 @@ def predict(*args: Any, **fields: Any) -> Summary:
     except (BadMessage, NotFound) as error:
         log.warning("%s", error)
         return {"dropped": str(error)[:200]}
+    except StorageAway as error:
+        children.complain(str(error))
+        time.sleep(RETURN_SECONDS)
+        raise Reject(str(error), requeue=True) from error
 
 
 # Sent every few seconds: shown in Flower, it would hide all else.

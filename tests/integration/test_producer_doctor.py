@@ -134,7 +134,7 @@ def test_messages_that_wait_for_a_pool_that_hangs_are_found(
 ) -> None:
     arguments = ("-A", "worker", "worker", "-l", "INFO", "-c", "1")
     program = celery(environment, "hanging", *arguments)
-    program.wait_for_log("ready.")
+    program.wait_for_log("Ready with")
     for child in program.children():
         os.kill(child, signal.SIGSTOP)
     app = make_app("test", settings=BrokerSettings(redis_url=environment["BATCHSIGHT_REDIS_URL"]))

@@ -30,8 +30,8 @@ PRESENCE = Presence(
     host="one",
     machine="m",
     cpus=(0, 1),
+    cores=2,
     children=2,
-    threads=1,
     storage="/srv/batchsight",
     storage_id="a",
     keras="3.15.1",
@@ -103,7 +103,17 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("idle", {"waiting": {"predict": (5, 9)}}, "9 messages wait on predict"),
     ("idle", {"waiting": {"predict": (5, 5)}}, "worker@one does nothing"),
     ("beat", {"beats": ("one:7:ab", "two:8:cd")}, "2 beats run (one:7 and two:8)"),
+    (
+        "ready",
+        with_presences(presence(problem="A child is not ready: ImportError: No module.")),
+        "worker@one: A child is not ready",
+    ),
     ("threads", with_presences(presence(children=4)), "4 TensorFlow threads on 2 cores"),
+    (
+        "threads",
+        with_presences(presence(cores=1)),
+        "2 TensorFlow threads on 1 core of its CPU quota",
+    ),
     (
         "threads",
         with_presences(PRESENCE, presence(worker="worker@two", host="two")),
@@ -111,6 +121,11 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("shared", with_presences(presence(storage_id="b")), "another folder"),
     ("shared", with_presences(presence(storage_id=None)), "cannot use its storage root"),
+    (
+        "shared",
+        with_presences(presence(storage_id=None, problem="It is not there.")),
+        "/srv/batchsight (It is not there).",
+    ),
     (
         "writable",
         {"storage": StorageFacts(root="/srv", id=None, problem="Read-only file system")},
@@ -188,6 +203,8 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         {"flower": replace(HEALTHY.flower, door=Door.CLOSED)},
         {"beats": ()},
         with_presences(PRESENCE, presence(worker="worker@two", machine="n")),
+        with_presences(presence(cores=1, children=1)),
+        with_presences(presence(cores=None)),
         with_presences(PRESENCE, presence(worker="worker@two", cpus=(2, 3))),
     ],
 )

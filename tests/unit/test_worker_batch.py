@@ -1,10 +1,13 @@
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
-from storage.errors import Corrupt, ImageError
-from storage.images import Shape
+from storage.errors import Corrupt, ImageError, StorageAway
+from storage.images import Pixels, Shape
 from storage.jobs import Job, JobStore
 from storage.preprocessing import Preprocessing
 from storage.results import FAILED
@@ -124,6 +127,109 @@ def test_images_to_skip_are_not_touched(store: JobStore, kind: str) -> None:
     pixels, errors = reader_of(store, job).read_all({2: "kills the worker"}, Phases())
     assert pixels[:, 0, 0, 0].tolist() == [1, 2, 0, 4]
     assert errors == {2: "kills the worker"}
+
+
+class Peculiar(BatchReader):
+    """A reader to which the images at some positions raise what nobody has foreseen."""
+
+    def __init__(self, store: JobStore, job: Job, raises: dict[int, Exception]) -> None:
+        super().__init__(store, job, 0, SHAPE, Preprocessing(), DEFAULTS)
+        self.raises = raises
+
+    def _content(self, position: int) -> bytes:
+        if error := self.raises.get(position):
+            raise error
+        return super()._content(position)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("bad operand type for abs(): 'tuple'"),
+        AttributeError("'NoneType' object has no attribute 'x'"),
+        RecursionError("maximum recursion depth exceeded"),
+        UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed"),
+        OSError(5, "Input/output error"),
+        ZeroDivisionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("step", ["read", "decode"])
+def test_whatever_one_image_raises_is_its_own_record(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
+) -> None:
+    """What a decoder raises for one file is played: those known today are mended where they are."""
+    contents = [encode(image, "BMP") for image in images_of([7, 8, 9])]
+    job = file_job(store, [image_file(content) for content in contents])
+    if step == "read":
+        reader: BatchReader = Peculiar(store, job, {1: error})
+    else:
+        reader = reader_of(store, job)
+
+        def decode(content: bytes) -> Any:
+            if content == contents[1]:
+                raise error
+            return BatchReader._decode(reader, content)
+
+        monkeypatch.setattr(reader, "_decode", decode)
+    pixels, errors = reader.read_all({}, Phases())
+    assert pixels[:, 0, 0, 0].tolist() == [7, 0, 9]
+    assert errors == {1: f"unexpected error: {type(error).__name__}: {error}"}
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), MemoryError(), StorageAway("gone")])
+def test_what_is_not_the_images_fault_is_not_its_record(store: JobStore, error: Exception) -> None:
+    job = file_job(store, [image_file(encode(image)) for image in images_of([7, 8])])
+    with pytest.raises(type(error)):
+        Peculiar(store, job, {1: error}).read_all({}, Phases())
+
+
+def test_images_that_cannot_be_decoded_together_are_decoded_one_by_one(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = images_of([7, 8, 9])
+    job = file_job(store, [image_file(encode(i)) for i in images[:2]] + [image_file(b"broken")])
+
+    def give_up(contents: Any, shape: Shape, pixels: Pixels) -> set[int]:
+        pixels[:] = 99
+        raise LookupError("odd")
+
+    monkeypatch.setattr("worker.batch.decode_plain_pngs", give_up)
+    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    np.testing.assert_array_equal(pixels[:2], images[:2])
+    assert not pixels[2].any()
+    assert list(errors) == [2]
+
+
+def test_files_of_a_folder_that_is_not_mounted_are_no_bad_images(store: JobStore) -> None:
+    contents = [encode(image) for image in images_of([7, 8])]
+    photos = store.root / "photos"
+    photos.mkdir()
+    files = []
+    for number, content in enumerate(contents):
+        (photos / f"{number}.png").write_bytes(content)
+        files.append(image_file(content, number, content=None, stored=f"photos/{number}.png"))
+    job = file_job(store, files)
+    os.utime(photos, (0, 0))
+    away = store.root / "away"
+    for hidden in (False, True):  # by what the mount had covered, an empty folder
+        photos.rename(away)
+        if hidden:
+            photos.mkdir()
+            os.utime(photos, (0, 0))
+        with pytest.raises(StorageAway, match="photos is missing or empty here"):
+            reader_of(store, job).read_all({}, Phases())
+        if hidden:
+            photos.rmdir()
+        away.rename(photos)
+    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    assert (pixels[:, 0, 0, 0].tolist(), errors) == ([7, 8], {})
+    (photos / "1.png").unlink()
+    _, errors = reader_of(store, job).read_all({}, Phases())
+    assert errors == {1: "file cannot be read: No such file or directory"}
+    (photos / "0.png").unlink()
+    _, errors = reader_of(store, job).read_all({}, Phases())
+    assert set(errors) == {0, 1}, "somebody has emptied the folder: it is there"
 
 
 def test_a_missing_pack_is_corrupt(store: JobStore) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from worker.quarantine import (
     hopeless,
     is_suspect,
     killers,
+    left_out,
     walk,
 )
 
@@ -133,6 +135,41 @@ def test_a_walk_goes_on_where_the_last_one_died(tmp_path: Path) -> None:
     assert tried == [2, 3, 4]
 
 
+def test_two_unexpected_errors_are_suspect_as_well(tmp_path: Path) -> None:
+    log = tmp_path / "0.jsonl"
+    for suspect in (False, True):
+        Attempt(log).end("error: odd")
+        assert is_suspect(read_history(log, LEASE)) is suspect
+
+
+def test_a_batch_whose_walk_ended_with_a_death_is_walked_on(tmp_path: Path) -> None:
+    log = tmp_path / "0.jsonl"
+    die_at(log, 0, 1)
+    history = read_history(log, LEASE)
+    assert (history.deaths, dict(history.blamed)) == (0, {1: 1})
+    assert is_suspect(history)
+
+
+def test_an_image_that_raised_is_left_out_although_the_walk_died_later(tmp_path: Path) -> None:
+    log = tmp_path / "0.jsonl"
+
+    def raise_or_die(image: int) -> str | None:
+        if image == 3:
+            raise Death
+        return "odd" if image == 1 else None
+
+    attempt = Attempt(log)
+    with pytest.raises(Death):
+        walk(5, read_history(log, LEASE), attempt, raise_or_die)
+    os.close(attempt._file)
+    tried: list[int] = []
+    attempt = Attempt(log)
+    assert walk(5, read_history(log, LEASE), attempt, tried.append) == {1: "odd"}
+    attempt.end("done")
+    assert tried == [3, 4]
+    assert left_out(read_history(log, LEASE)) == {1: "odd"}
+
+
 def test_a_walk_announces_every_image_before_it_is_tried(tmp_path: Path) -> None:
     log = tmp_path / "0.jsonl"
     history = read_history(log, LEASE)
@@ -144,7 +181,7 @@ def test_a_walk_announces_every_image_before_it_is_tried(tmp_path: Path) -> None
 
 
 def history_of(**fields: int) -> History:
-    known = {"deaths": 0, "timeouts": 0, "errors": 0, "walked": 0, "attempts": 0}
+    known: dict[str, Any] = {"deaths": 0, "timeouts": 0, "errors": 0, "walked": 0, "attempts": 0}
     return History(live=False, blamed={}, walk_done=True, **(known | fields))
 
 

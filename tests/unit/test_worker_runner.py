@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,8 @@ from kombu.exceptions import OperationalError
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.attempts import read_events
-from storage.errors import NotFound
+from storage.errors import NotFound, StorageAway
+from storage.identity import storage_id
 from storage.images import Pixels
 from storage.jobs import Job, JobStore, Status
 from storage.models import ModelStore
@@ -57,10 +59,10 @@ class System:
         self.rung: list[Summary] = []
         self.runner = self.new_runner()
 
-    def new_runner(self) -> BatchRunner:
+    def new_runner(self, *, soft_time_limit_seconds: float = 240) -> BatchRunner:
         """A worker process after a restart: nothing is remembered but what lies on storage."""
         return BatchRunner(
-            soft_time_limit_seconds=240,
+            soft_time_limit_seconds=soft_time_limit_seconds,
             jobs=self.jobs,
             models=ModelCache(ModelStore(self.jobs.root), self.load),
             reuse=Reuse(ReuseStore(self.jobs.root), 1_000_000),
@@ -419,12 +421,21 @@ def test_images_that_changed_since_the_submission_fail_the_job(system: System) -
 # What is tried again
 
 
-def test_an_unexpected_error_is_tried_again_and_fails_the_job_in_the_end(system: System) -> None:
+@pytest.mark.parametrize("kind", ["arrays", "files", "reuse"])
+def test_an_error_that_no_image_is_to_blame_for_fails_the_job_in_the_end(
+    system: System, kind: str
+) -> None:
     def fail(pixels: Pixels) -> None:
         raise LookupError("odd")
 
     system.predictor.before = fail
-    job = system.array_job(range(4))
+    if kind != "files":
+        job = system.array_job(range(10), reuse=kind == "reuse")
+        names = "images 0 to 3 of images.npy"
+    else:
+        files = [image_file(encode(image), n) for n, image in enumerate(images_of(range(10)))]
+        job = file_job(system.jobs, files, model=system.version.pin)
+        names = "folder/0.png to folder/3.png"
     for attempt in range(1, HOPELESS_ERRORS + 1):
         assert system.jobs.stopped(job) is None
         with pytest.raises(LookupError):
@@ -433,8 +444,46 @@ def test_an_unexpected_error_is_tried_again_and_fails_the_job_in_the_end(system:
     assert system.sent == [0] * (HOPELESS_ERRORS - 1)
     assert stop_of(system, job) == (
         Status.FAILED,
-        f"Batch 0 failed {HOPELESS_ERRORS} times, at last with: odd",
+        f"Batch 0 failed {HOPELESS_ERRORS} times, at last with: odd ({names})",
     )
+
+
+def test_an_error_of_the_whole_batch_alone_fails_the_job_after_a_walk(system: System) -> None:
+    def fail(pixels: Pixels) -> None:
+        if len(pixels) > 1:
+            raise LookupError("odd")
+
+    system.predictor.before = fail
+    job = system.array_job(range(4))
+    for _ in range(HOPELESS_ERRORS):
+        assert system.jobs.stopped(job) is None
+        with pytest.raises(LookupError):
+            system.run(job)
+    assert [len(c) for c in system.predictor.calls] == [4, 4, 1, 1, 1, 1, 4]
+    assert stop_of(system, job)[0] is Status.FAILED
+
+
+@pytest.mark.parametrize("odd", [(1,), (0, 3)])
+def test_images_that_raise_become_records_and_the_others_are_classified(
+    system: System, odd: tuple[int, ...]
+) -> None:
+    firsts = [50 if position in odd else position for position in range(4)]
+
+    def fail(pixels: Pixels) -> None:
+        if (pixels == 50).any():
+            raise LookupError("odd")
+
+    system.predictor.before = fail
+    job = system.array_job(firsts)
+    for _ in range(SUSPECT_AFTER):
+        with pytest.raises(LookupError):
+            system.run(job)
+    assert system.run(job)["failed"] == len(odd)
+    result = system.jobs.read_result(job, 0)
+    assert result.errors == dict.fromkeys(odd, "unexpected error: LookupError: odd")
+    expected = [FAILED if position in odd else position % 3 for position in range(4)]
+    assert result.predictions.tolist() == expected
+    assert system.jobs.stopped(job) is None
 
 
 def test_a_full_disk_is_not_held_against_the_batch(system: System) -> None:
@@ -447,6 +496,8 @@ def test_a_full_disk_is_not_held_against_the_batch(system: System) -> None:
         with pytest.raises(OSError, match="No space left"):
             system.run(job)
     assert system.jobs.stopped(job) is None
+    history = system.jobs.history(job, 0, 15)
+    assert (history.errors, history.deaths) == (0, 0)
     system.predictor.before = lambda pixels: None
     system.run(job)
     assert system.predictions(job) == [0, 1, 2, 0]
@@ -505,6 +556,24 @@ def test_a_worker_that_is_shut_down_is_not_held_against_the_batch(system: System
             system.run(job)
     history = system.jobs.history(job, 0, 15)
     assert (history.errors, history.deaths) == (0, 0)
+
+
+def test_the_hard_limit_which_asks_as_a_shutdown_does_counts_as_a_time_limit(
+    system: System,
+) -> None:
+    """It strikes later than the soft limit, a shutdown earlier: here the limit is 0 s."""
+
+    def end(pixels: Pixels) -> None:
+        raise SystemExit
+
+    system.predictor.before = end
+    system.runner = system.new_runner(soft_time_limit_seconds=0)
+    job = system.array_job(range(4))
+    for timeouts in (1, 2):
+        with pytest.raises(SystemExit):
+            system.run(job)
+        assert system.jobs.history(job, 0, 15).timeouts == timeouts
+    assert system.outcomes(job) == ["timeout"] * 2
 
 
 def test_a_time_limit_sends_the_batch_again_and_the_chain_goes_on(system: System) -> None:
@@ -608,10 +677,124 @@ def test_bad_images_survive_the_walk_as_records_of_their_own(system: System) -> 
     assert sorted(errors) == [1, 2]
 
 
+# Storage that is away
+
+
+def go_away(folder: Path, how: str) -> None:
+    """As by `umount`: the folder is gone, or what the mount had hidden lies there, empty."""
+    folder.rename(folder.with_name(f"{folder.name}.away"))
+    if how != "missing":
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    if how == "lost+found":
+        (folder / "lost+found").mkdir()
+        os.utime(folder, (0, 0))
+
+
+def come_back(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.with_name(f"{folder.name}.away").rename(folder)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "lost+found"])
+@pytest.mark.parametrize("what", ["all", "jobs", "models", "datasets"])
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_storage_that_is_away_fails_no_job_and_the_batch_goes_back(
+    tmp_path: Path, what: str, how: str, when: str
+) -> None:
+    system = System(tmp_path / "storage")
+    (system.jobs.root / "datasets").mkdir()
+    job = system.array_job(range(10))
+    images = system.jobs.root / "datasets" / "images.npy"
+    shutil.copy2(system.jobs.root / "images.npy", images)
+    inputs = job.inputs.model_copy(update={"images": "datasets/images.npy"})
+    described = job.model_copy(update={"inputs": inputs}).model_dump_json()
+    (system.jobs.path("job") / "job.json").write_text(described)
+    folder = system.jobs.root if what == "all" else system.jobs.root / what
+
+    away = folder.with_name(f"{folder.name}.away")
+
+    def load(version: Any) -> Any:
+        if when == "during" and not away.exists():
+            go_away(folder, how)
+        if what in ("all", "models"):
+            raise ModelRefused("The model cannot be loaded: No such file or directory")
+        return system.predictor
+
+    if when == "before":
+        go_away(folder, how)
+    system.load = load
+    for _ in range(HOPELESS_ERRORS + 1):
+        system.runner = system.new_runner()
+        with pytest.raises(StorageAway):
+            system.run(job)
+    if how == "missing":
+        assert not folder.exists(), "nothing is created where storage belongs"
+    come_back(folder)
+    assert system.jobs.stopped(job) is None
+    assert system.sent == []
+    system.load = loader_of(system.predictor)
+    system.runner = system.new_runner()
+    system.run(job)
+    assert system.predictions(job) == [0, 1, 2, 0]
+    history = system.jobs.history(job, 0, 15)
+    assert (history.errors, history.deaths, history.timeouts) == (0, 0, 0)
+
+
+def test_storage_that_comes_back_between_two_looks_fails_no_job(system: System) -> None:
+    refusals = [ModelRefused("No such file or directory")]
+
+    def load(version: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return system.predictor
+
+    system.load = load
+    system.runner = system.new_runner()
+    job = system.array_job(range(4))
+    system.run(job)
+    assert system.predictions(job) == [0, 1, 2, 0]
+
+
+def test_a_job_is_known_to_be_gone_only_where_there_are_others(system: System) -> None:
+    job = system.array_job(range(4))
+    with pytest.raises(NotFound):
+        system.runner.run(PredictBatch(job="other", batch=0))
+    system.jobs.remove(job.id)
+    with pytest.raises(StorageAway, match="jobs is missing or empty here"):
+        system.run(job)
+
+
+def test_on_another_storage_than_before_nothing_is_known_to_be_gone(tmp_path: Path) -> None:
+    system = System(tmp_path / "storage")
+    job = system.array_job(range(10))
+    storage_id(system.jobs.root)
+    system.run(job)
+    system.jobs.root.rename(tmp_path / "away")
+    other = System(tmp_path / "storage")
+    other.array_job([0], id="other")
+    storage_id(other.jobs.root)
+    with pytest.raises(StorageAway, match="Another folder lies at"):
+        system.run(job, 1)
+    system.runner.run(PredictBatch(job="other", batch=0))
+    with pytest.raises(NotFound):
+        system.run(job, 1)
+
+
+def test_images_that_are_gone_fail_the_job(system: System) -> None:
+    job = system.array_job(range(4))
+    (system.jobs.root / "images.npy").unlink()
+    system.run(job)
+    assert "are gone" in stop_of(system, job)[1]
+
+
 # A broker that is away
 
 
-@pytest.mark.parametrize("error", [redis.ConnectionError("gone"), OSError("gone")])
+@pytest.mark.parametrize(
+    "error", [redis.ConnectionError("gone"), OperationalError("gone"), OSError("gone")]
+)
 @pytest.mark.parametrize("where", ["send", "ring"])
 def test_a_broker_that_is_away_costs_no_result(
     tmp_path: Path, error: Exception, where: str

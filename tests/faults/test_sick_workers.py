@@ -1,0 +1,142 @@
+"""A worker that cannot work takes nothing, says why, harms no job and recovers by itself."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from messaging.presence import Presence, present_workers
+from tests.faults.conftest import BATCHES, IMAGES, House
+from tests.processes import Program, wait_for
+
+
+def presence(house: House, name: str) -> Presence:
+    """The latest sign of life of a worker."""
+    found = present_workers(house.redis.client())
+    wait_for(lambda: bool(found) or bool(found.update(present_workers(house.redis.client()))), name)
+    return next(p for worker, p in found.items() if worker.startswith(f"{name}@"))
+
+
+def assert_exact(house: House, undisturbed: bytes) -> None:
+    assert house.follow()["images"] == {"total": IMAGES, "predicted": IMAGES, "failed": 0}
+    assert house.predictions() == undisturbed
+    assert house.jobs.stopped(house.jobs.get("job")) is None
+
+
+def test_children_that_cannot_prepare_take_nothing_and_say_why(
+    house: House, undisturbed: bytes
+) -> None:
+    broken = house.folder / "broken" / "keras"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('this Keras is broken')")
+    healthy_environment = dict(house.environment)
+    house.environment["PYTHONPATH"] = str(broken.parent)
+    sick = house.worker("sick", ready=False)
+    house.environment = healthy_environment
+    sick.wait_for_log("No batches are taken. A child is not ready: ImportError: this Keras is")
+    assert "Install what locks/worker.txt names." in sick.log
+    house.submit()
+    time.sleep(2)
+    client = house.redis.client()
+    assert (client.llen("predict"), client.hlen("unacked")) == (BATCHES, 0)
+    assert "this Keras is broken" in (presence(house, "sick").problem or "")
+    house.worker("healthy", concurrency=1)  # one child gives the bytes that two have given
+    assert_exact(house, undisturbed)
+    assert sick.running
+    assert "received" not in sick.log
+
+
+def test_storage_that_goes_away_in_the_middle_fails_nothing(
+    house: House, undisturbed: bytes
+) -> None:
+    worker = house.worker(seconds_per_call=0.2)
+    house.submit()
+    house.wait_until_done(4)
+    away = house.storage.with_name("away")
+    house.storage.rename(away)
+    worker.wait_for_log("No batches are taken. ")
+    client = house.redis.client()
+    wait_for(lambda: client.hlen("unacked") == 0, "the batches in hand are given back", 30)
+    seen = wait_for_presence(house, usable=False)
+    assert seen.problem is not None
+    assert f"is not there at {house.storage}" in seen.problem
+    assert not house.storage.exists(), "nothing is created where storage belongs"
+    away.rename(house.storage)
+    assert_exact(house, undisturbed)
+    assert wait_for_presence(house, usable=True).problem is None
+    assert worker.running
+
+
+def wait_for_presence(house: House, *, usable: bool) -> Presence:
+    def is_seen() -> bool:
+        return (presence(house, "worker").storage_id is not None) == usable
+
+    wait_for(is_seen, f"the storage is seen as usable: {usable}", 20)
+    return presence(house, "worker")
+
+
+@pytest.fixture
+def mounted(house: House) -> Iterator[Path]:
+    """The storage a second time, mounted elsewhere."""
+    folder = house.folder / "mounted"
+    folder.mkdir()
+    bind = ["mount", "--bind", str(house.storage), str(folder)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount")
+    yield folder
+    for program in house.programs:
+        program.kill()
+    while subprocess.run(["umount", "-l", folder], capture_output=True, check=False).returncode:
+        break
+
+
+def test_a_worker_without_its_mount_leaves_the_work_to_the_others(
+    house: House, mounted: Path, undisturbed: bytes
+) -> None:
+    own = dict(house.environment)
+    house.environment["BATCHSIGHT_STORAGE"] = str(mounted)
+    sick = house.worker("sick")
+    house.environment = own
+    subprocess.run(["umount", "-l", mounted], check=True)
+    sick.wait_for_log("No batches are taken. ")
+    house.worker("healthy", seconds_per_call=0.1)
+    taken = sick.log.count("received")
+    house.submit()
+    assert_exact(house, undisturbed)
+    assert sick.log.count("received") == taken
+    assert list(mounted.iterdir()) == []
+    subprocess.run(["mount", "--bind", house.storage, mounted], check=True)
+    sick.wait_for_log("Started consuming from predict", 2)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A group with memory for one child, not for four."""
+    group = Path(f"/sys/fs/cgroup/memory/batchsight-test-{os.getpid()}")
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no cgroups of version 1 that this user may make")
+    (group / "memory.limit_in_bytes").write_text("900000000")
+    yield group
+    wait_for(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+    group.rmdir()
+
+
+def test_children_that_memory_is_too_small_for_are_said_and_become_fewer(
+    house: House, little_memory: Path, undisturbed: bytes, request: pytest.FixtureRequest
+) -> None:
+    celery = f"{sys.executable} -m celery -A worker worker -l INFO -n worker@%h -c 4"
+    join = f"echo $$ > {little_memory}/cgroup.procs && exec {celery}"
+    worker = Program(["sh", "-c", join], house.folder / "worker.log", house.environment)
+    request.addfinalizer(worker.kill)
+    worker.wait_for_log("A child died before it was ready. Memory is what most often kills it")
+    assert "and there are 0.9 GB. Give the worker more, or set BATCHSIGHT_CONCURRENCY" in worker.log
+    worker.wait_for_log("There is too little memory: the pool shrinks to ", seconds=200)
+    worker.wait_for_log("Started consuming from predict", seconds=200)
+    house.submit()
+    assert_exact(house, undisturbed)
