@@ -57,16 +57,18 @@ test-compose: $(READY) ## Test the containers; needs Docker
 	@$(BIN)/pytest tests/compose
 
 lock: $(BIN)/python ## Write locks/*.txt anew from pyproject.toml (UPGRADE=1 for newer versions)
-	@$(BIN)/pip install -q uv
-	@echo "locks/dev.txt" && $(COMPILE) --all-extras --output-file locks/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps -r locks/uv.txt
+	@echo "locks/uv.txt" && $(COMPILE) --group lock --output-file locks/uv.txt
+	@echo "locks/dev.txt" && $(COMPILE) $(ALL) --all-extras --output-file locks/dev.txt
 	@for role in $(ROLES); do \
 	    extra="--extra $$role"; [ $$role = producer ] && extra=; \
-	    echo "locks/$$role.txt" && $(COMPILE) $$extra --constraint locks/dev.txt \
+	    echo "locks/$$role.txt" && $(COMPILE) $(ALL) $$extra --constraint locks/dev.txt \
 	        --output-file locks/$$role.txt || exit 1; \
 	done
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --group build --quiet --universal --generate-hashes \
-          --no-emit-index-url --no-emit-find-links --no-annotate $(if $(UPGRADE),--upgrade) \
+ALL = pyproject.toml --group build
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+          --no-emit-find-links --no-annotate $(if $(UPGRADE),--upgrade) \
           --custom-compile-command 'make lock'
 
 clean: ## Remove .venv, caches and coverage data

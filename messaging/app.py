@@ -48,6 +48,11 @@ def make_app(
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
+            # A sweep for unacknowledged messages uses the times of its own app, and gives back what
+            # that may send.
+            "unacked_key": f"unacked.{name}",
+            "unacked_index_key": f"unacked.{name}.index",
+            "unacked_mutex_key": f"unacked.{name}.mutex",
             # Messages of a killed worker come back within seconds of the timeout, not minutes.
             "unacked_restore_interval": 5,
             "socket_timeout": 30,

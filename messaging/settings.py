@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -27,6 +28,9 @@ class BrokerSettings(BaseSettings):
     )
     redis_password: SecretStr | None = Field(
         default=None, description="Password of the broker, when it is not part of the URL."
+    )
+    redis_password_file: Path | None = Field(
+        default=None, description="File with that password, as container secrets are given."
     )
     redis_ca: Path | None = Field(
         default=None, description="File with the CA that signed the broker's TLS certificate."
@@ -65,6 +69,20 @@ class BrokerSettings(BaseSettings):
                 "quote special characters of a password (%2F for /)"
             )
         return url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_password(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = values.get("redis_password_file")
+        if not path or values.get("redis_password"):
+            return values
+        try:
+            return {**values, "redis_password": Path(path).read_text("utf-8").strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", "it is not UTF-8 text")
+            raise ValueError(
+                f"BATCHSIGHT_REDIS_PASSWORD_FILE is {path}, which cannot be read ({reason})"
+            ) from None
 
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> "BrokerSettings":

@@ -15,7 +15,7 @@ from local.redis_server import choose_port
 from tests.processes import REPOSITORY
 
 ARTEFACTS = REPOSITORY / "build" / "compose"
-USER, PASSWORD = "reader", "secret5"
+USER = "reader"
 BROWSER = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -34,8 +34,6 @@ class Containers:
             "IMAGES": "batchsight-test",
             "FLOWER_PORT": str(self.flower_port),
             "FLOWER_USER": USER,
-            "FLOWER_PASSWORD": PASSWORD,
-            "BATCHSIGHT_REDIS_PASSWORD": "secret6",
             "BATCHSIGHT_CONCURRENCY": "1",
             "BATCHSIGHT_LEASE_SECONDS": "6",
         }
@@ -111,6 +109,11 @@ class Containers:
         path = f"/storage/jobs/{job}/predictions.parquet"
         return self.compose(*command, path).split()[0]
 
+    def redis(self, *arguments: str) -> str:
+        """A command of Redis, as its administrator."""
+        command = 'redis-cli --user admin --pass "$(cat /run/secrets/admin)" --no-auth-warning "$@"'
+        return self.compose("exec", "-T", "redis", "sh", "-c", command, "sh", *arguments)
+
     def ids(self, service: str) -> list[str]:
         """The running containers of a service."""
         return self.compose("ps", "--quiet", service).split()
@@ -128,7 +131,8 @@ class Containers:
 
     def browse(self, page: str, picture: str) -> str:
         """The text of a page of Flower in a real browser, and a screenshot of it."""
-        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{self.flower_port}{page}"
+        password = self.compose("exec", "-T", "flower", "cat", "/run/secrets/flower")
+        url = f"http://{USER}:{password}@127.0.0.1:{self.flower_port}{page}"
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         picture_option = f"--screenshot={ARTEFACTS / picture}"
         self._chromium(picture_option, url)

@@ -82,6 +82,48 @@ def test_containers_have_no_more_rights_than_they_need(containers: Containers) -
     assert ports.strip() == f"5555/tcp -> 127.0.0.1:{containers.flower_port}"
 
 
+def test_a_role_sees_its_own_password_alone_and_none_in_its_environment(
+    containers: Containers,
+) -> None:
+    passwords = set()
+    for service, secrets in (("worker", "redis"), ("trainer", "redis"), ("flower", "flower redis")):
+        listed = containers.compose("exec", "-T", service, "ls", "/run/secrets")
+        assert " ".join(listed.split()) == secrets
+        password = containers.compose("exec", "-T", service, "cat", "/run/secrets/redis")
+        assert len(password) == 48
+        passwords.add(password)
+        (facts,) = json.loads(containers.docker("inspect", *containers.ids(service)))
+        assert password not in json.dumps(facts)
+    assert len(passwords) == 3
+    stranger = containers.compose("exec", "-T", "redis", "redis-cli", "llen", "predict")
+    assert "NOAUTH" in stranger
+
+
+def test_a_role_has_no_right_that_it_does_not_need(containers: Containers) -> None:
+    def may(user: str, *command: str) -> bool:
+        return containers.redis("acl", "dryrun", user, *command).strip() == "OK"
+
+    assert may("producer", "lpush", "predict", "a message")
+    assert may("worker", "brpop", "predict", "1")
+    assert may("trainer", "brpop", "train", "1")
+    assert may("monitor", "llen", "predict")
+    assert not may("producer", "lpush", "train", "a message")
+    assert not may("producer", "flushall")
+    assert not may("worker", "brpop", "train", "1")
+    assert not may("trainer", "brpop", "predict", "1")
+    assert not may("monitor", "lpush", "predict", "a message")
+    assert not may("monitor", "config", "get", "*")
+
+
+def test_only_who_fetches_or_shows_something_reaches_the_world(containers: Containers) -> None:
+    connect = "import socket; socket.create_connection(('1.1.1.1', 53), 3)"
+    for service in ("worker", "beat"):
+        refused = containers.compose(
+            "exec", "-T", service, "sh", "-c", f'python -c "{connect}" 2>&1 || true'
+        )
+        assert "unreachable" in refused, service
+
+
 def test_a_hung_main_process_is_unhealthy_until_it_goes_on(containers: Containers) -> None:
     (worker,) = containers.ids("worker")
 
@@ -173,6 +215,12 @@ def test_prometheus_finds_figures(containers: Containers) -> None:
         "batchsight_workers 2.0",
     ):
         assert figure in text, figure
+
+
+def test_nothing_was_ever_refused_to_a_role(containers: Containers) -> None:
+    """After all that happened above, the loss of Redis included."""
+    refused = containers.redis("acl", "log")
+    assert "toplevel" not in refused, refused
 
 
 def test_down_and_up_again_keeps_jobs_models_and_schedule(containers: Containers) -> None:

@@ -33,7 +33,8 @@ GIVEN = {
     # Decided by the containers themselves.
     *("BATCHSIGHT_STORAGE", "BATCHSIGHT_REDIS_URL", "BATCHSIGHT_FLOWER_URL"),
     *("BATCHSIGHT_METRICS_ADDRESS", "BATCHSIGHT_METRICS_PORT", "BATCHSIGHT_DOWNLOADS"),
-    "BATCHSIGHT_REDIS_CA",  # that of a Redis elsewhere
+    "BATCHSIGHT_REDIS_PASSWORD",
+    *("BATCHSIGHT_REDIS_PASSWORD_FILE", "BATCHSIGHT_REDIS_CA"),  # that of a Redis elsewhere
 }
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 EXAMPLE = dict(
@@ -96,7 +97,7 @@ def test_the_example_shows_the_defaults_of_the_compose_file() -> None:
 
 def test_the_compose_file_is_valid(compose: Mapping[str, Any]) -> None:
     assert compose.keys() == {
-        *("redis", "bootstrap", "worker", "trainer", "beat", "flower", "producer"),
+        *("passwords", "redis", "bootstrap", "worker", "trainer", "beat", "flower", "producer"),
         *("metrics", "prometheus", "grafana"),
     }
 
@@ -122,6 +123,9 @@ def test_who_may_write_what(compose: Mapping[str, Any]) -> None:
     assert writers["models"] == writers["datasets"] == {"bootstrap", "trainer"}
     assert writers["jobs"] == {"worker", "producer"}
     assert writers["redis"] == {"redis"}
+    secrets = {name: who for name, who in writers.items() if name.startswith("secrets-")}
+    assert len(secrets) == 6
+    assert all(who == {"passwords"} for who in secrets.values())
 
 
 def test_docker_waits_longer_than_a_worker_takes_to_stop(compose: Mapping[str, Any]) -> None:
