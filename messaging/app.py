@@ -11,7 +11,7 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from messaging.health import give_sign
 from messaging.messages import MESSAGES
-from messaging.settings import PREDICT_QUEUE, BrokerSettings, broker_settings
+from messaging.settings import PREDICT_QUEUE, BrokerSettings, broker_settings, unacked_key
 from messaging.transport import LISTENS
 
 # Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
@@ -48,11 +48,9 @@ def make_app(
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
-            # A sweep for unacknowledged messages uses the times of its own app, and gives back what
-            # that may send.
-            "unacked_key": f"unacked.{name}",
-            "unacked_index_key": f"unacked.{name}.index",
-            "unacked_mutex_key": f"unacked.{name}.mutex",
+            "unacked_key": unacked_key(name),
+            "unacked_index_key": f"{unacked_key(name)}.index",
+            "unacked_mutex_key": f"{unacked_key(name)}.mutex",
             # Messages of a killed worker come back within seconds of the timeout, not minutes.
             "unacked_restore_interval": 5,
             "socket_timeout": 30,

@@ -13,6 +13,17 @@ PREDICT_QUEUE = "predict"
 SWEEP_QUEUE = "sweep"
 TRAIN_QUEUE = "train"
 
+CONSUMERS = ("worker", "trainer")
+"""Names of the apps that take messages."""
+
+
+def unacked_key(app: str) -> str:
+    """Where Redis keeps what the consumers of an app have taken and not acknowledged.
+
+    Each app has its own: what is taken for lost is told by its own time-outs.
+    """
+    return f"unacked.{app}"
+
 
 class BrokerSettings(BaseSettings):
     """The broker as one process sees it. Unset variables take the defaults below."""

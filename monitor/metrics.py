@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from messaging.doorbell import AllBells
 from messaging.messages import MESSAGES, SENT_AT, PredictBatch
 from messaging.presence import present_workers
+from messaging.settings import CONSUMERS, unacked_key
 from storage.errors import NotFound, StorageError
 from storage.jobs import JobStore, Status, apart
 from storage.models import ModelStore
@@ -122,9 +123,11 @@ def hand_figures(client: "redis.Redis", jobs: JobStore, now: float) -> Iterator[
         "batchsight_unacknowledged_messages", "Messages that workers have taken and not done."
     )
     longest = gauge("batchsight_unacknowledged_oldest_seconds", "Since when the oldest is taken.")
-    messages: Any = client.hgetall("unacked")
-    times: Any = client.zrange("unacked_index", 0, -1, withscores=True)
-    since = [time for tag, time in times if not is_done(messages.get(tag, ""), jobs)]
+    since: list[float] = []
+    for key in map(unacked_key, CONSUMERS):
+        messages: Any = client.hgetall(key)
+        times: Any = client.zrange(f"{key}.index", 0, -1, withscores=True)
+        since += [time for tag, time in times if not is_done(messages.get(tag, ""), jobs)]
     taken.add_metric([], len(since))
     longest.add_metric([], max(0.0, now - min(since, default=now)))
     return iter((taken, longest))

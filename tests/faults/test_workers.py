@@ -68,7 +68,7 @@ def test_a_message_lost_between_taking_and_recording_it(house: House, undisturbe
         client.delete("predict")  # the BRPOP had just run out: try again
         os.kill(victim.pid, signal.SIGCONT)
         time.sleep(0.2)
-    assert client.llen("predict") == client.hlen("unacked") == 0
+    assert client.llen("predict") == client.hlen("unacked.worker") == 0
     victim.kill()
     house.worker("heir")
     assert house.done() == 0
@@ -143,7 +143,7 @@ def test_a_stopping_worker_finishes_its_batch_and_gives_back_the_rest(
     assert len(list(attempts.glob("*.jsonl"))) == len(house.jobs.done(job))
     client = house.redis.client()
     assert client.llen("predict") == BATCHES - len(house.jobs.done(job))
-    assert client.hlen("unacked") == 0
+    assert client.hlen("unacked.worker") == 0
     house.worker("second")
     assert_exact(house, undisturbed)
 

@@ -142,7 +142,7 @@ def test_messages_that_wait_for_a_pool_that_hangs_are_found(
         PredictBatch(job="none", batch=batch).send(app)
     client = connect(BrokerSettings(redis_url=environment["BATCHSIGHT_REDIS_URL"]))
     ahead = app.conf.worker_prefetch_multiplier
-    wait_for(lambda: client.hlen("unacked") == ahead, "the worker has fetched what it may")
+    wait_for(lambda: client.hlen("unacked.worker") == ahead, "the worker has fetched what it may")
     facts = look(environment)
     assert facts.workers is not None
     assert faults(facts) == LINE_FAULTS  # the trainer is missing, and the worker is young

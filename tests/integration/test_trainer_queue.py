@@ -117,10 +117,12 @@ def test_a_second_training_waits_in_the_queue_until_its_turn(
     client = connect(broker)
     wait_for(lambda: len(waiting_task_ids(client, TRAIN_QUEUE)) == 1, "the second one waits")
     # What stays unacknowledged, running or fetched ahead, would be run a second time.
-    wait_for(lambda: client.hlen("unacked") == 0, "the first one is acknowledged when it starts")
+    wait_for(
+        lambda: client.hlen("unacked.trainer") == 0, "the first one is acknowledged when it starts"
+    )
     time.sleep(1)
     assert len(waiting_task_ids(client, TRAIN_QUEUE)) == 1
-    assert client.hlen("unacked") == 0
+    assert client.hlen("unacked.trainer") == 0
     for training in (first, second):
         _, errors = training.communicate(timeout=200)
         assert training.returncode == 0, errors

@@ -96,7 +96,7 @@ class Consumer:
 
     @property
     def in_hand(self) -> int:
-        return self.redis.hlen("unacked") + self.redis.zcard("unacked_index")
+        return self.redis.hlen("unacked.test") + self.redis.zcard("unacked.test.index")
 
 
 @pytest.fixture(scope="module", params=[PREDICT_QUEUE, TRAIN_QUEUE])

@@ -131,8 +131,8 @@ def test_the_queue_is_told_with_the_age_of_its_oldest_message(
     assert sent_at
     assert '"a.0.' in message
     now[0] = sent_at + 90
-    client.hset("unacked", "tag", "[]")
-    client.zadd("unacked_index", {"tag": now[0] - 40})
+    client.hset("unacked.worker", "tag", "[]")
+    client.zadd("unacked.worker.index", {"tag": now[0] - 40})
     seen = figures(system)
     assert seen[("batchsight_queue_messages", "predict")] == 3
     assert seen[("batchsight_queue_oldest_seconds", "predict")] == pytest.approx(90)
@@ -159,8 +159,8 @@ def test_what_a_killed_worker_had_in_hand_counts_until_it_is_done_by_another(
     ):
         batch.send(app)
         message = json.loads(as_any(client.lpop("predict")))
-        client.hset("unacked", f"{sent_at}", json.dumps([message, "", "predict"]))
-        client.zadd("unacked_index", {f"{sent_at}": 900 + sent_at})
+        client.hset("unacked.worker", f"{sent_at}", json.dumps([message, "", "predict"]))
+        client.zadd("unacked.worker.index", {f"{sent_at}": 900 + sent_at})
 
     def in_hand() -> tuple[float, float]:
         seen = figures(system)
@@ -188,8 +188,8 @@ def test_what_anybody_has_written_into_redis_leaves_the_figures_readable(
     figures(system)
     for queue in ("predict", "sweep", "train"):
         client.rpush(queue, b"\xff\xfe")
-    client.hset("unacked", b"\xff", b"\xff")
-    client.zadd("unacked_index", {b"\xff": 5})
+    client.hset("unacked.worker", b"\xff", b"\xff")
+    client.zadd("unacked.worker.index", {b"\xff": 5})
     client.set("batchsight:worker:\xff", b"\xff")
     strange: list[dict[Any, Any]] = [{"images": "many", "model": "m"}, {"images": 1}, {b"\xff": 1}]
     for fields in strange:
