@@ -163,6 +163,9 @@ def test_the_job_that_is_disturbed_gives_the_exact_result(containers: Containers
         summary = job.result(timeout=900)
     assert summary["status"] == "completed"
     assert summary["images"]["predicted"] == 32_000
+    logs = containers.compose("logs", "redis", "worker")
+    assert "AOF-loading-client" not in logs  # Redis has read all of its file as it was
+    assert "malformed" not in logs
     assert containers.digest("disturbed") == containers.digest("undisturbed")
     containers.up("--scale", "worker=2")
     assert len(containers.ids("worker")) == 2
