@@ -85,7 +85,7 @@ def test_a_redis_that_refuses_for_a_while_makes_everyone_wait_and_nobody_end(
     assert_exact(house, undisturbed)
     assert worker.running
     assert "Unrecoverable" not in worker.log
-    wait_for(lambda: client.hlen("unacked") == 0, "nothing is left unacknowledged")
+    wait_for(lambda: client.hlen("unacked.worker") == 0, "nothing is left unacknowledged")
 
 
 def test_a_submission_waits_while_redis_is_at_its_memory_limit(

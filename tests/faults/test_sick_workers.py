@@ -42,7 +42,7 @@ def test_children_that_cannot_prepare_take_nothing_and_say_why(
     house.submit()
     time.sleep(2)
     client = house.redis.client()
-    assert (client.llen("predict"), client.hlen("unacked")) == (BATCHES, 0)
+    assert (client.llen("predict"), client.hlen("unacked.worker")) == (BATCHES, 0)
     assert "this Keras is broken" in (presence(house, "sick").problem or "")
     house.worker("healthy", concurrency=1)  # one child gives the bytes that two have given
     assert_exact(house, undisturbed)
@@ -60,7 +60,7 @@ def test_storage_that_goes_away_in_the_middle_fails_nothing(
     house.storage.rename(away)
     worker.wait_for_log("No batches are taken. ")
     client = house.redis.client()
-    wait_for(lambda: client.hlen("unacked") == 0, "the batches in hand are given back", 30)
+    wait_for(lambda: client.hlen("unacked.worker") == 0, "the batches in hand are given back", 30)
     seen = wait_for_presence(house, usable=False)
     assert seen.problem is not None
     assert f"is not there at {house.storage}" in seen.problem
