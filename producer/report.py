@@ -166,6 +166,7 @@ def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     if summary.labelled_later is not None:
         given = f"{summary.labelled_later:,} given after the submission, which count here"
         rows.append(("Labels", given))
+    rows += (("Note", name(note)) for note in job.notes)
     rows.append(("Submitted", moment(summary.created_at)))
     if summary.completed_at:
         rows.append(("Ended", moment(summary.completed_at)))

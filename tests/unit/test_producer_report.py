@@ -216,6 +216,13 @@ def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelS
     assert "digits:test , data set  digits@2 " in report_of(store, models, job).sections[""]
 
 
+def test_what_was_assumed_of_the_images_is_told(store: JobStore, models: ModelStore) -> None:
+    job = describe_job(model=pinned(models), notes=("Passed over: 3 .tif <files>.",))
+    with store.draft() as draft:
+        store.commit(draft, job)
+    assert "Note Passed over: 3 .tif <files>. " in report_of(store, models, job).sections[""]
+
+
 def test_a_job_without_labels_tells_classes_scores_and_drift(
     store: JobStore, models: ModelStore
 ) -> None:
