@@ -4,6 +4,7 @@ Splits may have other usual names, in any case. Links are followed: the folder i
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,18 @@ from storage.names import canonical
 from trainer.arrays import SPLITS
 from trainer.errors import SourceError
 
-SPLIT_OF = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
+SPLIT_NAMES = {
+    "train": r"tr(ai)?n(ing)?",
+    "test": r"te?st(ing)?",
+    "validation": r"val(id(ation)?)?",
 }
-"""What folders that are splits are called, in lower case."""
+SPLIT_OF = {
+    split: re.compile(
+        rf"((x|seg|images?|data)[ ._-]?)?{name}([ ._-]?(data|images?|(data)?set|split))?"
+    )
+    for split, name in SPLIT_NAMES.items()
+}
+"""What folders that are splits are called, in lower case: `train`, `Training_Set`, `seg_test`."""
 
 log = logging.getLogger(__name__)
 
@@ -116,13 +119,13 @@ def find_splits(folder: Path, listing: Listing) -> dict[str, str]:
     names = subfolders(folder, follow_links=True)
     places: dict[str, str] = {}
     for name in names:
-        split = SPLIT_OF.get(canonical(name).lower())
+        split = split_called(name)
         if split in places:
             raise SourceError(
                 f"{folder} has two folders for {split}, {places[split]} and {name}: join them."
             )
         if split:
-            places[split] = name
+            places[split] = innermost(folder, name, split)
     if "train" in places and len(places) > 1:
         return places
     holding = {file.partition("/")[0] for file in listing.files if file.count("/") == 1}
@@ -135,6 +138,20 @@ def find_splits(folder: Path, listing: Listing) -> dict[str, str]:
         f"{folder} has a folder {present} but no folder test beside it: name "
         f"folder:{folder / present} to have a share of its images held out for test."
     )
+
+
+def innermost(folder: Path, place: str, split: str) -> str:
+    """The folder of a split; archives often hold it in one that is called like it: test/test."""
+    inside = subfolders(folder / place, follow_links=True)
+    if len(inside) == 1 and split_called(inside[0]) == split:
+        return innermost(folder, f"{place}/{inside[0]}", split)
+    return place
+
+
+def split_called(folder: str) -> str | None:
+    """The split that a folder of this name is, if it is one."""
+    name = canonical(folder).lower()
+    return next((split for split, names in SPLIT_OF.items() if names.fullmatch(name)), None)
 
 
 def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
@@ -161,7 +178,23 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
             f"{'that folder' if len(empty) == 1 else 'those folders'}"
             f"{f' (passed over: {told})' if told else ''}."
         )
+    note_subfolders(place, found)
     return join_same(place, found)
+
+
+def note_subfolders(place: Path, found: ClassFiles) -> None:
+    """Say so if the folders in every class have the same names: they may have been meant."""
+    inside = [
+        {path.relative_to(place / name).parts[0] for path in paths if path.parent != place / name}
+        for name, paths in found.items()
+    ]
+    if len(shared := sorted(set.intersection(*inside))) > 1:
+        log.info(
+            "Each of the classes %s has the folders %s: all images below a class are its. "
+            "If those are the classes, call the folders above them train and test.",
+            brief(sorted(map(printable, found))),
+            brief([printable(name) for name in shared]),
+        )
 
 
 def join_same(place: Path, found: ClassFiles) -> ClassFiles:

@@ -77,7 +77,13 @@ def pairs(dataset: DataSet, split: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(
-    ("train", "test"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "test")]
+    ("train", "test"),
+    [
+        *[("Train", "Test"), ("training", "testing"), ("TRAIN", "test"), ("trn", "tst")],
+        *[("training_set", "test_set"), ("Training Set", "Test Set"), ("trainset", "testset")],
+        *[("train_images", "test-images"), ("x_train", "x_test"), ("train data", "testing_data")],
+        *[("seg_train/seg_train", "seg_test/seg_test"), ("train", "test/Test")],
+    ],
 )
 def test_splits_may_have_their_usual_names_in_any_case(
     house: House, tmp_path: Path, train: str, test: str
@@ -116,6 +122,32 @@ def test_validation_images_are_for_test_when_there_are_no_others(
     assert pairs(dataset, "train") == [(1, "cat"), (2, "dog")]
     assert pairs(dataset, "test") == [(3, "cat")]
     assert house.said == [f"The images in {name} are the test images: there is no folder test."]
+
+
+def test_a_class_may_be_called_like_a_split_and_more(house: House, tmp_path: Path) -> None:
+    names = [f"{name}/{i}.png" for name in ("training shoe", "testament", "vale") for i in (1, 2)]
+    dataset = house.add(put(tmp_path / "d", dict.fromkeys(names, 1)))
+    assert dataset.description.classes == ("testament", "training shoe", "vale")
+    assert house.said == []
+
+
+def test_the_same_folders_in_every_class_are_told_since_they_may_be_the_classes(
+    house: House, tmp_path: Path
+) -> None:
+    names = [f"{a}/{b}/{i}.png" for a in ("fold1", "fold2") for b in ("cat", "dog") for i in (1, 2)]
+    dataset = house.add(put(tmp_path / "d", dict.fromkeys(names, 1)))
+    assert dataset.description.classes == ("fold1", "fold2")
+    (said,) = house.said
+    assert "Each of the classes fold1, fold2 has the folders cat, dog: " in said
+    assert "call the folders above them train and test" in said
+
+
+def test_folders_in_one_class_or_one_in_each_are_nothing_to_tell(
+    house: House, tmp_path: Path
+) -> None:
+    files = {"cat/images/1.png": 1, "cat/more/2.png": 1, "dog/images/1.png": 2, "dog/2.png": 2}
+    house.add(put(tmp_path / "d", files))
+    assert house.said == []
 
 
 def test_a_folder_of_images_called_train_among_others_is_a_class(
