@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 ROUNDING = 0.01
 """How far probabilities may be from adding up to 1: a half-precision output rounds so much."""
 
+SIGMOIDS = ("sigmoid", "hard_sigmoid")
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -19,18 +21,24 @@ class Fault:
     """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""
 
 
-def find_fault(outputs: Sequence[NDArray[np.floating]], classes: int) -> Fault | None:
-    """Why these outputs for two images are not `classes` probabilities each, if they are not."""
+def find_fault(
+    outputs: Sequence[NDArray[np.floating]], classes: int, activation: str | None = None
+) -> Fault | None:
+    """Why these outputs for two images are not `classes` probabilities each, if they are not.
+
+    `activation` is what the network ends with, where that is known: two images may look otherwise.
+    """
     if len(outputs) != 1:
         return Fault(f"it has {len(outputs)} outputs, and only the probabilities are needed.")
     (output,) = outputs
     if output.ndim != 2 or len(output) != 2:
         return Fault(
             f"its output for two images has the shape {output.shape}, "
-            f"where {classes} classes need (2, {classes})."
+            f"where {classes} classes need (2, {classes}).",
+            of_shape(output, classes),
         )
     if output.shape[1] == 1:
-        return of_one_number(output, classes)
+        return of_one_number(output, classes, activation)
     if output.shape[1] != classes:
         return Fault(
             f"it tells {output.shape[1]} classes apart and {classes} are named: "
@@ -46,7 +54,7 @@ def find_fault(outputs: Sequence[NDArray[np.floating]], classes: int) -> Fault |
             "its outputs are logarithms of probabilities: end it with an exponential.",
             ('answer = keras.layers.Activation("exponential")(model(pixels))',),
         )
-    if exact.min() >= 0 and exact.max() <= 1:
+    if exact.min() >= 0 and exact.max() <= 1 and activation in (None, *SIGMOIDS):
         return Fault(
             "its outputs are probabilities that do not add up to 1: each class is judged by itself "
             "(sigmoid, several labels an image). Here an image has one class: train it with a "
@@ -59,7 +67,18 @@ def find_fault(outputs: Sequence[NDArray[np.floating]], classes: int) -> Fault |
     )
 
 
-def of_one_number(output: NDArray[np.floating], classes: int) -> Fault:
+def of_shape(output: NDArray[np.floating], classes: int) -> tuple[str, ...]:
+    """What makes rows of an output that has sides as well."""
+    if output.ndim < 3 or len(output) != 2 or output.shape[-1] != classes:
+        return ()
+    if output.size == 2 * classes:
+        return ("answer = keras.layers.Flatten()(model(pixels))",)
+    return ()
+
+
+def of_one_number(
+    output: NDArray[np.floating], classes: int, activation: str | None = None
+) -> Fault:
     """One unit tells two classes apart, or nothing."""
     if classes != 2:
         return Fault(
@@ -68,8 +87,15 @@ def of_one_number(output: NDArray[np.floating], classes: int) -> Fault:
         )
     if not np.isfinite(output).all():
         return Fault("its output is not finite.")
+    if activation == "softmax":
+        return Fault(
+            "it ends with a softmax over one unit, which is 1 for every image: train it with a "
+            "sigmoid there, or with two units."
+        )
     probability = "model(pixels)"
-    if output.min() < 0 or output.max() > 1:
+    if activation == "tanh":
+        probability = "(1 + model(pixels)) / 2"
+    elif activation == "linear" or output.min() < 0 or output.max() > 1:
         probability = 'keras.layers.Activation("sigmoid")(model(pixels))'
     return Fault(
         "it gives one number an image, the probability of the second class, and both are needed.",

@@ -98,7 +98,8 @@ class Predictor:
         images[1] = np.random.default_rng(1).integers(0, 256, self.shape)
         try:
             outputs = keras.tree.flatten(self._model(tf.constant(images), training=False))
-            fault = find_fault([np.asarray(output) for output in outputs], classes)
+            arrays = [np.asarray(output) for output in outputs]
+            fault = find_fault(arrays, classes, last_activation(self._model))
             if fault is None:
                 # Without looking for the signature at each call: a third of the time of one image.
                 self._classify = self._classify.get_concrete_function()
@@ -111,6 +112,17 @@ class Predictor:
             raise ModelRefused(
                 f"The model {model_path} fails its warm-up: {fault.sentence}", fault.remedy
             )
+
+
+def last_activation(model: keras.Model) -> str | None:
+    """The name of the activation that a network ends with, if it is known."""
+    layer = model.layers[-1] if model.layers else None
+    if isinstance(layer, keras.Model):
+        return last_activation(layer)
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    name = getattr(getattr(layer, "activation", None), "__name__", None)
+    return name if isinstance(name, str) else None
 
 
 def reason_of(error: Exception) -> str:

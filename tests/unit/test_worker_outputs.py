@@ -49,6 +49,30 @@ def test_a_fault_is_told_with_what_mends_it(
     assert bool(remedy) == bool(fault.remedy)
 
 
+@pytest.mark.parametrize(
+    ("output", "activation", "sentence", "remedy"),
+    [
+        ([[0.3], [0.9]], "sigmoid", "the probability of the second", "second = model(pixels)"),
+        ([[0.3], [0.9]], "linear", "the probability of the second", '"sigmoid")(model(pixels))'),
+        ([[0.3], [0.9]], "tanh", "the probability of the second", "second = (1 + model(pixels)) /"),
+        ([[1.0], [1.0]], "softmax", "softmax over one unit, which is 1 for every image", ""),
+        ([[0.3, 0.9], [0.1, 0.2]], "linear", "no probabilities, which add up to 1", SOFTMAX),
+        ([[0.3, 0.9], [0.1, 0.2]], "relu", "no probabilities, which add up to 1", SOFTMAX),
+        ([[0.3, 0.9], [0.1, 0.2]], "sigmoid", "each class is judged by itself", ""),
+        ([[[[0.3, 0.7]]], [[[0.1, 0.9]]]], "softmax", "has the shape", "Flatten()(model(pixels))"),
+        ([[[0.3, 0.7]] * 2] * 2, "softmax", "has the shape", ""),
+    ],
+)
+def test_what_a_network_ends_with_counts_where_two_images_may_mislead(
+    output: object, activation: str, sentence: str, remedy: str
+) -> None:
+    fault = find_fault([np.array(output)], 2, activation)
+    assert fault
+    assert sentence in fault.sentence
+    assert remedy in "\n".join(fault.remedy)
+    assert bool(remedy) == bool(fault.remedy)
+
+
 def test_softmax_is_no_remedy_for_several_labels_an_image() -> None:
     fault = find_fault([np.array([[0.9, 0.8], [0.2, 0.2]])], 2)
     assert fault
