@@ -91,6 +91,8 @@ class Architecture:
             return True
         for layer in self.layers():
             kind = str(layer.get("class_name"))
+            if kind == "Rescaling" and changes_nothing(settings(layer)):
+                continue
             if kind not in PASSING and not kind.startswith("Random"):
                 return kind in SCALING
         return True
@@ -168,6 +170,11 @@ def settings(layer: Config) -> Config:
     """What a layer was made with."""
     config = layer.get("config")
     return config if isinstance(config, dict) else {}
+
+
+def changes_nothing(rescaling: Config) -> bool:
+    """Whether this scale and offset leave pixels as they are."""
+    return rescaling.get("scale") == 1 and rescaling.get("offset", 0) == 0
 
 
 def name_of(layer: Config) -> str:

@@ -26,6 +26,9 @@ def sequential(*layers: Mapping[str, Any]) -> dict[str, Any]:
     ("layers", "scales"),
     [
         ([INPUT, layer("Rescaling"), layer("Conv2D")], True),
+        ([INPUT, layer("Rescaling", scale=1 / 255, offset=0.0), layer("Conv2D")], True),
+        ([INPUT, layer("Rescaling", scale=1.0, offset=-128), layer("Conv2D")], True),
+        ([INPUT, layer("Rescaling", scale=1.0, offset=0.0), layer("Conv2D")], False),
         ([INPUT, layer("RandomFlip"), layer("Normalization"), layer("Conv2D")], True),
         ([INPUT, layer("TrueDivide", "keras.src.ops.numpy"), layer("Dense")], True),
         ([INPUT, layer("Flatten"), layer("BatchNormalization"), layer("Dense")], True),
