@@ -71,6 +71,12 @@ def as_one_or_many(name: str, array: Reader, model: Shape) -> tuple[Reader, list
     if c in CHANNELS and b > 2 * c:
         note = f"is taken as one image; as {a} grey ones of {b} x {c} give x[..., np.newaxis]"
         return array.as_one(), [f"{name} has the shape {array.shape} and {note}."]
+    if c == 2 and b > 2 * c:
+        raise SourceError(
+            f"{name} has the shape {array.shape}, which looks like one image of 2 channels: images "
+            f"have 1 (grey), 3 (RGB) or 4 (RGBA). Of grey with transparency, x[..., :1] is the "
+            f"grey; {a} grey images of {b} x 2 are x[..., np.newaxis]."
+        )
     if c in CHANNELS:
         return array, [
             f"{name} has the shape {array.shape} and is taken as {a} grey images of {b} x {c}; as "

@@ -108,7 +108,8 @@ class ManifestSource:
             raise BadManifest(
                 f"{where} names {shown}, a folder: name its images line by line, or submit it."
             )
-        raise BadManifest(f"{where} names {shown}, but there is no such file.")
+        hint = "; / and not a backslash parts folders" if "\\" in path else ""
+        raise BadManifest(f"{where} names {shown}, but there is no such file{hint}.")
 
     def _inside(self, path: str, where: str) -> Path | None:
         """What a path names in the manifest's folder, whether it exists or not; none outside it."""

@@ -83,6 +83,7 @@ def test_three_grey_images_for_a_model_of_colour_may_be_one_with_channels_first(
         ((1, 4, 28, 28), "channels first"),
         ((5, 64, 48, 2), r"2 channels: images have 1 .* 3 .* or 4 .*x\[\.\.\., :1\]"),
         ((5, 4, 4, 2), "2 channels"),
+        ((64, 48, 2), r"one image of 2 channels.*x\[\.\.\., :1\].*64 grey images of 48 x 2 are x"),
         ((5, 2, 64, 48), "channels first"),
         ((5, 64, 48, 7), "7 channels"),
         ((28, 28), r"single grey one becomes such with x\[np\.newaxis\]"),

@@ -205,6 +205,7 @@ def test_a_name_on_disk_in_nfd_is_found_by_nfc(prepare: Prepare, folder: Path) -
         ("../pictures/a.png", "files inside the manifest's folder"),
         ("sub", "a folder: name its images line by line"),
         ("A.PNG", "there is no such file"),
+        ("sub\\x.png", "no such file; / and not a backslash parts folders"),
         ("x" * 5000, "which cannot be read .File name too long"),
         ("a.png/b.png", "there is no such file"),
     ],
