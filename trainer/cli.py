@@ -6,6 +6,7 @@ Imports are inside the commands: `trainer --help` must not wait for NumPy, Celer
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -428,6 +429,12 @@ def compare(
     help="How their pixels are computed: bilinear (default, as Keras), nearest, antialias (as "
     "Pillow) and more.",
 )
+@click.option(
+    "--background",
+    metavar="COLOUR",
+    help="What they are laid over where they are transparent: ffffff is white, none (default) "
+    "drops their transparency.",
+)
 @as_json
 def import_file(
     file: str,
@@ -437,6 +444,7 @@ def import_file(
     dataset: str | None,
     resize: str | None,
     interpolation: str | None,
+    background: str | None,
     json_: bool,
 ) -> None:
     """Publish a Keras model that was trained elsewhere as a new version.
@@ -459,7 +467,9 @@ def import_file(
         path=Path(file),
         name=name,
         labels=read_labels(Path(labels)),
-        preprocessing=parse_preprocessing(resize=resize, interpolation=interpolation),
+        preprocessing=parse_preprocessing(
+            resize=resize, interpolation=interpolation, background=parse_colour(background)
+        ),
     )
     summary = open_pipeline().bring_in(request, dataset)
     for note in summary.notes:
@@ -512,7 +522,20 @@ def parse_size(size: str | None) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[-1])
 
 
-def parse_preprocessing(**given: str | None) -> "Preprocessing | None":
+def parse_colour(colour: str | None) -> tuple[int, ...] | None:
+    """Red, green and blue, 0 to 255, from `ffffff`; none from `none`."""
+    if colour is None or colour.lower() == "none":
+        return None
+    digits = colour.removeprefix("#")
+    if len(digits) != 6 or not set(digits) <= set(hexdigits):
+        raise click.UsageError(
+            f"--background {colour!r} is no colour: write ffffff for white, 000000 for black, "
+            "or none."
+        )
+    return tuple(bytes.fromhex(digits))
+
+
+def parse_preprocessing(**given: object) -> "Preprocessing | None":
     """How pictures become pixels, as Keras does it but for what is given; none if nothing is."""
     from pydantic import ValidationError
 

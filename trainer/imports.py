@@ -154,7 +154,7 @@ def check_outputs(architecture: Architecture, request: ImportRequest, manifest: 
 def examine(version: ModelVersion, path: Path, dataset: DataSet | None, gate: Gate) -> Examination:
     """Have the draft of a version examined for the first time; raises `ImportFailed`."""
     if dataset and (problem := find_misfit(version, dataset)):
-        raise ImportFailed(f"{path} is not published: {problem.removeprefix(f'{version} ')}.")
+        raise ImportFailed(f"{path} is not published: {problem.replace(f'{version} ', 'it ', 1)}.")
     try:
         return gate.examine(version, dataset.images_path(SPLIT) if dataset else None, trials=True)
     except ExaminationFailed as error:
@@ -170,18 +170,27 @@ def examine(version: ModelVersion, path: Path, dataset: DataSet | None, gate: Ga
 
 def notes_on(request: ImportRequest, dataset: DataSet | None) -> Iterator[str]:
     """What is assumed of a model without anybody having said so."""
-    if request.preprocessing is None:
+    chosen = request.preprocessing or AS_KERAS
+    only_background = bool(chosen.background) and chosen == AS_KERAS.model_copy(
+        update={"background": chosen.background}
+    )
+    if request.preprocessing is None or only_background:
+        options = ["--resize", "--interpolation"]
+        dropped = ""
+        if not only_background:
+            dropped = ", and their transparency is dropped"
+            options.append("--background")
         yield (
             f"Pictures of another size come to its size by {AS_KERAS.resize}, "
-            f"{AS_KERAS.interpolation}, as Keras does: --resize and --interpolation change that."
+            f"{AS_KERAS.interpolation}, as Keras does{dropped}: {', '.join(options[:-1])} and "
+            f"{options[-1]} change that."
         )
-    chosen = (request.preprocessing or AS_KERAS).interpolation
     if dataset and dataset.description.origin.startswith("folder:"):
         tested = dataset.description.preprocessing.interpolation
-        if tested != chosen:
+        if tested != chosen.interpolation:
             yield (
                 f"It was tested on pictures that {dataset} brought to its size by {tested}; "
-                f"what it is given comes to it by {chosen}."
+                f"what it is given comes to it by {chosen.interpolation}."
             )
     if all(re.match(rf"{i}[\s,:;]", label) for i, label in enumerate(request.labels)):
         yield f"Its labels begin with their numbers: the first is {request.labels[0]!r}."

@@ -143,6 +143,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         )
     shape, how = " x ".join(map(str, manifest.input_shape)), manifest.preprocessing
     facts["pictures"] = f"to {shape} by {how.resize}, {how.interpolation}"
+    if how.background is not None:
+        facts["pictures"] += f", over #{bytes(how.background).hex()}"
     facts |= {
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
         "file": f"{_readable_size(line.bytes)}, SHA-256 {manifest.sha256[:12]}",

@@ -413,6 +413,40 @@ def test_the_command_takes_another_interpolation(house: House, files: tuple[str,
     assert manifest.preprocessing == Preprocessing(interpolation="antialias")
 
 
+@pytest.mark.parametrize(
+    ("colour", "background"),
+    [("ffffff", (255, 255, 255)), ("#00A0ff", (0, 160, 255)), ("000000", (0, 0, 0))],
+)
+def test_the_command_takes_a_background(
+    house: House, files: tuple[str, ...], colour: str, background: tuple[int, int, int]
+) -> None:
+    done = run(house, *files, "--background", colour)
+    manifest = house.models.version("foreign", 1).manifest
+    assert manifest.preprocessing == Preprocessing(interpolation="bilinear", background=background)
+    assert "bilinear, as Keras does: --resize and --interpolation change that" in done.stderr
+    hexadecimal = bytes(background).hex()
+    shown = run(house, "show", "foreign@1").stdout
+    assert f"by stretch, bilinear, over #{hexadecimal}" in shown
+
+
+def test_without_a_background_it_is_told_what_becomes_of_transparency(
+    house: House, files: tuple[str, ...]
+) -> None:
+    for given in ([], ["--background", "none"]):
+        done = run(house, *files, *given)
+        told = "transparency is dropped: --resize, --interpolation and --background change that"
+        assert told in done.stderr
+    assert house.models.version("foreign", 2).manifest.preprocessing == AS_KERAS
+
+
+@pytest.mark.parametrize("colour", ["white", "fff", "12345g", "", "#ffffff00", "+12345"])
+def test_what_is_no_colour_is_refused(house: House, files: tuple[str, ...], colour: str) -> None:
+    done = run(house, *files, "--background", colour)
+    assert done.exit_code == 2
+    assert f"--background {colour!r} is no colour: write ffffff for white" in done.stderr
+    assert house.models.numbers("foreign") == []
+
+
 def test_an_unknown_interpolation_is_refused_with_those_that_are_known(
     house: House, files: tuple[str, ...]
 ) -> None:
