@@ -166,6 +166,18 @@ def one_logit(keras: Any) -> Any:
     return small(keras, (8, 8, 3), flat, keras.layers.Dense(1, kernel_initializer="ones"))
 
 
+def one_tanh(keras: Any) -> Any:
+    flat = keras.layers.GlobalAveragePooling2D()
+    scale = keras.layers.Rescaling(1 / 255)
+    unit = keras.layers.Dense(1, activation="tanh", kernel_initializer="ones")
+    return small(keras, (8, 8, 3), scale, flat, unit)
+
+
+def one_place(keras: Any) -> Any:
+    scale = keras.layers.Rescaling(1 / 255)
+    return small(keras, (8, 8, 3), scale, keras.layers.Conv2D(2, 8, activation="softmax"))
+
+
 def logarithms(keras: Any) -> Any:
     flat = keras.layers.GlobalAveragePooling2D()
     scale = keras.layers.Rescaling(1 / 255)
@@ -231,6 +243,10 @@ def read_plainly(model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     answer = answer.astype(np.float64)
     if model.name == "one_logit":
         answer = 1 / (1 + np.exp(-answer))
+    if model.name == "one_tanh":
+        answer = (1 + answer) / 2
+    if model.name == "one_place":
+        answer = answer[:, 0, 0]
     if model.name == "logits":
         answer = np.exp(answer) / np.exp(answer).sum(axis=1, keepdims=True)
     if answer.shape[1] == 1:
@@ -246,6 +262,8 @@ def read_plainly(model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     [
         (one_unit, ".keras", (8, 8, 3)),
         (one_logit, ".keras", (8, 8, 3)),
+        (one_tanh, ".keras", (8, 8, 3)),
+        (one_place, ".keras", (8, 8, 3)),
         (logits, ".keras", (8, 8, 3)),
         (logarithms, ".keras", (8, 8, 3)),
         (channels_first, ".keras", (8, 8, 3)),
