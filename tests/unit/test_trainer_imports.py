@@ -187,7 +187,9 @@ def test_a_model_for_any_images_takes_the_size_of_the_data_set(
 
 
 def test_other_classes_than_those_of_the_data_set_are_refused(house: House, tmp_path: Path) -> None:
-    with pytest.raises(ImportFailed, match="has 3 classes and data set digits@1 3, '2' being only"):
+    with pytest.raises(
+        ImportFailed, match="published: it has 3 classes and data set digits@1 3, '2' being only"
+    ):
         house.bring_in(archive(tmp_path / "other.keras"), "digits", labels=("zero", "one", "2"))
 
 
