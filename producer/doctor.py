@@ -584,9 +584,8 @@ def look_at_role(client: "redis.Redis") -> Refusal | None:
 
 def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) -> Facts:
     """Add what Redis and, through it, the workers tell. What this user may not ask stays None."""
-    presences = permitted(lambda: present_workers(client)) or {}
     before = permitted(lambda: queue_lengths(client))
-    workers = permitted(lambda: inspect_workers(settings, presences))
+    workers = permitted(lambda: inspect_workers(settings, client))
     after = permitted(lambda: queue_lengths(client))
     return replace(
         facts,
@@ -628,12 +627,11 @@ def look_at_redis(client: "redis.Redis") -> RedisFacts:
     )
 
 
-def inspect_workers(
-    settings: BrokerSettings, presences: Mapping[str, Presence]
-) -> tuple[WorkerFacts, ...]:
+def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[WorkerFacts, ...]:
     """Ask all workers, twice for what they have done: the first time takes `REPLY_SECONDS`."""
     from messaging.app import make_app
 
+    presences = permitted(lambda: present_workers(client)) or {}
     with make_app("doctor", settings=settings) as app:
         first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
         if presences.keys() - first.keys():  # somebody is slow to answer, or was just killed
@@ -646,6 +644,7 @@ def inspect_workers(
         tasks = ask.registered("time_limit", "acks_late") or {}
         active = ask.active() or {}
         second = ask.stats() or {}
+    presences |= permitted(lambda: present_workers(client)) or {}  # of one that has just begun, too
     return tuple(
         WorkerFacts(
             name=name,
