@@ -727,6 +727,37 @@ def test_a_size_that_is_none_is_wrong_usage(house: House, size: str) -> None:
     assert "write 96, or 96x128" in done.stderr
 
 
+def test_a_folder_comes_to_its_size_as_told(house: House, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
+    for name in ("cat/1", "cat/2", "dog/1", "dog/2"):
+        path = tmp_path / "pets" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(pixels))
+    folder = f"folder:{tmp_path / 'pets'}"
+    done = house.run("data", "add", "pets", folder, "--size=4x3", "--interpolation=nearest")
+    assert "Brought to 4 x 3 (H x W) by nearest: 4 of 4 images" in done.stderr
+    dataset = house.pipeline.datasets.get("pets")
+    assert dataset.description.preprocessing.interpolation == "nearest"
+    assert dataset.description.preprocessing.background == (255, 255, 255)
+    assert (dataset.images("test")[0] == pixels[1::2, 1::2]).all()
+
+
+@pytest.mark.parametrize("option", ["--size=4", "--interpolation=nearest"])
+@pytest.mark.parametrize("source", ["npz:a.npz", None])
+def test_how_pictures_come_to_a_size_is_asked_for_folders_alone(
+    house: House, option: str, source: str | None
+) -> None:
+    done = house.run("data", "add", "pets", *([source] if source else []), option)
+    assert done.exit_code == 2
+    assert "are for the images of a folder:DIR" in done.stderr
+
+
+def test_an_unknown_interpolation_of_a_folder_is_wrong_usage(house: House) -> None:
+    done = house.run("data", "add", "pets", "folder:pets", "--interpolation=gaussian")
+    assert done.exit_code == 2
+    assert "'gaussian' is none of antialias" in done.stderr
+
+
 def test_a_source_that_cannot_be_read_is_one_sentence(house: House) -> None:
     assert_sentence(house.run("data", "add", "pets", "folder:/nowhere"), "/nowhere is no folder")
 
