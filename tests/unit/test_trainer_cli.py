@@ -580,6 +580,28 @@ def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
         assert picture.width < 1500
 
 
+@pytest.mark.usefixtures("narrow")
+def test_in_80_columns_a_version_of_a_short_name_is_one_line(house: House) -> None:
+    house.models.promote(
+        publish(house.models, "pictures", dataset="pictures", network=IMPORTED, labels=LABELS)
+    )
+    head, version = (
+        line.split() for line in house.run("models").stdout.splitlines() if re.search(r"\w", line)
+    )
+    assert head == [
+        "model",
+        "champion",
+        "network",
+        "data",
+        "set",
+        "accuracy",
+        "size",
+        "made",
+        "(UTC)",
+    ]
+    assert version[:5] == ["pictures@1", "★", "imported", "pictures@1", "0.9333"]
+
+
 def test_moments_are_in_utc_and_say_so(house: House) -> None:
     there = timezone(timedelta(hours=8))
     house.publish()
@@ -702,6 +724,15 @@ def test_images_are_appended_and_the_versions_listed(house: House, tmp_path: Pat
     assert [(line["version"], line["splits"]["train"]) for line in lines] == [(1, 2), (2, 4)]
     assert lines[1]["appended"] == [{"source": f"npz:{second}", "added": 2, "corrected": 0}]
     assert_sentence(house.run("data", "append", "small", "job:none"), "There is no job 'none'")
+    np.savez(tmp_path / "third.npz", x_train=images[:1], y_train=np.array([1]))
+    np.savez(tmp_path / "fourth.npz", x_train=images[:2] + 7, y_train=labels[:2])
+    for name in ("third.npz", "fourth.npz"):
+        house.run("data", "append", "small", f"npz:{tmp_path / name}")
+    told = "".join(house.run("data", "list").stdout.split())
+    assert (
+        f"2from{second.parent}/second.npz,1correctedfrom{second.parent}/third.npz"
+        in told.replace("npz:", "")
+    )
 
 
 def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_path: Path) -> None:
