@@ -80,6 +80,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     """Print what a job came to."""
     from rich.console import Console
 
+    from producer.records import ERRORS_FILE
+
     console = Console(highlight=False)
     images = summary.images
     console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
@@ -102,6 +104,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
+    if images.failed and (folder / ERRORS_FILE).exists():
+        console.print(f"  errors      {ERRORS_FILE} tells why")
     if images.predicted or images.failed:
         console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
     if summary.accuracy is not None:

@@ -199,7 +199,10 @@ def test_failed_images_give_exit_code_3_and_do_not_count_for_the_accuracy(house:
     assert summary["status"] == "completed"
     assert summary["images"] == {"total": 60, "predicted": 58, "failed": 2}
     assert (summary["labelled"], summary["accuracy"]) == (58, pytest.approx(54 / 58))
-    assert "over 58 labelled images" in house.run("status", "job").stdout
+    told = house.run("status", "job").stdout
+    assert "over 58 labelled images" in told
+    assert "errors      errors.jsonl tells why" in told
+    assert (house.jobs.path("job") / "errors.jsonl").exists()
 
 
 def test_a_job_stopped_for_its_failure_rate_gives_exit_code_4(house: House) -> None:
@@ -528,7 +531,9 @@ def test_report_writes_a_page_and_sums_up_again(house: House) -> None:
     path = house.jobs.path("job") / "report.html"
     assert done.stderr == f"Wrote {path}.\n"
     assert path.read_bytes().startswith(b"<!doctype html>")
-    assert "report      report.html" in house.run("status", "job").stdout
+    told = house.run("status", "job").stdout
+    assert "report      report.html" in told
+    assert "errors" not in told
 
 
 def test_a_job_without_labels_has_a_report_too(house: House) -> None:
