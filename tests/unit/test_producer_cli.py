@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
@@ -508,6 +509,27 @@ def test_jobs_are_listed_with_how_far_they_are(house: House) -> None:
         ("later", "queued", 0),
     ]
     assert "later" in house.run("jobs").stdout
+
+
+@pytest.mark.parametrize("given", [None, "a-long-id-that-somebody-has-thought-of-for-a-job"])
+def test_in_80_columns_an_id_is_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    def narrow(**options: Any) -> Console:
+        return Console(**options | {"width": 80})
+
+    files = [house.root / f"photograph-{i}.png" for i in range(3)]
+    for path, image in zip(files, images_of(range(3)), strict=True):
+        path.write_bytes(encode(image))
+    house.run("submit", *files, *(["--job-id", given] if given else []))
+    (job,) = house.jobs.ids()
+    monkeypatch.setattr("rich.console.Console", narrow)
+    told = house.run("jobs").stdout
+    assert max(map(len, told.splitlines())) <= 80
+    if given:  # in lines below one another
+        assert job in "".join(line.split()[0] for line in told.splitlines()[3:] if line.strip())
+    else:
+        assert f"  {job}   completed   digits@1   " in told
 
 
 def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:

@@ -588,17 +588,7 @@ def test_in_80_columns_a_version_of_a_short_name_is_one_line(house: House) -> No
     head, version = (
         line.split() for line in house.run("models").stdout.splitlines() if re.search(r"\w", line)
     )
-    assert head == [
-        "model",
-        "champion",
-        "network",
-        "data",
-        "set",
-        "accuracy",
-        "size",
-        "made",
-        "(UTC)",
-    ]
+    assert " ".join(head) == "model champion network data set accuracy size made (UTC)"
     assert version[:5] == ["pictures@1", "★", "imported", "pictures@1", "0.9333"]
 
 
@@ -729,10 +719,7 @@ def test_images_are_appended_and_the_versions_listed(house: House, tmp_path: Pat
     for name in ("third.npz", "fourth.npz"):
         house.run("data", "append", "small", f"npz:{tmp_path / name}")
     told = "".join(house.run("data", "list").stdout.split())
-    assert (
-        f"2from{second.parent}/second.npz,1correctedfrom{second.parent}/third.npz"
-        in told.replace("npz:", "")
-    )
+    assert f"2fromnpz:{second},1correctedfromnpz:{tmp_path / 'third.npz'}" in told
 
 
 def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_path: Path) -> None:
