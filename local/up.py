@@ -69,14 +69,24 @@ def run_system(concurrency: int | None) -> None:
             programs.start(program)
         log("local", f"storage {root}")
         log("local", f"Flower http://127.0.0.1:{flower_port}")
+        if configured:
+            log("local", "Redis is that of BATCHSIGHT_REDIS_URL: unset it, and one is started")
         if port not in (0, DEFAULT_PORT):
-            log("local", f"port {DEFAULT_PORT} is taken. In other shells, first:")
-            log("local", f"    export BATCHSIGHT_REDIS_URL={url}")
+            tell_moved(log, DEFAULT_PORT, "BATCHSIGHT_REDIS_URL", url)
+        if flower_port != FLOWER_PORT:
+            flower_url = f"http://127.0.0.1:{flower_port}"
+            tell_moved(log, FLOWER_PORT, "BATCHSIGHT_FLOWER_URL", flower_url)
         log("local", "Ctrl-C stops everything")
         try:
             programs.keep_running()
         except KeyboardInterrupt:
             log("local", "stopping; running batches are finished first")
+
+
+def tell_moved(log: Log, port: int, setting: str, url: str) -> None:
+    """Tell how other shells find what listens elsewhere because its usual port was taken."""
+    log("local", f"port {port} is taken. In other shells, first:")
+    log("local", f"    export {setting}={url}")
 
 
 def start_redis(programs: Programs, port: int, root: Path) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0
 """How often progress is told where no bar can be drawn."""
 MOST_CLASS_ROWS = 40
+GIVEN_ID = len("20261124-222120-57d0d0")
+"""Job ids up to this length, as those given here have, stand in one line to be copied."""
 
 
 def say(message: str) -> None:
@@ -80,6 +82,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     """Print what a job came to."""
     from rich.console import Console
 
+    from producer.records import ERRORS_FILE
+
     console = Console(highlight=False)
     images = summary.images
     console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
@@ -102,6 +106,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
+    if images.failed and (folder / ERRORS_FILE).exists():
+        console.print(f"  errors      {ERRORS_FILE} tells why")
     if images.predicted or images.failed:
         console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
     if summary.accuracy is not None:
@@ -155,7 +161,12 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
         return
-    table = Table("job", "status", "model", "source", box=SIMPLE_HEAD)
+    longest = max(len(line.id) for line in lines)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("job", overflow="fold", no_wrap=longest <= GIVEN_ID)
+    table.add_column("status", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("source")
     table.add_column("images", justify="right")
     table.add_column("done", justify="right")
     for line in lines:

@@ -24,6 +24,7 @@ class BatchImages:
         self._preprocessing = preprocessing
         self._settings = settings
         span = job.span(batch)
+        self._span = span
         self.count = len(span)
         self._array: Pixels | None = None
         self._files: ImageFiles | None = None
@@ -38,6 +39,10 @@ class BatchImages:
         if self._array is not None:
             return fit_pixels(self._array[position], self._shape, self._preprocessing)
         return self._decode(self._content(position))
+
+    def name(self, position: int) -> str:
+        """The id of an image of a file, in an array its position among the images of the job."""
+        return str(self._span[position]) if self._files is None else self._files.ids[position]
 
     def _content(self, position: int) -> bytes:
         assert self._files is not None

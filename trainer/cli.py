@@ -105,8 +105,21 @@ def data() -> None:
 @click.option(
     "--size", metavar="N|HxW", help="Bring the images of a folder to this size in pixels."
 )
+@click.option(
+    "--interpolation",
+    metavar="HOW",
+    help="How their pixels are computed: antialias (default, as Pillow), bilinear (as Keras), "
+    "nearest and more.",
+)
 def add_data(
-    name: str, source: str | None, *, replace: bool, test_share: float, seed: int, size: str | None
+    name: str,
+    source: str | None,
+    *,
+    replace: bool,
+    test_share: float,
+    seed: int,
+    size: str | None,
+    interpolation: str | None,
 ) -> None:
     """Import SOURCE as the data set NAME, or as its next version.
 
@@ -118,10 +131,14 @@ def add_data(
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
     """  # noqa: D301 (click wants the real character)
     from trainer.class_folders import SplitRule
+    from trainer.image_folder import ON_WHITE
     from trainer.settings import read_settings
     from trainer.sources import add_dataset
 
     pixels = parse_size(size)
+    preprocessing = parse_preprocessing(ON_WHITE, interpolation=interpolation)
+    if (pixels or preprocessing) and not (source or "").startswith("folder:"):
+        raise click.UsageError("--size and --interpolation are for the images of a folder:DIR.")
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
     dataset = add_dataset(
@@ -131,6 +148,7 @@ def add_data(
         source,
         rule=SplitRule(test_share=test_share, seed=seed),
         size=pixels,
+        preprocessing=preprocessing or ON_WHITE,
         settings=settings,
         replace=replace,
     )
@@ -460,7 +478,7 @@ def import_file(
 
     from storage.files import check_name
     from trainer.class_names import read_labels
-    from trainer.imports import ImportRequest
+    from trainer.imports import AS_KERAS, ImportRequest
 
     check_name(name, "model name")
     request = ImportRequest(
@@ -468,7 +486,10 @@ def import_file(
         name=name,
         labels=read_labels(Path(labels)),
         preprocessing=parse_preprocessing(
-            resize=resize, interpolation=interpolation, background=parse_colour(background)
+            AS_KERAS,
+            resize=resize,
+            interpolation=interpolation,
+            background=parse_colour(background),
         ),
     )
     summary = open_pipeline().bring_in(request, dataset)
@@ -535,18 +556,17 @@ def parse_colour(colour: str | None) -> tuple[int, ...] | None:
     return tuple(bytes.fromhex(digits))
 
 
-def parse_preprocessing(**given: object) -> "Preprocessing | None":
-    """How pictures become pixels, as Keras does it but for what is given; none if nothing is."""
+def parse_preprocessing(usual: "Preprocessing", **given: object) -> "Preprocessing | None":
+    """How pictures become pixels, as usual but for what is given; none if nothing is."""
     from pydantic import ValidationError
 
     from storage.preprocessing import Preprocessing
-    from trainer.imports import AS_KERAS
 
     chosen = {field: value for field, value in given.items() if value is not None}
     if not chosen:
         return None
     try:
-        return Preprocessing.model_validate(AS_KERAS.model_dump() | chosen)
+        return Preprocessing.model_validate(usual.model_dump() | chosen)
     except ValidationError as error:
         fault = error.errors()[0]
         known = fault["ctx"]["expected"].replace("'", "")

@@ -32,7 +32,7 @@ TELL_SECONDS = 5.0
 MOST_NAMED = 10
 """So many images that cannot be read are named; of the others only the number is told."""
 ON_WHITE = Preprocessing(background=(255, 255, 255))
-"""How pictures become the pixels of a new data set."""
+"""How pictures become the pixels of a new data set, unless told otherwise."""
 METADATA_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
@@ -88,6 +88,7 @@ def add_image_folder(
     rule: SplitRule,
     settings: StorageSettings,
     size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing = ON_WHITE,
     replace: bool = False,
 ) -> DataSet:
     """Import a folder under `name`; `size` is (height, width), the most frequent one if none.
@@ -100,14 +101,15 @@ def add_image_folder(
     origin = f"folder:{folder}"
     if files.held_out:
         origin += f" ({rule.test_share:.0%} of each class held out for test, seed {rule.seed})"
-    with store.draft(shape, ON_WHITE) as draft:
+    with store.draft(shape, preprocessing) as draft:
         for split in SPLITS:
             decode_files(draft, split, files.splits[split], survey, settings)
         survey.refuse_bad(folder)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
     if told := survey.describe(shape):
         height, width, _ = shape
-        log.info("Brought to %d x %d (H x W): %s; --size HxW chooses another.", height, width, told)
+        size_and_how = f"{height} x {width} (H x W) by {preprocessing.interpolation}"
+        log.info("Brought to %s: %s; --size and --interpolation change that.", size_and_how, told)
     return dataset
 
 

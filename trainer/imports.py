@@ -190,7 +190,8 @@ def notes_on(request: ImportRequest, dataset: DataSet | None) -> Iterator[str]:
         if tested != chosen.interpolation:
             yield (
                 f"It was tested on pictures that {dataset} brought to its size by {tested}; "
-                f"what it is given comes to it by {chosen.interpolation}."
+                f"what it is given comes to it by {chosen.interpolation}, as those of `trainer "
+                f"data add --interpolation {chosen.interpolation}` do."
             )
     if all(re.match(rf"{i}[\s,:;]", label) for i, label in enumerate(request.labels)):
         yield f"Its labels begin with their numbers: the first is {request.labels[0]!r}."

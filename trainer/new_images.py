@@ -14,6 +14,7 @@ from storage.batches import BatchImages
 from storage.corrections import read_corrections
 from storage.datasets import DataSet, DataSetDraft, Labels
 from storage.errors import ImageError
+from storage.files import printable
 from storage.inputs import UNLABELLED
 from storage.jobs import JobStore
 from storage.names import Classes
@@ -99,7 +100,8 @@ class NewImages:
                 try:
                     images[count] = reader.read(i - span.start)
                 except ImageError as error:
-                    log.warning("Image %d of job %s is left out: %s.", i, job.id, error)
+                    name = printable(reader.name(i - span.start))
+                    log.warning("Image %s of job %s is left out: %s.", name, job.id, error)
                 else:
                     labels[count] = position[job.labels[given[i]]]
                     count += 1

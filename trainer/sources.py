@@ -10,6 +10,7 @@ from numpy.lib.npyio import NpzFile
 from storage.datasets import DataSet, DatasetStore
 from storage.errors import Corrupt, NotFound
 from storage.files import check_name
+from storage.preprocessing import Preprocessing
 from storage.settings import StorageSettings
 from trainer.arrays import LabelledArrays, LabelledImages, as_images, as_labels, numbered_classes
 from trainer.cifar import read_cifar
@@ -17,7 +18,7 @@ from trainer.class_folders import SplitRule
 from trainer.downloads import Downloads
 from trainer.errors import SourceError
 from trainer.idx import read_idx_folder
-from trainer.image_folder import add_image_folder
+from trainer.image_folder import ON_WHITE, add_image_folder
 from trainer.known_datasets import KNOWN, ensure_dataset
 
 KINDS = "idx:DIR, npz:FILE, folder:DIR or cifar:DIR"
@@ -31,6 +32,7 @@ def add_dataset(
     *,
     rule: SplitRule | None = None,
     size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing = ON_WHITE,
     settings: StorageSettings | None = None,
     replace: bool = False,
 ) -> DataSet:
@@ -54,6 +56,7 @@ def add_dataset(
                 rule=rule or SplitRule(),
                 settings=settings or StorageSettings(),
                 size=size,
+                preprocessing=preprocessing,
                 replace=replace,
             )
         case "idx" if where:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from storage.datasets import Appended
     from storage.models import ModelVersion
     from storage.promotions import Promotion
     from trainer.gate import Answers, Judgement
@@ -53,10 +54,12 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
         say("There are no models yet: `trainer train --dataset mnist --network mlp` makes one.")
         return
     table = _table("model", "champion", "network", "data set")
-    table.pad_edge = False
+    table.pad_edge, table.collapse_padding = False, True
     for name in ("accuracy", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("made (UTC)", no_wrap=True)
+        table.add_column(name, justify="right")
+    table.add_column("made (UTC)")
+    for column in table.columns:
+        column.no_wrap = column.header not in ("model", "data set")
     for line in lines:
         table.add_row(
             f"{line.name}@{line.version}",
@@ -86,9 +89,15 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
             " x ".join(map(str, line.shape)),
             str(len(line.classes)),
             _readable_size(line.bytes),
-            ", ".join([line.origin, *(f"{a.added:,} from {a.source}" for a in line.appended)]),
+            ", ".join([line.origin, *map(_appended, line.appended)]),
         )
     _stdout().print(table)
+
+
+def _appended(part: "Appended") -> str:
+    counts = [f"{part.added:,}"] if part.added else []
+    counts += [f"{part.corrected:,} corrected"] if part.corrected else []
+    return f"{' and '.join(counts)} from {part.source}"
 
 
 def show_schedule(line: "ScheduleLine") -> None:

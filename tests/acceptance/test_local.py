@@ -8,14 +8,15 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from local.redis_server import DEFAULT_PORT, is_listening
+from local.redis_server import DEFAULT_PORT, choose_port, is_listening
+from local.up import FLOWER_PORT
 from tests.acceptance.conftest import processes_of, user_environment
 from tests.acceptance.documents import HOME, README, agrees
 from tests.processes import REPOSITORY, wait_for
@@ -103,16 +104,16 @@ def test_a_second_demo_neither_downloads_nor_trains(demo: Demo, second_demo: Dem
 
 
 @pytest.fixture
-def default_port_is_taken() -> Iterator[None]:
-    """Make sure that something listens where Redis would by default."""
-    if is_listening(DEFAULT_PORT):
-        yield
-        return
-    with closing(socket.create_server(("127.0.0.1", DEFAULT_PORT))):
+def default_ports_are_taken() -> Iterator[None]:
+    """Make sure that something listens where Redis and Flower would by default."""
+    with ExitStack() as servers:
+        for port in (DEFAULT_PORT, FLOWER_PORT):
+            if not is_listening(port):
+                servers.enter_context(closing(socket.create_server(("127.0.0.1", port))))
         yield
 
 
-@pytest.mark.usefixtures("default_port_is_taken")
+@pytest.mark.usefixtures("default_ports_are_taken")
 def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) -> None:
     log = tmp_path / "up.log"
     with log.open("w") as output:
@@ -131,6 +132,9 @@ def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) 
 
         page = re.search(r"Flower (http://\S+)", log.read_text())
         assert page
+        assert f"port {FLOWER_PORT} is taken" in log.read_text()
+        assert f"export BATCHSIGHT_FLOWER_URL={page[1]}" in log.read_text()
+        assert "Redis is that of" not in log.read_text()
         wait_for(lambda: answers(page[1]), "Flower answers", 40)
         wait_for(lambda: "Ready with" in log.read_text(), "the worker is ready", 60)
 
@@ -160,18 +164,21 @@ def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) 
     shutil.rmtree(tmp_path / ".batchsight")
 
 
-def test_the_system_leaves_nothing_behind_when_it_is_killed_kindly(tmp_path: Path) -> None:
+def test_a_redis_of_the_settings_is_told_and_all_stops_when_killed_kindly(tmp_path: Path) -> None:
     log = tmp_path / "up.log"
+    url = f"redis://127.0.0.1:{choose_port()}/0"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "up", "--concurrency", "1"],
             cwd=tmp_path,
-            env=user_environment(PYTHONPATH=str(REPOSITORY)),
+            env=user_environment(PYTHONPATH=str(REPOSITORY), BATCHSIGHT_REDIS_URL=url),
             stdout=output,
             stderr=output,
         )
     try:
         wait_for(lambda: "Ctrl-C stops everything" in log.read_text(), "all is started", 20)
+        told = "Redis is that of BATCHSIGHT_REDIS_URL: unset it, and one is started"
+        assert told in log.read_text()
         process.terminate()
         assert process.wait(60) == 0, log.read_text()
     finally:

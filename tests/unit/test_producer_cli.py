@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
@@ -199,7 +200,10 @@ def test_failed_images_give_exit_code_3_and_do_not_count_for_the_accuracy(house:
     assert summary["status"] == "completed"
     assert summary["images"] == {"total": 60, "predicted": 58, "failed": 2}
     assert (summary["labelled"], summary["accuracy"]) == (58, pytest.approx(54 / 58))
-    assert "over 58 labelled images" in house.run("status", "job").stdout
+    told = house.run("status", "job").stdout
+    assert "over 58 labelled images" in told
+    assert "errors      errors.jsonl tells why" in told
+    assert (house.jobs.path("job") / "errors.jsonl").exists()
 
 
 def test_a_job_stopped_for_its_failure_rate_gives_exit_code_4(house: House) -> None:
@@ -507,6 +511,27 @@ def test_jobs_are_listed_with_how_far_they_are(house: House) -> None:
     assert "later" in house.run("jobs").stdout
 
 
+@pytest.mark.parametrize("given", [None, "a-long-id-that-somebody-has-thought-of-for-a-job"])
+def test_in_80_columns_an_id_is_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    def narrow(**options: Any) -> Console:
+        return Console(**options | {"width": 80})
+
+    files = [house.root / f"photograph-{i}.png" for i in range(3)]
+    for path, image in zip(files, images_of(range(3)), strict=True):
+        path.write_bytes(encode(image))
+    house.run("submit", *files, *(["--job-id", given] if given else []))
+    (job,) = house.jobs.ids()
+    monkeypatch.setattr("rich.console.Console", narrow)
+    told = house.run("jobs").stdout
+    assert max(map(len, told.splitlines())) <= 80
+    if given:  # in lines below one another
+        assert job in "".join(line.split()[0] for line in told.splitlines()[3:] if line.strip())
+    else:
+        assert f"  {job}   completed   digits@1   " in told
+
+
 def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:
     house.submit()
     house.run("submit", "digits:test", "--job-id", "torn")
@@ -528,7 +553,9 @@ def test_report_writes_a_page_and_sums_up_again(house: House) -> None:
     path = house.jobs.path("job") / "report.html"
     assert done.stderr == f"Wrote {path}.\n"
     assert path.read_bytes().startswith(b"<!doctype html>")
-    assert "report      report.html" in house.run("status", "job").stdout
+    told = house.run("status", "job").stdout
+    assert "report      report.html" in told
+    assert "errors" not in told
 
 
 def test_a_job_without_labels_has_a_report_too(house: House) -> None:

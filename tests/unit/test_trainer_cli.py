@@ -580,6 +580,18 @@ def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
         assert picture.width < 1500
 
 
+@pytest.mark.usefixtures("narrow")
+def test_in_80_columns_a_version_of_a_short_name_is_one_line(house: House) -> None:
+    house.models.promote(
+        publish(house.models, "pictures", dataset="pictures", network=IMPORTED, labels=LABELS)
+    )
+    head, version = (
+        line.split() for line in house.run("models").stdout.splitlines() if re.search(r"\w", line)
+    )
+    assert " ".join(head) == "model champion network data set accuracy size made (UTC)"
+    assert version[:5] == ["pictures@1", "★", "imported", "pictures@1", "0.9333"]
+
+
 def test_moments_are_in_utc_and_say_so(house: House) -> None:
     there = timezone(timedelta(hours=8))
     house.publish()
@@ -702,6 +714,12 @@ def test_images_are_appended_and_the_versions_listed(house: House, tmp_path: Pat
     assert [(line["version"], line["splits"]["train"]) for line in lines] == [(1, 2), (2, 4)]
     assert lines[1]["appended"] == [{"source": f"npz:{second}", "added": 2, "corrected": 0}]
     assert_sentence(house.run("data", "append", "small", "job:none"), "There is no job 'none'")
+    np.savez(tmp_path / "third.npz", x_train=images[:1], y_train=np.array([1]))
+    np.savez(tmp_path / "fourth.npz", x_train=images[:2] + 7, y_train=labels[:2])
+    for name in ("third.npz", "fourth.npz"):
+        house.run("data", "append", "small", f"npz:{tmp_path / name}")
+    told = "".join(house.run("data", "list").stdout.split())
+    assert f"2fromnpz:{second},1correctedfromnpz:{tmp_path / 'third.npz'}" in told
 
 
 def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_path: Path) -> None:
@@ -725,6 +743,37 @@ def test_a_size_that_is_none_is_wrong_usage(house: House, size: str) -> None:
     done = house.run("data", "add", "pets", "folder:pets", f"--size={size}")
     assert done.exit_code == 2
     assert "write 96, or 96x128" in done.stderr
+
+
+def test_a_folder_comes_to_its_size_as_told(house: House, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
+    for name in ("cat/1", "cat/2", "dog/1", "dog/2"):
+        path = tmp_path / "pets" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(pixels))
+    folder = f"folder:{tmp_path / 'pets'}"
+    done = house.run("data", "add", "pets", folder, "--size=4x3", "--interpolation=nearest")
+    assert "Brought to 4 x 3 (H x W) by nearest: 4 of 4 images" in done.stderr
+    dataset = house.pipeline.datasets.get("pets")
+    assert dataset.description.preprocessing.interpolation == "nearest"
+    assert dataset.description.preprocessing.background == (255, 255, 255)
+    assert (dataset.images("test")[0] == pixels[1::2, 1::2]).all()
+
+
+@pytest.mark.parametrize("option", ["--size=4", "--interpolation=nearest"])
+@pytest.mark.parametrize("source", ["npz:a.npz", None])
+def test_how_pictures_come_to_a_size_is_asked_for_folders_alone(
+    house: House, option: str, source: str | None
+) -> None:
+    done = house.run("data", "add", "pets", *([source] if source else []), option)
+    assert done.exit_code == 2
+    assert "are for the images of a folder:DIR" in done.stderr
+
+
+def test_an_unknown_interpolation_of_a_folder_is_wrong_usage(house: House) -> None:
+    done = house.run("data", "add", "pets", "folder:pets", "--interpolation=gaussian")
+    assert done.exit_code == 2
+    assert "'gaussian' is none of antialias" in done.stderr
 
 
 def test_a_source_that_cannot_be_read_is_one_sentence(house: House) -> None:

@@ -299,10 +299,11 @@ def test_what_is_resized_and_stretched_is_told_with_the_way_to_change_it(
     folder = put(tmp_path / "d", files)
     assert house.add(folder).description.shape == (8, 6, 1)
     assert house.said == [
-        "Brought to 8 x 6 (H x W): 6 of 14 images, 2 of them stretched; --size HxW chooses another."
+        "Brought to 8 x 6 (H x W) by antialias: 6 of 14 images, 2 of them stretched; --size and "
+        "--interpolation change that."
     ]
     assert house.add(folder, size=(6, 6), replace=True).description.shape == (6, 6, 1)
-    assert "6 x 6 (H x W): 14 of 14 images, 14 of them stretched" in house.said[0]
+    assert "6 x 6 (H x W) by antialias: 14 of 14 images, 14 of them stretched" in house.said[0]
     house.append(put(tmp_path / "new", {"a/1.png": shade(99, (12, 6))}))
     assert house.said == [
         "Brought to 6 x 6 (H x W) like the data set: 1 of 1 images, 1 of them stretched."

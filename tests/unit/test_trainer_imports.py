@@ -251,7 +251,8 @@ def test_a_test_on_pictures_that_came_to_their_size_otherwise_is_told(
     path = archive(tmp_path / "other.keras")
     note = (
         "It was tested on pictures that pets@1 brought to its size by antialias; "
-        "what it is given comes to it by bilinear."
+        "what it is given comes to it by bilinear, as those of `trainer data add "
+        "--interpolation bilinear` do."
     )
     assert not [n for n in house.bring_in(path, "digits").notes if "tested" in n]
     house.dataset = add_dataset(house.root, ACTUAL, "pets", origin="folder:/pets")
