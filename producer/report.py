@@ -12,7 +12,7 @@ from producer import sections
 from producer.findings import inspect
 from producer.markup import Markup, element, join
 from producer.summary import REPORT_FILE, Summary, summarise
-from producer.tables import definitions, moment, name, percent
+from producer.tables import LONGEST_NOTE, definitions, moment, name, percent
 from producer.timeline import trace
 from producer.warnings import warn
 from storage.datasets import version_at
@@ -166,7 +166,7 @@ def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     if summary.labelled_later is not None:
         given = f"{summary.labelled_later:,} given after the submission, which count here"
         rows.append(("Labels", given))
-    rows += (("Note", name(note)) for note in job.notes)
+    rows += (("Note", name(note, LONGEST_NOTE)) for note in job.notes)
     rows.append(("Submitted", moment(summary.created_at)))
     if summary.completed_at:
         rows.append(("Ended", moment(summary.completed_at)))

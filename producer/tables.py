@@ -7,6 +7,7 @@ from producer.markup import Markup, element, join
 from storage.moments import in_utc
 
 LONGEST_NAME = 60
+LONGEST_NOTE = 1000
 DASH = "—"
 """Stands for a figure that there is none of."""
 

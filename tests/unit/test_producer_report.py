@@ -217,10 +217,13 @@ def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelS
 
 
 def test_what_was_assumed_of_the_images_is_told(store: JobStore, models: ModelStore) -> None:
-    job = describe_job(model=pinned(models), notes=("Passed over: 3 .tif <files>.",))
+    long = f"Passed over: {', '.join(f'{i} .ext{i}' for i in range(1, 20))}; --follow-links takes."
+    job = describe_job(model=pinned(models), notes=("Passed over: 3 .tif <files>.", long))
     with store.draft() as draft:
         store.commit(draft, job)
-    assert "Note Passed over: 3 .tif <files>. " in report_of(store, models, job).sections[""]
+    facts = report_of(store, models, job).sections[""]
+    assert "Note Passed over: 3 .tif <files>. " in facts
+    assert f"Note {long} " in facts
 
 
 def test_a_job_without_labels_tells_classes_scores_and_drift(
