@@ -65,12 +65,11 @@ def upper_bits(values: Deep, significant: int) -> NDArray[np.uint8]:
     """The upper eight of the bits that are used.
 
     These are as many as the file says are significant, if they hold the brightest value; else the
-    fewest of the usual depths that do. But all sixteen are, however dark the picture, where fewer
-    bits were spread over them: by zeros below or, of eight, by doubling them.
+    fewest of the usual depths that do. But all sixteen are, however dark the picture, where eight
+    bits were spread over them: with zeros below, or doubled.
     """
     brightest = int(values.max()).bit_length()
     bits = next(bits for bits in (significant, *DEPTHS) if bits >= brightest)
-    below = values & np.uint16((1 << (16 - bits)) - 1)
-    if not below.any() or not (values % 257).any():
+    if not (values & 0xFF).any() or not (values % 257).any():
         bits = 16
     return (values >> max(0, bits - 8)).astype(np.uint8)

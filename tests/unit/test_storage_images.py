@@ -173,6 +173,13 @@ def test_a_dark_picture_of_eight_bits_spread_over_sixteen_stays_dark(spread: int
     assert decode_image(deep_png(dark * spread), (1, 4, 1)).ravel().tolist() == [0, 3, 15, 9]
 
 
+@pytest.mark.parametrize("places", [2, 4, 6])
+def test_eight_bits_in_the_upper_part_of_fewer_than_sixteen_are_not_near_black(places: int) -> None:
+    bright = np.array([[0, 3, 208, 255]])
+    decoded = decode_image(deep_png(bright << places), (1, 4, 1))
+    assert decoded.ravel().tolist() == [0, 3, 208, 255]
+
+
 def test_a_black_picture_of_sixteen_bits_is_black() -> None:
     assert not decode_image(deep_png(np.zeros((2, 3), int)), (2, 3, 1)).any()
 
