@@ -1,6 +1,7 @@
 """Who works where: a small JSON sign of life that each worker keeps in Redis.
 
-It expires when the worker is gone. Only `producer doctor` reads it.
+It expires when the worker is gone. `producer doctor` reads it, and whoever
+follows a job that nobody works on.
 """
 
 import time

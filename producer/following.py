@@ -3,9 +3,10 @@
 Whoever follows a job also heals it: batches whose messages were lost are sent again.
 """
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from messaging.errors import BrokerUnavailable
@@ -13,6 +14,8 @@ from messaging.messages import PredictBatch
 from producer.errors import DamagedResult
 from producer.gathering import Gathering
 from producer.predict_queue import PredictQueue
+from storage.errors import StorageAway, StorageError, StorageUnwritable
+from storage.identity import StorageWatch, present_id, require_content
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
@@ -29,6 +32,8 @@ class Rhythm:
     """It looks for lost batches this often."""
     lonely_seconds: float = 10.0
     """After every so long without a new result it asks whether there is any worker."""
+    longest_absence_seconds: float = 10.0
+    """It looks this often at least whether storage is there again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +96,40 @@ class Follower:
         self._done = 0
         self._quiet_since = time.monotonic()
         self._told_of_workers = False
+        self._storage_id = present_id(jobs.root)
+        self._last: Progress | None = None
         if not queued:
             self._send_idle_now()
 
     def __iter__(self) -> Iterator[Progress]:
         """Progress whenever the files were looked at; the last one has ended.
 
-        The one before it has all results, which can be read while they are not merged yet.
+        The one before it has all results, which can be read while they are not merged yet. While
+        storage is away there is no progress. Raises `StorageError` where it is from the beginning.
         """
+        absence, pause = "", self._rhythm.look_seconds
+        while True:
+            try:
+                for progress in self._follow():
+                    absence, pause = "", self._rhythm.look_seconds
+                    self._last = progress
+                    yield progress
+            except (OSError, StorageError, DamagedResult) as error:
+                problem = self._storage_problem(error)
+                if problem is None:
+                    raise
+                if self._last is None:
+                    raise problem from error
+                notice = f"{problem} The job waits meanwhile; nothing of it is lost."
+                yield replace(self._last, notice=None if notice == absence else notice)
+                absence = notice
+                time.sleep(pause)
+                pause = min(2 * pause, self._rhythm.longest_absence_seconds)
+            else:
+                return
+
+    def _follow(self) -> Iterator[Progress]:
+        """Progress to the end of the job, or of storage; its results are taken in anew."""
         with Gathering(self._jobs, self._job) as gathering:
             while True:
                 notice = self._look(gathering)
@@ -114,6 +145,21 @@ class Follower:
                 notice = notice or self._heal() or self._miss_workers(gathering.done)
                 yield self._progress(gathering, status, notice)
                 self._wait(gathering.scan_seconds)
+
+    def _storage_problem(self, error: Exception) -> StorageError | None:
+        """What is wrong with storage as a whole; none where an error is that of the job alone."""
+        root = self._jobs.root
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StorageUnwritable(f"Shared storage at {root} has no room left: make some.")
+        try:
+            require_content(self._jobs.folder)
+            if self._storage_id:
+                StorageWatch(root, self._storage_id).look()
+        except StorageError as problem:
+            return problem
+        except OSError as problem:
+            return StorageAway(f"Shared storage at {root} does not answer ({problem.strerror}).")
+        return None
 
     def _progress(self, gathering: Gathering, status: Status, notice: str | None) -> Progress:
         return Progress(
@@ -197,10 +243,14 @@ class Follower:
             return None  # some batches take longer
         try:
             in_hand = self._queue.in_hand()
+            obstacles = self._queue.obstacles() if in_hand is None else {}
         except BrokerUnavailable as error:
             return self._say_unavailable(error)
         self._unavailable = False
         self._told_of_workers = True
+        if obstacles:
+            worker, obstacle = next(iter(obstacles.items()))
+            return f"No worker takes batches. {worker} says: {obstacle}"
         if in_hand is None:
             return (
                 "No worker seems to listen: start one with `celery -A worker worker`, on the same "

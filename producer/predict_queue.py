@@ -38,6 +38,10 @@ class PredictQueue(Protocol):
         """
         ...
 
+    def obstacles(self) -> dict[str, str]:
+        """Why workers that are there cannot work, by their names, as they say themselves."""
+        ...
+
 
 class RedisQueue:
     """The queue in Redis. Connects when first used; `celery` is imported when first sending."""
@@ -88,6 +92,15 @@ class RedisQueue:
                 return None
             running = self._app.control.inspect(destination=names, timeout=1.0).active() or {}
         return {task["id"].rpartition(".")[0] for tasks in running.values() for task in tasks}
+
+    def obstacles(self) -> dict[str, str]:
+        """Read the workers' signs of life."""
+        from messaging.broker import broker_errors
+        from messaging.presence import present_workers
+
+        with broker_errors(self._settings):
+            present = present_workers(self._client)
+        return {name: sign.problem for name, sign in present.items() if sign.problem}
 
     @cached_property
     def _client(self) -> "redis.Redis":

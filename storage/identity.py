@@ -69,11 +69,14 @@ def require_source(root: Path, relative: str, since: float) -> None:
 
 
 class StorageWatch:
-    """Looks whether the storage that a process has seen first is still there."""
+    """Looks whether the storage that a process has seen first is still there.
 
-    def __init__(self, root: Path) -> None:
+    `seen` is its id, where that is known already.
+    """
+
+    def __init__(self, root: Path, seen: str | None = None) -> None:
         self.root = root
-        self._seen: str | None = None
+        self._seen = seen
 
     def look(self) -> str:
         """The id of the storage, created if none was ever seen; raises `StorageError`.

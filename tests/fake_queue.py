@@ -24,6 +24,8 @@ class FakeQueue:
     """So many times nothing can be sent, though somebody answers."""
     hands: set[str] | None = field(default_factory=set)
     """Keys of the batches that its workers have taken; None without workers."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Why workers cannot work, by their names."""
     rings: bool = False
     """Whether it is heard of progress all the time."""
     sent: list[PredictBatch] = field(default_factory=list)
@@ -56,6 +58,10 @@ class FakeQueue:
     def in_hand(self) -> set[str] | None:
         self.check()
         return self.hands
+
+    def obstacles(self) -> dict[str, str]:
+        self.check()
+        return self.problems
 
     @property
     def batches(self) -> list[int]:

@@ -100,6 +100,11 @@ class Program:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
     def children(self) -> list[int]:
         """Process ids of the pool's children, oldest first."""
         return [child.pid for child in psutil.Process(self.pid).children()]

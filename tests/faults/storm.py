@@ -3,118 +3,50 @@
     python -m tests.faults.storm --seed 1            200 faults over 100,000 images
     python -m tests.faults.storm --faults 20         a short one
 
-Real workers, a real Redis, and a ledger that the system cannot touch: the predictions of every
-image computed beforehand by Keras itself, and a list of every fault done. Prints what it did and
-what it cost; exit code 1 when a record is missing, doubled or wrong, or when an attempt was
-made that no fault explains.
+Real workers, a trainer, a real Redis, and a ledger that the system cannot touch: the predictions
+of every image computed beforehand by Keras itself, and a list of every fault done. Prints what it
+did and what it cost; exit code 1 when a record is missing, doubled or wrong, when an attempt was
+made that no fault explains, or when the broker does not end empty.
 """
 
 import argparse
 import json
-import os
-import random
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
-import redis
 
+from messaging.messages import MESSAGES
 from storage.attempts import read_events
 from storage.jobs import Job, JobStore
 from storage.models import ModelStore
 from tests.digits import digits, write_digits
-from tests.processes import Program, RedisServer, run, worker
+from tests.faults.strikes import WORKERS, Disk, Entry, Storm, schedule
+from tests.processes import Program, RedisServer, run, wait_for, worker
 
 BATCH_SIZE = 100
-WORKERS = ("one", "two")
 CHILDREN = 2
 SECONDS_PER_CALL = 0.7
-PAUSE_SECONDS = (0.3, 3.0)
-EXPLAINED = {"died", "interrupted"}
+VISIBILITY_SECONDS = 15
+"""After so long what a killed worker had in hand is handed out again."""
+HANGS_SECONDS = 120.0
+"""A storm in which so long no batch is done has stopped something for good."""
+DISK_MEGABYTES = 100
 RECEIVED = r"worker\.predict\[storm\.\d+\.\w+\] received"
+DROPPED = "A malformed message was dropped"
 
 
-@dataclass
-class Storm:
-    """Does faults to a system until told to stop, and remembers each."""
-
-    random: random.Random
-    server: RedisServer
-    workers: dict[str, Program]
-    done: Counter[str] = field(default_factory=Counter)
-
-    def strike(self) -> None:
-        """Do one fault, chosen at random."""
-        faults: dict[str, tuple[int, Callable[[], None]]] = {
-            "kill -9 of a child": (8, self.kill_child),
-            "kill -9 of a worker": (3, self.kill_worker),
-            "SIGTERM of a worker": (2, self.stop_worker),
-            "pause of a child": (3, self.pause_child),
-            "reset of all connections": (5, self.reset_connections),
-            "kill -9 of Redis": (1, self.kill_redis),
-        }
-        weights = [weight for weight, _ in faults.values()]
-        name = self.random.choices(list(faults), weights)[0]
-        with suppress(psutil.NoSuchProcess, ProcessLookupError, redis.RedisError):
-            faults[name][1]()
-            self.done[name] += 1
-        self.restart_ended()
-
-    def a_worker(self) -> Program:
-        return self.workers[self.random.choice(WORKERS)]
-
-    def a_child(self) -> int:
-        children = self.a_worker().children()
-        if not children:
-            raise ProcessLookupError
-        return self.random.choice(children)
-
-    def kill_child(self) -> None:
-        os.kill(self.a_child(), signal.SIGKILL)
-
-    def kill_worker(self) -> None:
-        victim = self.a_worker()
-        victim.kill()
-        victim.start()
-
-    def stop_worker(self) -> None:
-        os.kill(self.a_worker().pid, signal.SIGTERM)
-
-    def pause_child(self) -> None:
-        child = self.a_child()
-        os.kill(child, signal.SIGSTOP)
-        time.sleep(self.random.uniform(*PAUSE_SECONDS))
-        os.kill(child, signal.SIGCONT)
-
-    def reset_connections(self) -> None:
-        self.server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    def kill_redis(self) -> None:
-        self.server.kill()
-        time.sleep(self.random.uniform(0, 1))
-        self.server.start()
-
-    def restart_ended(self) -> None:
-        """What the restart policy of containers does."""
-        for program in self.workers.values():
-            if not program.running:
-                program.kill()
-                program.start()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the job came to, against the ledger."""
 
@@ -125,10 +57,17 @@ class Verdict:
     attempts: int
     batches: int
     deaths: int
-    unexplained: int
-    """Attempts that followed one which no fault had ended."""
+    unexplained: tuple[str, ...]
+    """Attempts whose end no fault explains, and those that followed one that ended well."""
     deliveries: int
     """Messages of the job that workers received."""
+    left: dict[str, int]
+    """What the broker still holds: messages that wait, and messages in hand."""
+    malformed: int
+    dropped: int
+    """Malformed messages that somebody has said to have dropped; fewer if somebody died over it."""
+    strange: tuple[str, ...]
+    """What else should not have been."""
     faults: int
     wanted_faults: int
 
@@ -139,8 +78,8 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        bad = self.lost or self.double or self.wrong or self.unexplained
-        return not bad and self.faults == self.wanted_faults
+        bad = self.lost or self.double or self.wrong or self.unexplained or self.left
+        return not bad and not self.strange and self.faults == self.wanted_faults
 
 
 def main() -> None:
@@ -151,11 +90,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="batchsight-storm-"))
-    try:
-        verdict = rage(folder, options.seed, options.faults, options.images)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(0 if verdict.good else 1)
+    verdict = rage(folder, options.seed, options.faults, options.images)
+    if not verdict.good:
+        sys.exit(f"The logs of all programs are in {folder}.")
+    shutil.rmtree(folder)
 
 
 def rage(
@@ -163,137 +101,243 @@ def rage(
     seed: int,
     faults: int,
     images: int,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], object] = print,
 ) -> Verdict:
     """Run one storm; returns its verdict."""
-    server = RedisServer(folder / "redis", "--appendonly", "yes")
-    environment = {
-        "BATCHSIGHT_STORAGE": str(folder / "storage"),
-        "BATCHSIGHT_REDIS_URL": server.url,
-        "BATCHSIGHT_LEASE_SECONDS": "5",
-        "BATCHSIGHT_SHUTDOWN_SECONDS": "5",
-        "FAULTY_SECONDS_PER_CALL": str(SECONDS_PER_CALL),
-    }
-    expected = prepare(folder, environment, images)
-    app = "tests.faults.faulty_worker"
-    workers = {
-        name: worker(folder, environment, app=app, name=name, concurrency=CHILDREN)
-        for name in WORKERS
-    }
-    storm = Storm(random=random.Random(seed), server=server, workers=workers)
-    try:
-        for program in workers.values():
-            program.wait_for_log("Ready with", CHILDREN)
-        job = submit(folder, environment)
-        follower = follow(folder, environment)
-        began = time.monotonic()
-        jobs = JobStore(folder / "storage")
-        struck_at = len(jobs.done(job))
-        while (done := len(jobs.done(job))) < job.batches:
-            storm.restart_ended()
-            # A fault to workers that are only just starting would prove nothing.
-            if done > struck_at and sum(storm.done.values()) < faults:
-                time.sleep(storm.random.uniform(0, 1))
-                storm.strike()
-                struck_at = len(jobs.done(job))
-            time.sleep(0.1)
-            if not follower.running:
-                follower.start()
-        seconds = time.monotonic() - began
-        run(environment, "producer", "status", job.id, "--follow")
-        verdict = judge(jobs, job, expected, storm, faults)
-    finally:
-        for program in workers.values():
-            program.kill()
-        with suppress(NameError):
+    with system(folder, images, say) as storm:
+        expected = prepare(storm, images)
+        start(storm)
+        job = submit(storm)
+        follower = follow(storm)
+        try:
+            seconds = strike_until_done(storm, job, seed, faults)
+            wait_for(lambda: not follower.running, "the follower ends", HANGS_SECONDS)
+            strange = tuple(find_strange(storm, job, follower))
+            left = wait_until_empty(storm)
+            verdict = judge(job, expected, storm, strange, left, faults)
+        finally:
             follower.kill()
-        server.kill()
     report(say, seed, storm, verdict, seconds)
     return verdict
 
 
-def prepare(folder: Path, environment: dict[str, str], images: int) -> np.ndarray:
+@contextmanager
+def system(folder: Path, images: int, say: Callable[[str], object]) -> Iterator[Storm]:
+    """Redis, storage and programs, none of which is left when the block ends."""
+    disk = Disk(folder, DISK_MEGABYTES + images // 5_000)
+    server = RedisServer(folder / "redis", "--appendonly", "yes")
+    environment = {
+        "BATCHSIGHT_STORAGE": str(disk.storage),
+        "BATCHSIGHT_REDIS_URL": server.url,
+        "BATCHSIGHT_LEASE_SECONDS": "5",
+        "BATCHSIGHT_SHUTDOWN_SECONDS": "5",
+        "FAULTY_SECONDS_PER_CALL": str(SECONDS_PER_CALL),
+        "FAULTY_VISIBILITY_SECONDS": str(VISIBILITY_SECONDS),
+    }
+    storm = Storm(folder=folder, environment=environment, server=server, disk=disk, say=say)
+    try:
+        yield storm
+    finally:
+        storm.close()
+
+
+def prepare(storm: Storm, images: int) -> np.ndarray:
     """Publish a model, write the job's array, and let Keras itself say what must come out."""
-    source = write_digits(folder / "digits")
+    environment, storage = storm.environment, storm.disk.storage
+    source = write_digits(storm.folder / "digits")
     run(environment, "trainer", "data", "add", "digits", f"folder:{source}")
     run(environment, "trainer", "train", "--dataset", "digits", "--network", "mlp", "--seed", "1")
     real, _ = digits()
     array = real[(np.arange(images) * 7) % len(real)]
-    (folder / "storage" / "arrays").mkdir()
-    np.save(folder / "storage" / "arrays" / "images.npy", array)
+    (storage / "arrays").mkdir()
+    np.save(storage / "arrays" / "images.npy", array)
     import keras
 
-    version = ModelStore(folder / "storage").resolve("digits")
+    version = ModelStore(storage).resolve("digits")
     model = keras.saving.load_model(version.model_path)
     of_each = model.predict(real[..., None], verbose=0).argmax(axis=-1)
     return np.asarray(of_each[(np.arange(images) * 7) % len(real)])
 
 
-def submit(folder: Path, environment: dict[str, str]) -> Job:
+def start(storm: Storm) -> None:
+    """Start the workers, each with the storage root of its own, and a trainer."""
+    for name, root in storm.disk.roots().items():
+        storm.workers[name] = worker(
+            storm.folder,
+            {**storm.environment, "BATCHSIGHT_STORAGE": str(root)},
+            app="tests.faults.faulty_worker",
+            name=name,
+            concurrency=CHILDREN,
+        )
+    storm.workers["trainer"] = worker(
+        storm.folder, storm.environment, app="trainer", name="trainer", concurrency=1
+    )
+    for name in WORKERS:
+        storm.workers[name].wait_for_log("Ready with", CHILDREN)
+
+
+def submit(storm: Storm) -> Job:
     """Submit the job and let nobody wait for it yet."""
-    images = str(folder / "storage" / "arrays" / "images.npy")
+    images = str(storm.disk.storage / "arrays" / "images.npy")
     options = ["--model", "digits", "--batch-size", str(BATCH_SIZE), "--job-id", "storm"]
-    run(environment, "producer", "submit", images, *options, "--no-wait")
-    return JobStore(folder / "storage").get("storm")
+    run(storm.environment, "producer", "submit", images, *options, "--no-wait")
+    return JobStore(storm.disk.storage).get("storm")
 
 
-def follow(folder: Path, environment: dict[str, str]) -> Program:
+def follow(storm: Storm) -> Program:
     """A producer that waits for the job, and sends again what is lost."""
     command = [sys.executable, "-m", "producer.cli", "status", "storm", "--follow"]
-    return Program(command, folder / "follow.log", environment)
+    return Program(command, storm.folder / "follow.log", storm.environment)
+
+
+def strike_until_done(storm: Storm, job: Job, seed: int, faults: int) -> float:
+    """Do the faults of the schedule while the job goes on; returns the seconds that it took.
+
+    Each waits for a batch to be done after the last one: a fault to workers that are only just
+    starting would prove nothing.
+    """
+    jobs = JobStore(storm.disk.storage)
+    began = moved = time.monotonic()
+    done = struck_at = len(jobs.done(job))
+    strikes = schedule(seed, faults)
+    while done < job.batches and time.monotonic() - moved < HANGS_SECONDS:
+        storm.restart_ended()
+        if strikes and done > struck_at:
+            storm.strike(strikes.pop(0))
+            struck_at = len(jobs.done(job))
+        time.sleep(0.1)
+        before, done = done, len(jobs.done(job))
+        if done > before:
+            moved = time.monotonic()
+    return time.monotonic() - began
+
+
+def wait_until_empty(storm: Storm) -> dict[str, int]:
+    """Give the workers time to take what is left; returns what they do not."""
+    deadline = time.monotonic() + 3 * VISIBILITY_SECONDS
+    while (left := held(storm)) and time.monotonic() < deadline:
+        storm.restart_ended()
+        time.sleep(0.2)
+    return left
+
+
+def held(storm: Storm) -> dict[str, int]:
+    """What the broker holds: messages in queues and in hand, by key."""
+    client: Any = storm.server.client()
+    count = {"list": client.llen, "hash": client.hlen, "zset": client.zcard}
+    ours = (*MESSAGES, "unacked.worker", "unacked.trainer")
+    keys = [key for key in client.scan_iter() if key.startswith(ours)]
+    return {key: count[kind](key) for key in keys if (kind := client.type(key)) in count}
+
+
+def find_strange(storm: Storm, job: Job, follower: Program) -> Iterator[str]:
+    """What should not have been, whatever faults there were."""
+    if stop := JobStore(storm.disk.storage).stopped(job):
+        yield f"The job was stopped: {stop.reason}"
+    if follower.exit_code != 0:
+        last = follower.log.splitlines()[-1:]
+        yield f"The follower ended with {follower.exit_code}: {last}"
+    for name, program in storm.workers.items():
+        if "Unrecoverable" in program.log:
+            yield f"Worker {name} ended by an error."
+    for program, illness in storm.sick:
+        if program is storm.sick[-1][0]:
+            program.wait_for_log("No batches are taken. ")
+        if illness == "a broken Keras" and "received" in program.log:
+            yield "A worker with a broken Keras took batches."
+    for job_folder in storm.folder.glob("sick-*/jobs/[!.]*"):
+        yield f"A worker without storage wrote {job_folder}."
 
 
 def judge(
-    jobs: JobStore, job: Job, expected: np.ndarray, storm: Storm, wanted_faults: int
+    job: Job,
+    expected: np.ndarray,
+    storm: Storm,
+    strange: tuple[str, ...],
+    left: dict[str, int],
+    wanted_faults: int,
 ) -> Verdict:
     """Compare every record with the ledger, and account for every attempt in the logs."""
-    records = pq.read_table(jobs.path(job.id) / "predictions.parquet")
-    ids = Counter(records["id"].to_pylist())
-    wanted = {str(i) for i in range(job.total)}
-    predictions = np.array([int(p) for p in records["prediction"].to_pylist()])
+    jobs = JobStore(storm.disk.storage)
     logs = [read_events(jobs.attempt_path(job, batch)) for batch in range(job.batches)]
     kinds = Counter(event["event"] for log in logs for event in log)
+    texts = [program.log for program in storm.programs]
+    ids, predictions = read_predictions(jobs.path(job.id) / "predictions.parquet")
+    counts = Counter(ids)
     return Verdict(
         images=job.total,
-        lost=len(wanted - ids.keys()),
-        double=sum(count - 1 for count in ids.values()),
+        lost=len({str(i) for i in range(job.total)} - counts.keys()),
+        double=sum(count - 1 for count in counts.values()),
         wrong=int((predictions != expected).sum()) if len(predictions) == job.total else job.total,
         attempts=kinds["start"],
         batches=job.batches,
         deaths=kinds["start"] - kinds["end"],
-        unexplained=sum(unexplained_attempts(log) for log in logs),
-        deliveries=sum(len(re.findall(RECEIVED, w.log)) for w in storm.workers.values()),
-        faults=sum(storm.done.values()),
+        unexplained=tuple(
+            f"batch {batch}: {why}"
+            for batch, log in enumerate(logs)
+            for why in unexplained_attempts(log, storm.ledger)
+        ),
+        deliveries=sum(len(re.findall(RECEIVED, text)) for text in texts),
+        left=left,
+        malformed=storm.malformed,
+        dropped=sum(text.count(DROPPED) for text in texts),
+        strange=strange,
+        faults=len(storm.ledger) + len(storm.left_out),
         wanted_faults=wanted_faults,
     )
 
 
-def unexplained_attempts(log: list[dict[str, Any]]) -> int:
-    """How many attempts at one batch no fault accounts for.
+def read_predictions(path: Path) -> tuple[list[str], np.ndarray]:
+    """Ids and predictions of all records; none where the job has not come to an end."""
+    if not path.exists():
+        return [], np.array([])
+    records = pq.read_table(path)
+    return records["id"].to_pylist(), np.array([int(p) for p in records["prediction"].to_pylist()])
 
-    A batch is tried again because the attempt before died or was interrupted. An attempt after
-    one that was done, or beside one that lived and ended well, is work done twice for nothing.
+
+def unexplained_attempts(log: list[dict[str, Any]], ledger: Sequence[Entry]) -> Iterator[str]:
+    """What no fault accounts for in the log of one batch.
+
+    Every attempt but the last must have ended otherwise than well, by a fault that there was at
+    its time. An attempt after one that was done, or beside one that lived and ended well, is work
+    done twice for nothing.
     """
-    outcomes = {event["key"]: event["outcome"] for event in log if event["event"] == "end"}
-    starts = [event["key"] for event in log if event["event"] == "start"]
-    ends = [outcomes.get(key, "died") for key in starts[:-1]]
-    return sum(end not in EXPLAINED for end in ends)
+    ends = {event["key"]: event for event in log if event["event"] == "end"}
+    starts = [event for event in log if event["event"] == "start"]
+    for number, start in enumerate(starts):
+        end = ends.get(start["key"])
+        outcome = end["outcome"].partition(":")[0] if end else "died"
+        last = number == len(starts) - 1
+        ended = start["at"] + end["seconds"] if end else time.time()
+        if not end and not last:
+            ended = starts[number + 1]["at"]
+        if outcome == "done":
+            if not last:
+                yield f"attempt {number} was done, and another one followed"
+        elif not any(entry.explains(outcome, start["at"], ended) for entry in ledger):
+            yield f"attempt {number} ended by no fault: {end['outcome'] if end else 'died'}"
 
 
 def report(
-    say: Callable[[str], None], seed: int, storm: Storm, verdict: Verdict, seconds: float
+    say: Callable[[str], object], seed: int, storm: Storm, verdict: Verdict, seconds: float
 ) -> None:
-    """Print the ledger."""
+    """Print what it came to."""
     say(f"Storm with seed {seed}: {verdict.faults} faults in {seconds:.0f} s")
-    for name, count in storm.done.most_common():
+    for name, count in Counter(entry.strike.kind for entry in storm.ledger).most_common():
         say(f"  {count:>5}  {name}")
+    for name, count in Counter(strike.kind for strike in storm.left_out).most_common():
+        say(f"  {count:>5}  LEFT OUT, since this user may not mount: {name}")
     say(f"  {verdict.images:>7,} images in {verdict.batches} batches")
     redelivered = verdict.deliveries - verdict.batches
     say(f"  {verdict.deliveries:>7,} messages received, {redelivered} beyond one per batch")
+    say(f"  {verdict.malformed:>7,} malformed messages sent, {verdict.dropped} said to be dropped")
     say(f"  {verdict.attempts:>7,} attempts, {verdict.deaths} ended by death")
     say(f"  {verdict.wasted:>7,} wasted: beyond one per batch")
     say(f"  {verdict.lost:>7,} lost, {verdict.double} double, {verdict.wrong} wrong")
-    say(f"  {verdict.unexplained:>7,} attempts that no fault explains")
+    say(f"  {len(verdict.unexplained):>7,} attempts that no fault explains")
+    for fault in (*verdict.unexplained, *verdict.strange):
+        say(f"           {fault}")
+    say(f"  {sum(verdict.left.values()):>7,} messages left with the broker {verdict.left or ''}")
     say(json.dumps({"seed": seed, "good": verdict.good}))
 
 

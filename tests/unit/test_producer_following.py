@@ -1,3 +1,5 @@
+import errno
+import os
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -7,6 +9,8 @@ import pytest
 
 from producer.errors import DamagedResult
 from producer.following import Follower, Progress, Rhythm, idle_heads, send_lost
+from producer.records import PredictionsWriter
+from storage.identity import storage_id
 from storage.jobs import Job, JobStore, Status
 from tests.builders import array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
@@ -333,3 +337,87 @@ def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
         told = notices(islice(progresses, 10))
         assert len(told) == 1
         assert told[0].startswith("No worker seems to listen")
+
+
+# Storage that goes away
+
+
+def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    store = JobStore(tmp_path / "storage")
+    job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
+    worker = FakeWorker(store)
+    for batch in range(4):
+        store.write_result(job, batch, worker.result(job, batch))
+    seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
+    assert next(seen).images == 16
+    away = store.root.rename(tmp_path / "away")
+    absent = list(islice(seen, 3))
+    assert [bool(progress.notice) for progress in absent] == [True, False, False]
+    assert (absent[0].notice or "").startswith(f"The folder {store.folder} is missing or empty")
+    assert [(p.images, p.status) for p in absent] == 3 * [(16, Status.RUNNING)]
+    assert not store.root.exists()
+    away.rename(store.root)
+    assert next(seen).images == 16
+    for batch in range(4, job.batches):
+        store.write_result(job, batch, worker.result(job, batch))
+    end = list(seen)[-1]
+    assert (end.status, end.images) == (Status.COMPLETED, 30)
+    assert (store.path("job") / "predictions.parquet").exists()
+
+
+def test_another_storage_in_its_place_counts_as_none(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "storage")
+    job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
+    storage_id(store.root)
+    seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
+    next(seen)
+    store.root.rename(tmp_path / "away")
+    storage_id(store.root)
+    assert "mount" in (next(seen).notice or "")
+
+
+def test_a_job_that_is_removed_while_it_is_followed_ends_the_following(
+    store: JobStore, job: Job
+) -> None:
+    other = store.path("other")
+    seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
+    next(seen)
+    other.mkdir()
+    store.remove("job")
+    with pytest.raises(FileNotFoundError):
+        next(seen)
+
+
+def test_a_full_disk_is_waited_out(
+    store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = FakeWorker(store)
+    for batch in range(job.batches):
+        store.write_result(job, batch, worker.result(job, batch))
+    commit, full = PredictionsWriter.commit, [True]
+
+    def commit_when_there_is_room(writer: PredictionsWriter) -> Path:
+        if full:
+            full.pop()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(store.root))
+        return commit(writer)
+
+    monkeypatch.setattr(PredictionsWriter, "commit", commit_when_there_is_room)
+    seen = list(follow(store, job, FakeQueue()))
+    assert seen[1].notice == (
+        f"Shared storage at {store.root} has no room left: make some. "
+        "The job waits meanwhile; nothing of it is lost."
+    )
+    assert seen[-1].status is Status.COMPLETED
+
+
+def test_what_keeps_the_workers_from_working_is_told_as_they_say_it(
+    store: JobStore, job: Job
+) -> None:
+    queue = FakeQueue(hands=None, problems={"worker@here": "Shared storage is read-only here."})
+    seen = islice(follow(store, job, queue, rhythm=LONELY, lease_seconds=100.0), 10)
+    assert notices(seen) == [
+        "No worker takes batches. worker@here says: Shared storage is read-only here."
+    ]
