@@ -71,5 +71,6 @@ def make_app(
         task_track_started=True,
         resultrepr_maxsize=400,
     )
+    app.steps["consumer"].add("messaging.backoff_step:BackoffStep")
     app.amqp.queues.select(queues)  # every program may send to all queues, but consumes its own
     return app

@@ -25,6 +25,7 @@ class Doorbell:
         self._client = client
         self._key = PREFIX + name
         self._kept_seconds = kept_seconds
+        self._heard = "0"
 
     def ring(self, **fields: str | float) -> None:
         """Tell all listeners; the fields are small facts for people to read."""
@@ -35,20 +36,21 @@ class Doorbell:
             pipeline.execute()
 
     def listen(
-        self, *, since: str = "0", wait_seconds: float = 1.0
+        self, *, since: str | None = None, wait_seconds: float = 1.0
     ) -> Iterator[list[dict[str, Any]]]:
         """Yield what was rung since `since`: a list after a ring, an empty one when quiet.
 
-        `since` is "0" for everything kept, "$" for what comes from now on.
+        `since` is "0" for everything kept, "$" for what comes from now on; by default what was
+        not heard before, should this have been called before.
         """
-        last = since
+        last = self._heard if since is None else since
         while True:
             answer: Any = self._client.xread(
                 {self._key: last}, count=1000, block=max(1, int(wait_seconds * 1000))
             )
             rings = [fields for _, entries in answer or () for _, fields in entries]
             if answer:
-                last = answer[0][1][-1][0]
+                last = self._heard = answer[0][1][-1][0]
             yield rings
 
 

@@ -18,6 +18,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 
+from messaging.backoff import backoff
 from messaging.envelope import check_envelope
 from messaging.messages import MESSAGES
 from messaging.refusals import Refused, explain, probe
@@ -161,7 +162,7 @@ class Channel(kombu_redis.Channel):
             raise
 
     def _brpop_read(self, **options: Any) -> Any:
-        with refusals_as_lost_connections(), malformed_messages_dropped():
+        with backoff.consuming(), refusals_as_lost_connections(), malformed_messages_dropped():
             return super()._brpop_read(**options)
         return True
 

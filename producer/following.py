@@ -3,7 +3,6 @@
 Whoever follows a job also heals it: batches whose messages were lost are sent again.
 """
 
-import errno
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,8 @@ from messaging.messages import PredictBatch
 from producer.errors import DamagedResult
 from producer.gathering import Gathering
 from producer.predict_queue import PredictQueue
-from storage.errors import StorageAway, StorageError, StorageUnwritable
-from storage.identity import StorageWatch, present_id, require_content
+from storage.errors import StorageAway, StorageError
+from storage.identity import StorageWatch, present_id, refusal_of, require_content
 from storage.jobs import Job, JobStore, Status
 from storage.tally import Tally
 
@@ -149,8 +148,8 @@ class Follower:
     def _storage_problem(self, error: Exception) -> StorageError | None:
         """What is wrong with storage as a whole; none where an error is that of the job alone."""
         root = self._jobs.root
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StorageUnwritable(f"Shared storage at {root} has no room left: make some.")
+        if refusal := refusal_of(error, root):
+            return refusal
         try:
             require_content(self._jobs.folder)
             if self._storage_id:

@@ -19,6 +19,10 @@ class PredictQueue(Protocol):
         """Make sure that somebody is there to take messages."""
         ...
 
+    def probe(self) -> None:
+        """Make sure that messages are taken, before anything is done that needs it."""
+        ...
+
     def send(self, messages: Sequence[PredictBatch]) -> None:
         """Put messages on the queue."""
         ...
@@ -55,6 +59,14 @@ class RedisQueue:
 
         with broker_errors(self._settings):
             self._client.ping()
+
+    def probe(self) -> None:
+        """Let Redis refuse now what it would refuse later."""
+        from messaging.broker import broker_errors
+        from messaging.refusals import probe
+
+        with broker_errors(self._settings):
+            probe(self._client)
 
     def send(self, messages: Sequence[PredictBatch]) -> None:
         """Put messages on the queue over one connection."""

@@ -33,7 +33,7 @@ def resume(
     With `failed_only` batches with failed images are computed anew, their history forgotten.
     Raises `BrokerUnavailable` before anything is changed.
     """
-    queue.check()
+    queue.probe()
     damaged, failed = find_unwanted(jobs, job, with_failed=failed_only)
     conflicts = jobs.conflicts(job).items()
     doubtful = [batch for batch, conflict in conflicts if conflict and batch not in failed]

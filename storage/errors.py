@@ -2,7 +2,7 @@
 
     StorageError
     ├── StorageUnwritable    the root cannot be created or written
-    ├── StorageAway          it is not mounted here; what is missing is not lost
+    ├── StorageAway          it is not mounted here, or full; what is missing is not lost
     ├── UnsafePath           a path that would leave its root
     ├── BadName              a name or job id with forbidden characters
     ├── NotFound             no such data set, model, version or job
@@ -26,7 +26,7 @@ class StorageUnwritable(StorageError):
 
 
 class StorageAway(StorageError):
-    """Shared storage, or the volume of one of its folders, is not there just now."""
+    """Shared storage, or the volume of one of its folders, is not there or of no use just now."""
 
 
 class UnsafePath(StorageError):

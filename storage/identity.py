@@ -5,6 +5,7 @@ program can write. What is mounted can go away: then its folder is gone, or an e
 that it hid, and nothing that is missing there may be taken for lost.
 """
 
+import errno
 import os
 import secrets
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,13 @@ from storage.errors import Corrupt, StorageAway, StorageUnwritable
 from storage.files import TEMPORARY_PREFIX, list_folders, make_folder, share, unwritable
 
 ID_FILE = "jobs/.storage-id"
+NO_ROOM = "has no room left: make some"
+REFUSALS = {
+    errno.ENOSPC: NO_ROOM,
+    errno.EDQUOT: NO_ROOM,
+    errno.EROFS: "is read-only here: jobs must be writable",
+}
+"""What storage as a whole may refuse, whatever it was that somebody wanted to write."""
 
 
 def storage_id(root: Path) -> str:
@@ -66,6 +74,13 @@ def require_source(root: Path, relative: str, since: float) -> None:
     folder, *rest = PurePosixPath(relative).parts
     if rest:
         require_content(root / folder, since)
+
+
+def refusal_of(error: BaseException, root: Path) -> StorageAway | None:
+    """What an error says of storage as a whole; none where it is that of one file."""
+    cause = error.__cause__ if isinstance(error, StorageUnwritable) else error
+    says = REFUSALS.get(cause.errno or 0) if isinstance(cause, OSError) else None
+    return StorageAway(f"Shared storage at {root} {says}.") if says else None
 
 
 class StorageWatch:

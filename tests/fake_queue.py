@@ -35,6 +35,11 @@ class FakeQueue:
         if not self.available:
             raise BrokerUnavailable(AWAY)
 
+    def probe(self) -> None:
+        self.check()
+        if self.refusals:
+            raise BrokerUnavailable("Redis at redis://full:6379/0 is at its memory limit.")
+
     def send(self, messages: Sequence[PredictBatch]) -> None:
         self.check()
         if self.refusals:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from messaging.broker import broker_errors, connect, waiting_task_ids
 from messaging.doorbell import Doorbell
 from messaging.messages import TrainModel
+from messaging.refusals import probe
 from messaging.settings import TRAIN_QUEUE, BrokerSettings
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ class TrainQueue(Protocol):
         """Put the message on the queue."""
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
-        """Yield what was rung for a training, an empty list after some time of quiet."""
+        """Yield what was rung for a training, an empty list after some time of quiet.
+
+        Another call goes on after what was heard before.
+        """
 
     def is_waiting(self, run: str) -> bool:
         """Whether the training waits in the queue, taken by no trainer yet."""
@@ -40,17 +44,19 @@ class RedisTrainQueue:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
+        self._bells: dict[str, Doorbell] = {}
 
     def send(self, message: TrainModel) -> None:
-        """Put the message on the queue, once Redis has given a sign of life."""
+        """Put the message on the queue, once Redis takes messages."""
         with broker_errors(self._settings):
-            self._client.ping()
+            probe(self._client)
             message.send(self._app)
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
         """Hear the training's doorbell from its first ring on."""
+        bell = self._bells.setdefault(run, Doorbell(self._client, run))
         with broker_errors(self._settings):
-            yield from Doorbell(self._client, run).listen(wait_seconds=1.0)
+            yield from bell.listen(wait_seconds=1.0)
 
     def is_waiting(self, run: str) -> bool:
         """Look through the queue."""
@@ -60,6 +66,7 @@ class RedisTrainQueue:
     def is_running(self, run: str) -> bool:
         """Ask all trainers what they have in hand."""
         with broker_errors(self._settings):
+            probe(self._client)  # while it refuses, its trainers answer nobody
             inspect = self._app.control.inspect(timeout=INSPECT_SECONDS)
             answers = [inspect.active() or {}, inspect.reserved() or {}]
         return any(

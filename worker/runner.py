@@ -25,9 +25,10 @@ from storage.errors import (
     ImageError,
     NotFound,
     StorageAway,
+    StorageUnwritable,
     UnsafePath,
 )
-from storage.identity import present_id, require_content, require_source
+from storage.identity import present_id, refusal_of, require_content, require_source
 from storage.images import Pixels
 from storage.inputs import ArrayInputs, read_columns
 from storage.jobs import DUPLICATE, Job, JobStore, Status, modified
@@ -84,12 +85,15 @@ class BatchRunner:
     def run(self, message: PredictBatch) -> Summary:
         """Run a batch unless that is needless; returns a small summary for people to read.
 
-        Raises `StorageAway` when storage is not there: the batch has to go back to the queue.
+        Raises `StorageAway` when storage is not there, or full: the batch has to go back to the
+        queue.
         """
         try:
             return self._run(message)
-        except OSError:
+        except (OSError, StorageUnwritable) as error:
             self._require_jobs()
+            if refusal := refusal_of(error, self._jobs.root):
+                raise refusal from error
             raise
 
     def _run(self, message: PredictBatch) -> Summary:
@@ -153,7 +157,7 @@ class BatchRunner:
                 outcome = "timeout"
             raise
         except OSError as error:
-            outcome = f"storage: {error}"  # a full disk, say: the sweep tries again when it can
+            outcome = f"storage: {error}"  # a full disk, say
             raise
         except Exception as error:
             outcome = f"error: {error}"

@@ -27,7 +27,7 @@ from worker.sweep import Sweeper
 log = logging.getLogger(__name__)
 
 RETURN_SECONDS = 1.0
-"""How long a batch is held back whose storage is away: its worker has closed its queues then."""
+"""How long a batch is held back whose storage is away or full: its worker closes its queues."""
 
 
 @cache

@@ -197,6 +197,7 @@ def strike_until_done(storm: Storm, job: Job, seed: int, faults: int) -> float:
     starting would prove nothing.
     """
     jobs = JobStore(storm.disk.storage)
+    storm.begin()
     began = moved = time.monotonic()
     done = struck_at = len(jobs.done(job))
     strikes = schedule(seed, faults)
@@ -243,8 +244,9 @@ def find_strange(storm: Storm, job: Job, follower: Program) -> Iterator[str]:
     for program, illness in storm.sick:
         if program is storm.sick[-1][0]:
             program.wait_for_log("No batches are taken. ")
-        if illness == "a broken Keras" and "received" in program.log:
-            yield "A worker with a broken Keras took batches."
+        taken = re.findall(RECEIVED, program.log)
+        if illness == "a broken Keras" and taken:
+            yield f"A worker with a broken Keras took batches: {taken}"
     for job_folder in storm.folder.glob("sick-*/jobs/[!.]*"):
         yield f"A worker without storage wrote {job_folder}."
 

@@ -224,7 +224,11 @@ class Storm:
     """Messages pushed that nobody can read."""
     sick: list[tuple[Program, str]] = field(default_factory=list)
     """Workers that cannot work, each with what is wrong with it. Only the last one runs."""
-    _began: float = field(default_factory=time.time)
+    _began: float = 0.0
+
+    def begin(self) -> None:
+        """Count the seconds from now on."""
+        self._began = time.time()
 
     @property
     def programs(self) -> list[Program]:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -100,8 +101,12 @@ def test_a_full_disk_stops_nothing_for_good(
             os.write(descriptor, bytes(4096))
     os.close(descriptor)
     worker = house.worker()
-    wait_for(lambda: "No space left" in worker.log, "the worker meets the full disk")
+    worker.wait_for_log("No batches are taken. ")
+    time.sleep(3)
     assert house.done() < 3000 // BATCH_SIZE
+    client = house.redis.client()
+    waiting = client.llen("predict") + client.hlen("unacked.worker")
+    assert house.done() + waiting == house.jobs.get("job").batches, "no message is swallowed"
     ballast.unlink()
     assert_exact(house, undisturbed)
     assert worker.running

@@ -83,6 +83,9 @@ def test_a_refusal_is_said_as_it_is_with_its_remedy_by_producer_and_doctor(
         queue = RedisQueue(BrokerSettings(redis_url=own_redis.url))
         with pytest.raises(BrokerUnavailable) as refused:
             queue.send([PredictBatch(job="job", batch=0)])
+        with pytest.raises(BrokerUnavailable) as probed:
+            queue.probe()
+        assert str(probed.value) == str(refused.value)
         sentence = str(refused.value)
         assert sentence.startswith(f"Redis at {own_redis.url} ")
         assert says in sentence

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from messaging.broker import connect, waiting_task_ids
+from messaging.doorbell import Doorbell
+from messaging.errors import BrokerUnavailable
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
 from storage.models import ModelStore
+from tests.integration.test_refusals import REFUSE
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
+from trainer.train_queue import RedisTrainQueue
 
 OPTIONS = ("--dataset", "digits", "--epochs", "2", "--queue")
 
@@ -169,3 +173,27 @@ def test_a_training_whose_process_is_killed_is_told_and_the_next_one_runs(
     assert "SIGKILL" in errors
     run(environment, "trainer", "train", *OPTIONS, "--name", "after")
     assert ModelStore(Path(environment["BATCHSIGHT_STORAGE"])).numbers("killed") == []
+
+
+def test_what_was_heard_before_a_redis_went_away_is_not_heard_again(
+    own_redis: RedisServer,
+) -> None:
+    settings = BrokerSettings(redis_url=own_redis.url)
+    queue, bell = RedisTrainQueue(settings), Doorbell(connect(settings), "run")
+    bell.ring(number=1)
+    assert next(queue.listen("run")) == [{"number": "1"}]
+    own_redis.kill()
+    with pytest.raises(BrokerUnavailable):
+        next(queue.listen("run"))
+    own_redis.start()
+    bell.ring(number=2)
+    assert next(queue.listen("run")) == [{"number": "2"}]
+
+
+@pytest.mark.parametrize("kind", ["READONLY", "OOM"])
+def test_a_training_is_not_lost_while_redis_refuses(own_redis: RedisServer, kind: str) -> None:
+    """Its trainer answers nobody then."""
+    queue = RedisTrainQueue(BrokerSettings(redis_url=own_redis.url))
+    REFUSE[kind][0](own_redis.client())
+    with pytest.raises(BrokerUnavailable):
+        queue.is_running("run")

@@ -43,7 +43,7 @@ class Consumer:
         self.gate.set()
         self.began = 0
 
-        @self.app.task(name=MESSAGES[queue].task, acks_late=queue == PREDICT_QUEUE)
+        @self.app.task(name=MESSAGES[queue].task, acks_late=queue == PREDICT_QUEUE, shared=False)
         def run(*_: Any, **fields: Any) -> None:
             self.began += 1
             self.gate.wait(20)

@@ -96,6 +96,19 @@ def test_resume_has_damaged_results_computed_and_merged_again(
     assert (store.path("job") / "predictions.parquet").read_bytes() == before
 
 
+def test_resume_changes_nothing_before_it_knows_that_messages_are_taken(
+    store: JobStore, worker: FakeWorker
+) -> None:
+    job = array_job(store, images_of(range(12)), [0] * 12, batch_size=4)
+    work(store, job, worker, 0, 1, 2)
+    store.result_path(job, 1).write_bytes(b"torn")
+    store.stop(job, Status.FAILED, "It was so.")
+    before = {path: path.stat().st_mtime_ns for path in store.path(job.id).rglob("*")}
+    with pytest.raises(BrokerUnavailable):
+        resume(store, job, FakeQueue(refusals=1), lease_seconds=LEASE, failed_only=True)
+    assert {path: path.stat().st_mtime_ns for path in store.path(job.id).rglob("*")} == before
+
+
 def test_resume_of_failed_images_computes_their_batches_anew_without_their_history(
     store: JobStore, worker: FakeWorker
 ) -> None:

@@ -1,12 +1,13 @@
 """Trainings over the queue: one at a time, everything rung, nobody waits for a lost one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.errors import NotFound
 from tests.builders import as_any
@@ -139,7 +140,7 @@ def test_a_scheduled_training_is_skipped_rather_than_queued_up() -> None:
 class Queue:
     """Gives one list of rings a second, by a clock of its own."""
 
-    rings: list[list[dict[str, Any]]]
+    rings: Sequence[list[dict[str, Any]] | BrokerUnavailable]
     waiting: bool = False
     running: bool = True
     trainers: bool = True
@@ -150,8 +151,11 @@ class Queue:
         raise AssertionError("whoever follows a training sends none")
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
-        for rings in self.rings:
+        while self.rings:
+            rings, *self.rings = self.rings
             self.now += 1.0
+            if isinstance(rings, BrokerUnavailable):
+                raise rings
             yield rings
         while True:
             assert self.now < 1000, "follows for ever"
@@ -175,7 +179,14 @@ DONE = {**{name: str(value) for name, value in SUMMARY}, "event": "done", "promo
 def listen(queue: Queue) -> tuple[TrainingSummary, list[EpochReport], list[str]]:
     epochs: list[EpochReport] = []
     notices: list[str] = []
-    summary = follow("run-1", queue, epochs.append, notices.append, clock=lambda: queue.now)
+    summary = follow(
+        "run-1",
+        queue,
+        epochs.append,
+        notices.append,
+        clock=lambda: queue.now,
+        sleep=lambda seconds: None,
+    )
     return summary, epochs, notices
 
 
@@ -220,3 +231,20 @@ def test_a_training_whose_trainer_died_is_given_up() -> None:
 def test_a_moment_between_queue_and_trainer_is_no_loss() -> None:
     queue = Queue([[]] * int(CHECK_SECONDS * (MISSES - 1) + 2) + [[DONE]], running=False)
     assert listen(queue)[0].model == "digits@3"
+
+
+def test_a_redis_that_refuses_for_a_while_is_told_each_time_and_the_training_is_followed() -> None:
+    full = BrokerUnavailable("Redis is at its memory limit.")
+    epoch = {"event": "epoch", **{name: str(value) for name, value in REPORT}}
+    summary, epochs, notices = listen(Queue([full, full, [epoch], [], full, [DONE]]))
+    assert summary.model == SUMMARY.model
+    assert epochs == [REPORT]
+    told = f"{full} The training goes on meanwhile, and so does this command."
+    assert notices == [told, told]
+
+
+def test_a_trainer_may_take_its_time_to_come_back_with_redis() -> None:
+    full = BrokerUnavailable("Redis is at its memory limit.")
+    silence: list[list[dict[str, Any]] | BrokerUnavailable] = [[]] * int(CHECK_SECONDS + 1)
+    queue = Queue([*silence, *silence, full, *silence, *silence, [DONE]], running=False)
+    assert listen(queue)[0].model == SUMMARY.model
