@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="batchsight-storm-"))
-    verdict = rage(folder, options.seed, options.faults, options.images)
+    say = partial(print, flush=True)
+    verdict = rage(folder, options.seed, options.faults, options.images, say)
     if not verdict.good:
         sys.exit(f"The logs of all programs are in {folder}.")
     shutil.rmtree(folder)
@@ -101,7 +103,7 @@ def rage(
     seed: int,
     faults: int,
     images: int,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], object],
 ) -> Verdict:
     """Run one storm; returns its verdict."""
     with system(folder, images, say) as storm:

@@ -1,6 +1,7 @@
 """A worker that cannot work takes nothing, says why, harms no job and recovers by itself."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +112,28 @@ def test_a_worker_without_its_mount_leaves_the_work_to_the_others(
     assert list(mounted.iterdir()) == []
     subprocess.run(["mount", "--bind", house.storage, mounted], check=True)
     sick.wait_for_log("Started consuming from predict", 2)
+
+
+def test_a_worker_on_read_only_storage_takes_nothing_and_whoever_follows_a_job_is_told_so(
+    house: House, mounted: Path, undisturbed: bytes
+) -> None:
+    subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
+    own = dict(house.environment)
+    house.environment["BATCHSIGHT_STORAGE"] = str(mounted)
+    sick = house.worker("sick")
+    house.environment = own
+    told = f"Shared storage at {mounted} is read-only here: jobs must be writable."
+    sick.wait_for_log(f"No batches are taken. {told}")
+    house.submit()
+    waiting = house.popen("producer", "status", "job", "--follow", "--json")
+    time.sleep(14)
+    house.worker("healthy", seconds_per_call=0.1)
+    _, errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert f"No worker takes batches. sick@{socket.gethostname()} says: {told}" in errors
+    assert "other jobs" not in errors
+    assert house.predictions() == undisturbed
+    assert "received" not in sick.log
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.storm import rage
+from tests.faults.strikes import KINDS
 
 
-@pytest.mark.timeout(900)
-def test_twenty_random_faults_lose_and_double_nothing(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_a_fault_of_each_kind_loses_doubles_and_leaves_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
-    verdict = rage(tmp_path, seed=20, faults=20, images=15_000, say=lines.append)
+    verdict = rage(tmp_path, seed=20, faults=len(KINDS), images=8_000, say=lines.append)
     print("\n".join(lines))
-    assert verdict.faults == 20
+    assert verdict.faults == len(KINDS)
     assert verdict.good, "\n".join(lines)
+    if left_out := [line.strip() for line in lines if "LEFT OUT" in line]:
+        pytest.skip("; ".join(left_out))
