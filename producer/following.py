@@ -151,9 +151,10 @@ class Follower:
         if refusal := refusal_of(error, root):
             return refusal
         try:
-            require_content(self._jobs.folder)
             if self._storage_id:
                 StorageWatch(root, self._storage_id).look()
+            else:
+                require_content(self._jobs.folder)
         except StorageError as problem:
             return problem
         except OSError as problem:
