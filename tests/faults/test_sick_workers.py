@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from messaging.presence import Presence, present_workers
+from storage.identity import storage_id
 from tests.faults.conftest import BATCHES, IMAGES, House
 from tests.processes import Program, wait_for
 
@@ -117,6 +118,7 @@ def test_a_worker_without_its_mount_leaves_the_work_to_the_others(
 def test_a_worker_on_read_only_storage_takes_nothing_and_whoever_follows_a_job_is_told_so(
     house: House, mounted: Path, undisturbed: bytes
 ) -> None:
+    storage_id(house.storage)
     subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
     own = dict(house.environment)
     house.environment["BATCHSIGHT_STORAGE"] = str(mounted)
