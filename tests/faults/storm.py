@@ -38,7 +38,7 @@ from tests.processes import Program, RedisServer, run, wait_for, worker
 BATCH_SIZE = 100
 CHILDREN = 2
 SECONDS_PER_CALL = 0.7
-VISIBILITY_SECONDS = 15
+VISIBILITY_SECONDS = 10
 """After so long what a killed worker had in hand is handed out again."""
 HANGS_SECONDS = 120.0
 """A storm in which so long no batch is done has stopped something for good."""
