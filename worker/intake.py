@@ -16,6 +16,7 @@ from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 
 from storage.errors import StorageError
+from storage.files import list_folders
 from storage.identity import StorageWatch
 from storage.settings import storage_settings
 from worker.children import DEATHS_BEFORE_SHRINKING, children
@@ -38,6 +39,8 @@ class StorageState:
         self._looked = threading.Event()
         self._at = 0.0
         self.id: str | None = None
+        self.has_jobs = False
+        """Whether there is any job, as far as it is known."""
         self._problem: str | None = None
 
     def begin(self) -> None:
@@ -62,6 +65,7 @@ class StorageState:
         while True:
             try:
                 self.id, self._problem = self._watch.look(), None
+                self.has_jobs = bool(list_folders(self._watch.root / "jobs"))
             except (StorageError, OSError) as error:
                 self.id, self._problem = None, str(error)
             self._at = time.monotonic()
@@ -80,6 +84,7 @@ class Intake:
         """Size of the pool, as soon as it is known."""
         self._closed: tuple[str, ...] = ()
         self._paused_until = 0.0
+        self._complaint: str | None = None
         self._kills = memory_kills()
 
     def look(self, consumer: Any) -> None:
@@ -109,9 +114,13 @@ class Intake:
             return self.storage.problem
         if complaint := children.take_complaint():
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            return complaint
+            self._complaint = complaint
         if time.monotonic() < self._paused_until:
-            return self.problem
+            return self._complaint
+        # Where there is no job at all, no batch can be of one: storage was never mounted here.
+        if self._complaint and not self.storage.has_jobs:
+            return self._complaint
+        self._complaint = None
         if isinstance(consumer.pool, TaskPool) and not children.ready:
             return children.problem or PREPARING
         return None

@@ -96,6 +96,24 @@ def mounted(house: House) -> Iterator[Path]:
         break
 
 
+def test_a_worker_that_never_had_its_storage_takes_no_second_batch(house: House) -> None:
+    empty = house.folder / "empty"
+    empty.mkdir()
+    its_own = dict(house.environment)
+    house.environment["BATCHSIGHT_STORAGE"] = str(empty)
+    strange = house.worker("strange")
+    house.environment = its_own
+    house.submit()
+    strange.wait_for_log("No batches are taken. ")
+    time.sleep(12)  # longer than a pause
+    assert (
+        strange.log.count("received") <= 4
+    )  # what its two children had, and what was fetched ahead
+    client = house.redis.client()
+    assert (client.llen("predict"), client.hlen("unacked.worker")) == (BATCHES, 0)
+    assert presence(house, "strange").problem
+
+
 def test_a_worker_without_its_mount_leaves_the_work_to_the_others(
     house: House, mounted: Path, undisturbed: bytes
 ) -> None:
