@@ -40,10 +40,19 @@ FROM builder AS flower-packages
 COPY locks/flower.txt /locks/
 RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/flower.txt && slim-down
 
+# What all programs are built on.
+FROM scratch AS shared
+COPY console /console
+COPY process /process
+COPY imaging /imaging
+COPY evaluation /evaluation
+COPY messaging /messaging
+COPY storage /storage
+COPY dispatch /dispatch
+
 FROM base AS flower
 COPY --from=flower-packages /opt/venv /opt/venv
-COPY messaging /app/messaging
-COPY storage /app/storage
+COPY --from=shared / /app/
 COPY monitor /app/monitor
 RUN python -m compileall -q /app
 USER batchsight
@@ -51,8 +60,7 @@ CMD ["celery", "-A", "monitor.flower", "flower"]
 
 FROM base AS producer
 COPY --from=producer-packages /opt/venv /opt/venv
-COPY messaging /app/messaging
-COPY storage /app/storage
+COPY --from=shared / /app/
 COPY producer /app/producer
 RUN python -m compileall -q /app
 USER batchsight
@@ -60,8 +68,7 @@ ENTRYPOINT ["python", "-m", "producer.cli"]
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
-COPY messaging /app/messaging
-COPY storage /app/storage
+COPY --from=shared / /app/
 COPY worker /app/worker
 RUN python -m compileall -q /app
 USER batchsight
@@ -72,8 +79,7 @@ CMD ["celery", "-A", "worker", "worker", "-n", "worker@%h", "--loglevel", "INFO"
 FROM base AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY docker/trainer /usr/local/bin/
-COPY messaging /app/messaging
-COPY storage /app/storage
+COPY --from=shared / /app/
 COPY worker /app/worker
 COPY trainer /app/trainer
 RUN python -m compileall -q /app

@@ -6,7 +6,8 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 ROLES := producer worker trainer flower
-PACKAGES := messaging storage worker producer trainer monitor local
+PACKAGES := console process imaging evaluation messaging storage dispatch worker producer trainer \
+            monitor local
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test format lint types imports fix unit integration acceptance faults \

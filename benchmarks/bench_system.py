@@ -15,8 +15,8 @@ import numpy as np
 from local.programs import Programs, worker_program
 from local.redis_server import choose_port
 from local.up import start_redis
-from storage.datasets import DatasetStore
-from storage.models import ModelStore
+from storage.datasets.store import DatasetStore
+from storage.models.store import ModelStore
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from producer.drift import Observed, compare
-from storage.baseline import Baseline, comparable, pixel_figures
-from storage.datasets import DataSet, DatasetStore
-from storage.images import Pixels
-from storage.models import ModelStore, ModelVersion
+from evaluation.baseline import Baseline, comparable, pixel_figures
+from evaluation.drift import Observed, compare
+from imaging.images import Pixels
+from storage.datasets.store import DataSet, DatasetStore
+from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
-from worker.predictor import Predictor
+from worker.runtimes.tensorflow import Predictor
 
 SIZES = (50, 200, 1000, 5000)
 ROUNDS = 200

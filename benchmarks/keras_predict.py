@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.models import Manifest
+from storage.models.store import Manifest
 
 
 def main(folder: Path, images: Path, limit: int) -> float:

@@ -22,8 +22,8 @@ from benchmarks.throughput import PEERS, Contestant, compare, contestants, peers
 from benchmarks.training import compare_trainings
 from benchmarks.workers import measure_workers
 from messaging.app import make_app
-from messaging.doorbell import Doorbell
 from messaging.messages import PredictBatch
+from messaging.notifications import Doorbell
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.models import Manifest
+from storage.models.store import Manifest
 
 
 def loop(folder: Path, images: Path, part: int, parts: int, batch_size: int, gate: Barrier) -> None:
     """Classify every `parts`-th batch, beginning with batch `part`."""
-    from worker.predictor import CHUNK_BYTES, Predictor, limit_threads
+    from worker.runtimes.tensorflow import CHUNK_BYTES, Predictor, limit_threads
 
     threads = max(1, len(os.sched_getaffinity(0)) // parts)
     limit_threads(threads)

@@ -9,7 +9,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from storage.pictures import new_figure
+from trainer.training.drawing import new_figure
 
 HEADER = """# What the queue costs
 

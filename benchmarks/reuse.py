@@ -10,8 +10,8 @@ import psutil
 from benchmarks.bench_system import BenchSystem
 from benchmarks.report import Ratio, Row, markdown
 from benchmarks.workers import pool
-from storage.attempts import read_events
-from storage.datasets import DatasetStore
+from storage.datasets.store import DatasetStore
+from storage.jobs.attempts import read_events
 
 EVERY = 100
 """One image of so many is changed."""

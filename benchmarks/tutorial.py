@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.datasets import DatasetStore
+from storage.datasets.store import DatasetStore
 
 
 def main(storage: Path) -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.bench_system import CORES, BenchSystem
 from benchmarks.report import Ratio, Row, markdown
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 
 BATCHES, BATCH = 10_000, 100
 
@@ -23,9 +23,9 @@ ALONE = """
 import sys
 from pathlib import Path
 import numpy as np, psutil
-from storage.models import ModelStore
-from worker.model_cache import load_predictor
-from worker.predictor import limit_threads
+from storage.models.store import ModelStore
+from worker.runtimes.model_cache import load_predictor
+from worker.runtimes.tensorflow import limit_threads
 limit_threads(1)
 predictor = load_predictor(ModelStore(Path(sys.argv[1])).resolve("mlp"))
 images = np.load(sys.argv[2], mmap_mode="r")
@@ -113,8 +113,8 @@ def load_at_once(root: Path, processes: int) -> float:
 
 def load(root: Path, gate: Barrier, loaded: "SimpleQueue[float]") -> None:
     """One of the processes; a model that it has loaded before warms it up."""
-    from worker.model_cache import load_predictor
-    from worker.predictor import limit_threads
+    from worker.runtimes.model_cache import load_predictor
+    from worker.runtimes.tensorflow import limit_threads
 
     limit_threads(1)
     version = ModelStore(root).resolve("mlp")

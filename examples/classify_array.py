@@ -6,7 +6,7 @@
 import numpy as np
 
 from producer.client import PredictionClient
-from storage.datasets import DatasetStore
+from storage.datasets.store import DatasetStore
 from storage.settings import storage_settings
 
 mnist = DatasetStore(storage_settings().root).get("mnist")

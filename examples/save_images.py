@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from storage.datasets import DatasetStore
+from storage.datasets.store import DatasetStore
 from storage.settings import storage_settings
 
 

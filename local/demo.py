@@ -15,7 +15,7 @@ from local.errors import ProgramFailed
 from local.programs import Programs, trainer_program, worker_program
 from local.redis_server import choose_port
 from local.up import start_redis
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 DATASET = "mnist"

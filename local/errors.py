@@ -7,8 +7,10 @@
 Every error takes one sentence that names the thing and the way out.
 """
 
+from console.errors import BatchsightError
 
-class LocalError(Exception):
+
+class LocalError(BatchsightError):
     """Base of all errors of `python -m local`."""
 
 

@@ -12,7 +12,7 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from messaging.health import give_sign
 from messaging.messages import MESSAGES
 from messaging.settings import PREDICT_QUEUE, BrokerSettings, broker_settings, unacked_key
-from messaging.transport import LISTENS
+from messaging.transport.redis_transport import LISTENS
 
 # Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
 heartbeat_sent.connect(give_sign)
@@ -34,7 +34,7 @@ def make_app(
         fixups=(),  # the one for Django imports a worker into every producer
     )
     app.conf.update(
-        broker_transport="messaging.transport:Transport",
+        broker_transport="messaging.transport.redis_transport:Transport",
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
@@ -71,6 +71,6 @@ def make_app(
         task_track_started=True,
         resultrepr_maxsize=400,
     )
-    app.steps["consumer"].add("messaging.backoff_step:BackoffStep")
+    app.steps["consumer"].add("messaging.transport.backoff_step:BackoffStep")
     app.amqp.queues.select(queues)  # every program may send to all queues, but consumes its own
     return app

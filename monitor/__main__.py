@@ -10,8 +10,8 @@ from messaging.broker import connect
 from messaging.settings import broker_settings, problems_of
 from monitor.metrics import System
 from monitor.settings import MonitorSettings
-from storage.jobs import JobStore
-from storage.models import ModelStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 

@@ -18,13 +18,13 @@ from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from messaging.doorbell import AllBells
 from messaging.messages import MESSAGES, SENT_AT, PredictBatch
-from messaging.presence import present_workers
+from messaging.notifications import AllBells
 from messaging.settings import CONSUMERS, unacked_key
+from messaging.worker_heartbeats import present_workers
 from storage.errors import NotFound, StorageError
-from storage.jobs import JobStore, Status, apart
-from storage.models import ModelStore
+from storage.jobs.store import JobStore, Status, apart
+from storage.models.store import ModelStore
 
 MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
 """What reading JSON that anybody may have written can raise."""

@@ -21,10 +21,10 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
-    from producer.summary import Summary
-    from producer.timeline import Timeline
-    from storage.jobs import JobStore
-    from storage.tally import Tally
+    from producer.results.summary import Summary
+    from producer.results.timeline import Timeline
+    from storage.jobs.store import JobStore
+    from storage.jobs.tally import Tally
 
 FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
 
@@ -70,7 +70,7 @@ def main() -> None:
     Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
     BATCHSIGHT_REDIS_URL the broker.
     """
-    from messaging.heavy_imports import hidden
+    from process.heavy_imports import hidden
 
     # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
@@ -183,7 +183,7 @@ def results(job_id: str, *, output: str | None) -> None:
     """Write the records of JOB, one per image: CSV on stdout, or FILE."""
     from pathlib import Path
 
-    from producer.exports import SUFFIXES, export, export_file
+    from producer.results.record_formats import SUFFIXES, export, export_file
 
     path = Path(output) if output else None
     if path and path.suffix.lower() not in SUFFIXES:
@@ -339,7 +339,7 @@ def parse_age(text: str) -> timedelta:
 @as_json
 def doctor(*, json_: bool) -> None:
     """Check the system, and name what is wrong and how to mend it."""
-    from producer.doctor import run_doctor
+    from producer.doctor.doctor import run_doctor
 
     click.get_current_context().exit(run_doctor(as_json=json_))
 
@@ -371,7 +371,7 @@ def show(
     handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
-    from producer.summary import summarise
+    from producer.results.summary import summarise
     from producer.terminal import show_summary
 
     summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)

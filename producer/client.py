@@ -17,38 +17,38 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from dispatch.predict_queue import PredictQueue, RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from producer.errors import JobStopped, ModelUnclear, NotQueued
-from producer.predict_queue import PredictQueue, RedisQueue
+from producer.results.summary import JobLine, Summary, line_of, summarise
 from producer.settings import ProducerSettings, read_settings
-from producer.sources import (
+from producer.sources.source import (
     BATCHES_OF_A_SMALL_JOB,
     FEWEST_IMAGES,
     Prepared,
     Request,
     open_source,
 )
-from producer.summary import JobLine, Summary, line_of, summarise
 from storage.errors import StorageError
-from storage.jobs import End, Job, JobStore, Status, apart
-from storage.labels import KnownLabels
-from storage.models import ModelStore, ModelVersion
-from storage.reuse import ReuseStore
+from storage.jobs.labels import KnownLabels
+from storage.jobs.reuse import ReuseStore
+from storage.jobs.store import End, Job, JobStore, Status, apart
+from storage.jobs.tally import Tally
+from storage.models.store import ModelStore, ModelVersion
 from storage.settings import StorageSettings
-from storage.tally import Tally
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
     from producer.following import Progress
-    from producer.labelling import Labelling
-    from producer.pruning import Pruned
-    from producer.records import Record
-    from producer.recovery import Resumption
-    from producer.timeline import Timeline
+    from producer.results.labelling import Labelling
+    from producer.results.pruning import Pruned
+    from producer.results.records import Record
+    from producer.results.recovery import Resumption
+    from producer.results.timeline import Timeline
 
 
 BATCH_SECONDS = 1.0
@@ -96,7 +96,7 @@ class JobHandle:
 
         Raises `JobStopped` after the last record of a job that failed or was cancelled.
         """
-        from producer.records import read_batch, read_records
+        from producer.results.records import read_batch, read_records
 
         told = 0
         for progress in self.watch():
@@ -129,7 +129,7 @@ class JobHandle:
 
     def tally(self) -> Tally:
         """Count all results there are; the predictions of a completed job are merged as well."""
-        from producer.gathering import merge
+        from producer.results.merging import merge
 
         if len(self.jobs.done(self.job)) == self.job.batches:
             return merge(self.jobs, self.job)
@@ -143,7 +143,7 @@ class JobHandle:
 
     def records(self) -> "Iterator[pa.Table]":
         """The records there are, in order: one Arrow table per finished batch."""
-        from producer.records import read_tables
+        from producer.results.records import read_tables
 
         return read_tables(self.jobs, self.job)
 
@@ -154,7 +154,7 @@ class JobHandle:
         """
         import pyarrow as pa
 
-        from producer.records import plain, read_batch
+        from producer.results.records import plain, read_batch
 
         if len(self.jobs.done(self.job)) < self.job.batches:
             for _ in self.watch():
@@ -165,7 +165,7 @@ class JobHandle:
 
     def to_pandas(self) -> "pd.DataFrame":
         """The same as a data frame; raises `MissingLibrary` when pandas is not installed."""
-        from producer.records import to_pandas
+        from producer.results.records import to_pandas
 
         return to_pandas(self.to_arrow())
 
@@ -196,7 +196,7 @@ class JobHandle:
 
     def resume(self, *, failed_only: bool = False) -> "Resumption":
         """Send again what is missing or damaged; with `failed_only` what has failed as well."""
-        from producer.recovery import resume
+        from producer.results.recovery import resume
 
         return resume(
             self.jobs,
@@ -208,19 +208,19 @@ class JobHandle:
 
     def timeline(self) -> "Timeline | None":
         """Where the job's time went, phase by phase; none when nobody has begun it."""
-        from producer.timeline import trace
+        from producer.results.timeline import trace
 
         return trace(self.jobs, self.job)
 
     def report(self) -> Path:
         """Write report.html into the job's folder, as far as the job is, and return its path."""
-        from producer.report import write_report
+        from producer.report.page import write_report
 
         return write_report(self.jobs, self._models, self.job, self._storage)
 
     def label(self, path: Path) -> "Labelling":
         """Keep true labels of its images, from a `.csv` or `.jsonl` file with `id` and `label`."""
-        from producer.labelling import label_job
+        from producer.results.labelling import label_job
 
         return label_job(self.jobs, self.job, path)
 
@@ -233,7 +233,7 @@ class JobHandle:
 
     def faults(self) -> Iterator[str]:
         """Read everything again and tell what is wrong, one sentence each."""
-        from producer.verification import find_faults
+        from producer.results.verification import find_faults
 
         max_bytes = self._storage.max_image_bytes
         return find_faults(self.jobs, self._models, self.job, max_bytes=max_bytes)
@@ -351,7 +351,7 @@ class PredictionClient:
 
         Of these what was kept longer ago, or of models that are gone.
         """
-        from producer.pruning import prune, prune_reuse
+        from producer.results.pruning import prune, prune_reuse
 
         return [
             *prune(self.jobs, older_than, dry_run=dry_run, on_fault=on_fault),

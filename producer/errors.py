@@ -15,8 +15,10 @@
 Every error takes one sentence that names the thing and the way out.
 """
 
+from console.errors import BatchsightError
 
-class ProducerError(Exception):
+
+class ProducerError(BatchsightError):
     """Base of all errors of the producer."""
 
 

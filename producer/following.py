@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from dispatch.predict_queue import PredictQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from producer.errors import DamagedResult
-from producer.gathering import Gathering
-from producer.predict_queue import PredictQueue
+from producer.results.merging import Gathering
 from storage.errors import StorageAway, StorageError
 from storage.identity import StorageWatch, present_id, refusal_of, require_content
-from storage.jobs import Job, JobStore, Status
-from storage.tally import Tally
+from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from evaluation.confusion import Evaluation
     from producer.following import Progress
-    from producer.summary import JobLine, Summary
-    from producer.timeline import Timeline
-    from storage.evaluation import Evaluation
-    from storage.jobs import Job
-    from storage.tally import Tally
+    from producer.results.summary import JobLine, Summary
+    from producer.results.timeline import Timeline
+    from storage.jobs.store import Job
+    from storage.jobs.tally import Tally
 
 PLAIN_SECONDS = 10.0
 """How often progress is told where no bar can be drawn."""
@@ -82,7 +82,7 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     """Print what a job came to."""
     from rich.console import Console
 
-    from producer.records import ERRORS_FILE
+    from producer.results.records import ERRORS_FILE
 
     console = Console(highlight=False)
     images = summary.images
@@ -124,7 +124,7 @@ def describe_time(timeline: "Timeline") -> str:
 
 def report_hint(folder: Path, job_id: str) -> str:
     """Where the report of a job is, or how to get it."""
-    from producer.summary import REPORT_FILE
+    from producer.results.summary import REPORT_FILE
 
     return (
         REPORT_FILE if (folder / REPORT_FILE).exists() else f"`producer report {job_id}` writes it"

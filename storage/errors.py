@@ -10,14 +10,15 @@
     ├── Corrupt              bytes that do not match their recorded digest
     ├── StalePublication     an older training tries to replace a newer champion
     ├── ChampionChanged      a version was compared with another champion than the present one
-    ├── ConflictingResult    one batch, two different results
-    └── ImageError           one image that cannot be classified; becomes a record
+    └── ConflictingResult    one batch, two different results
 
 Every error takes one sentence that names the thing and the way out.
 """
 
+from console.errors import BatchsightError
 
-class StorageError(Exception):
+
+class StorageError(BatchsightError):
     """Base of all errors of shared storage."""
 
 
@@ -59,12 +60,3 @@ class ChampionChanged(StorageError):
 
 class ConflictingResult(StorageError):
     """A batch was computed twice with different outcomes."""
-
-
-class ImageError(StorageError):
-    """One image cannot be classified; the message is the reason kept in its record."""
-
-
-def file_too_large(limit: int) -> ImageError:
-    """For an image file of more bytes than `limit`."""
-    return ImageError(f"file too large: the limit is {limit} bytes (BATCHSIGHT_MAX_IMAGE_BYTES)")

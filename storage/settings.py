@@ -6,8 +6,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MAX_PIXELS = 150_000_000
-"""A telephone's 108 megapixels, and some more."""
+from imaging.limits import MAX_BYTES, MAX_PIXELS
 
 
 class StorageSettings(BaseSettings):
@@ -22,7 +21,7 @@ class StorageSettings(BaseSettings):
         default=MAX_PIXELS, ge=1, description="Images with more pixels become error records."
     )
     max_image_bytes: int = Field(
-        default=50_000_000, ge=1, description="Image files larger than this become error records."
+        default=MAX_BYTES, ge=1, description="Image files larger than this become error records."
     )
     lease_seconds: float = Field(
         default=15.0,

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.attempts import Attempt
-from storage.datasets import DataSet, DatasetStore
-from storage.evaluation import Evaluation
-from storage.images import Pixels, Shape
-from storage.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
-from storage.jobs import Job, JobStore
-from storage.models import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
-from storage.preprocessing import Preprocessing
-from storage.results import BatchResult
+from evaluation.confusion import Evaluation
+from imaging.images import Pixels, Shape
+from imaging.preprocessing import Preprocessing
+from storage.datasets.store import DataSet, DatasetStore
+from storage.jobs.attempts import Attempt
+from storage.jobs.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
+from storage.jobs.results import BatchResult
+from storage.jobs.store import Job, JobStore
+from storage.models.store import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 
 SHAPE: Shape = (4, 4, 1)
 LABELS = ("zero", "one", "two")

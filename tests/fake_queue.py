@@ -8,8 +8,8 @@ import numpy as np
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
-from storage.jobs import Job, JobStore
-from storage.results import FAILED, BatchResult
+from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.store import Job, JobStore
 
 AWAY = "No Redis answers at redis://nowhere:6379/0 (gone): start it, or set BATCHSIGHT_REDIS_URL."
 

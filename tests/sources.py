@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.sources import Prepared, Request, open_source
-from storage.inputs import ImageFile, read_pack
-from storage.jobs import JobDraft, JobStore, pack_name
+from producer.sources.source import Prepared, Request, open_source
+from storage.jobs.inputs import ImageFile, read_pack
+from storage.jobs.store import JobDraft, JobStore, pack_name
 from tests.builders import LABELS, SHAPE
 
 

@@ -3,7 +3,7 @@
 from messaging.app import make_app
 from messaging.settings import TRAIN_QUEUE
 from trainer.errors import TrainerError
-from trainer.schedule import SCHEDULE_FILE, beat_schedule
+from trainer.queue.schedule import SCHEDULE_FILE, beat_schedule
 from trainer.settings import read_settings
 
 try:
@@ -12,7 +12,9 @@ try:
 except TrainerError as error:
     raise SystemExit(f"error: {error}") from None
 
-app = make_app("trainer", queues=[TRAIN_QUEUE], include=["trainer.tasks", "messaging.beats"])
+app = make_app(
+    "trainer", queues=[TRAIN_QUEUE], include=["trainer.tasks", "messaging.beat_heartbeats"]
+)
 app.conf.update(
     worker_concurrency=1,
     # Each training has a fresh process: nothing of TensorFlow's is left from the one before.
@@ -21,7 +23,7 @@ app.conf.update(
     # after the visibility timeout and be run twice.
     worker_disable_prefetch=True,
     beat_schedule=entries,
-    beat_scheduler="trainer.schedule:Scheduler",
+    beat_scheduler="trainer.queue.schedule:Scheduler",
     beat_schedule_filename=str(storage.root / SCHEDULE_FILE),
     beat_sync_every=1,
     beat_max_loop_interval=5,

@@ -17,12 +17,12 @@ from trainer.errors import TrainerError
 from trainer.terminal import say, say_logs
 
 if TYPE_CHECKING:
-    from storage.models import ModelVersion
-    from storage.preprocessing import Preprocessing
+    from imaging.preprocessing import Preprocessing
+    from storage.models.store import ModelVersion
     from trainer.pipeline import Pipeline
-    from trainer.progress import TrainingSummary
-    from trainer.train_queue import TrainQueue
-    from trainer.training import TrainingRequest
+    from trainer.queue.train_queue import TrainQueue
+    from trainer.training.progress import TrainingSummary
+    from trainer.training.train import TrainingRequest
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -130,10 +130,10 @@ def add_data(
       idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
     """  # noqa: D301 (click wants the real character)
-    from trainer.class_folders import SplitRule
-    from trainer.image_folder import ON_WHITE
+    from trainer.datasets.class_folders import SplitRule
+    from trainer.datasets.image_folder import ON_WHITE
+    from trainer.datasets.sources import add_dataset
     from trainer.settings import read_settings
-    from trainer.sources import add_dataset
 
     pixels = parse_size(size)
     preprocessing = parse_preprocessing(ON_WHITE, interpolation=interpolation)
@@ -180,9 +180,9 @@ def append_data(name: str, source: str) -> None:
     An image that is there already gets the new label. Images of the test split are never taken:
     of a SOURCE with test images of its own neither are those.
     """  # noqa: D301 (click wants the real character)
-    from storage.jobs import JobStore
-    from trainer.appending import append_images
-    from trainer.new_images import NewImages
+    from storage.jobs.store import JobStore
+    from trainer.datasets.appending import append_images
+    from trainer.datasets.new_images import NewImages
     from trainer.settings import read_settings
 
     pipeline = open_pipeline()
@@ -195,7 +195,7 @@ def append_data(name: str, source: str) -> None:
 @as_json
 def list_data(*, json_: bool) -> None:
     """List all data sets."""
-    from trainer.listing import list_datasets
+    from trainer.models.listing import list_datasets
     from trainer.terminal import show_datasets
 
     lines = list(list_datasets(open_pipeline().datasets, say))
@@ -235,9 +235,9 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
     much slower and no better: see `trainer promote`. A training that was killed goes on after its
     last whole epoch when it is started again.
     """
-    from storage.datasets import parse_reference
+    from storage.datasets.store import parse_reference
     from storage.files import check_name
-    from trainer.training import TrainingRequest
+    from trainer.training.train import TrainingRequest
 
     request = TrainingRequest.with_defaults(**options)
     parse_reference(request.dataset)
@@ -258,7 +258,7 @@ def train_queued(request: "TrainingRequest") -> "TrainingSummary":
     """Send the training to a trainer worker and follow it."""
     from uuid import uuid4
 
-    from trainer.following import follow
+    from trainer.queue.following import follow
 
     queue = open_queue()
     message = request.to_message(run=f"train-{uuid4().hex[:12]}")
@@ -279,7 +279,7 @@ def bootstrap() -> None:
     BATCHSIGHT_RETRAIN_NETWORK, BATCHSIGHT_RETRAIN_PRESET and BATCHSIGHT_RETRAIN_NAME.
     """
     from trainer.settings import read_settings
-    from trainer.training import TrainingRequest
+    from trainer.training.train import TrainingRequest
 
     _, _, settings = read_settings()
     request = TrainingRequest.with_defaults(
@@ -306,7 +306,7 @@ def schedule(*, json_: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from trainer.schedule import SCHEDULE_FILE, Memory, describe_schedule
+    from trainer.queue.schedule import SCHEDULE_FILE, Memory, describe_schedule
     from trainer.settings import read_settings
     from trainer.terminal import show_schedule
 
@@ -327,7 +327,7 @@ def schedule(*, json_: bool) -> None:
 @as_json
 def models(name: str | None, *, json_: bool) -> None:
     """List the versions of the model NAME, or of all models."""
-    from trainer.listing import list_models
+    from trainer.models.listing import list_models
     from trainer.terminal import show_models
 
     lines = list(list_models(open_pipeline().models, name, say))
@@ -342,8 +342,8 @@ def models(name: str | None, *, json_: bool) -> None:
 @as_json
 def show(version: str, *, json_: bool) -> None:
     """Show a version, or the champion, with per-class figures."""
-    from storage.promotions import read_promotion
-    from trainer.listing import ModelLine, read_champion
+    from storage.models.promotions import read_promotion
+    from trainer.models.listing import ModelLine, read_champion
     from trainer.terminal import show_model
 
     store = open_pipeline().models
@@ -370,7 +370,7 @@ def promote(version: str, *, force: bool) -> None:
     folder.
     """
     from trainer.errors import NotPromoted
-    from trainer.listing import read_champion
+    from trainer.models.listing import read_champion
 
     pipeline = open_pipeline()
     found = exact_version(version)
@@ -412,9 +412,9 @@ def compare(
     """
     from pathlib import Path
 
-    from trainer.known_datasets import ensure_dataset
-    from trainer.plots import draw_comparison
+    from trainer.datasets.known_datasets import ensure_dataset
     from trainer.terminal import show_comparison
+    from trainer.training.plots import draw_comparison
 
     pipeline = open_pipeline()
     before, after = (pipeline.models.resolve(version) for version in (first, second))
@@ -477,8 +477,8 @@ def import_file(
     from pathlib import Path
 
     from storage.files import check_name
-    from trainer.class_names import read_labels
-    from trainer.imports import AS_KERAS, ImportRequest
+    from trainer.models.class_names_file import read_labels
+    from trainer.models.model_import import AS_KERAS, ImportRequest
 
     check_name(name, "model name")
     request = ImportRequest(
@@ -519,7 +519,7 @@ def export_model(version: str, file: str) -> None:
     """
     from pathlib import Path
 
-    from trainer.exports import export
+    from trainer.models.export import export
 
     found = open_pipeline().models.resolve(version)
     export(found, Path(file))
@@ -560,7 +560,7 @@ def parse_preprocessing(usual: "Preprocessing", **given: object) -> "Preprocessi
     """How pictures become pixels, as usual but for what is given; none if nothing is."""
     from pydantic import ValidationError
 
-    from storage.preprocessing import Preprocessing
+    from imaging.preprocessing import Preprocessing
 
     chosen = {field: value for field, value in given.items() if value is not None}
     if not chosen:
@@ -590,8 +590,8 @@ def open_pipeline() -> "Pipeline":
 
 def open_queue() -> "TrainQueue":
     """The queue as the environment configures it, or a caller's."""
+    from trainer.queue.train_queue import RedisTrainQueue
     from trainer.settings import read_settings
-    from trainer.train_queue import RedisTrainQueue
 
     given = click.get_current_context().find_object(Given)
     if given:

@@ -18,8 +18,10 @@ Every error takes one sentence that names the thing and the way out.
 
 import re
 
+from console.errors import BatchsightError
 
-class TrainerError(Exception):
+
+class TrainerError(BatchsightError):
     """Base of all errors of the trainer."""
 
 

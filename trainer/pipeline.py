@@ -6,20 +6,20 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from storage.datasets import DataSet, DatasetStore
+from storage.datasets.store import DataSet, DatasetStore
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
-from storage.models import IMPORTED, ModelStore, ModelVersion
-from storage.promotions import Override, Promotion, read_promotion, write_promotion
+from storage.models.promotions import Override, Promotion, read_promotion, write_promotion
+from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from storage.settings import StorageSettings
-from trainer.checkpoint import sweep_abandoned
-from trainer.downloads import Downloads
+from trainer.datasets.downloads import Downloads
+from trainer.datasets.known_datasets import ensure_dataset
 from trainer.errors import ExaminationFailed, as_clause
-from trainer.gate import Gate, Judgement, Verdict
-from trainer.imports import ImportRequest, import_model
-from trainer.known_datasets import ensure_dataset
-from trainer.progress import ImportSummary, TrainingSummary
+from trainer.models.model_import import ImportRequest, import_model
+from trainer.promotion.gate import Gate, Judgement, Verdict
 from trainer.settings import TrainerSettings
-from trainer.training import OnEpoch, TrainingRequest, train
+from trainer.training.checkpoint import sweep_abandoned
+from trainer.training.progress import ImportSummary, TrainingSummary
+from trainer.training.train import OnEpoch, TrainingRequest, train
 
 
 @dataclass(frozen=True, kw_only=True)

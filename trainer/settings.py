@@ -6,10 +6,10 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from evaluation.calibration import TOLERATED_ERROR
 from messaging.settings import BrokerSettings, broker_settings, problems_of
-from storage.calibration import TOLERATED_ERROR
 from storage.files import NAME_PATTERN
-from storage.promotions import Thresholds
+from storage.models.promotions import Thresholds
 from storage.settings import StorageSettings, storage_settings
 from trainer.errors import BadSettings
 

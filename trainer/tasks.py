@@ -8,16 +8,16 @@ from billiard.exceptions import WorkerLostError
 from celery.signals import task_failure
 
 from messaging.broker import connect
-from messaging.doorbell import RESULT_KEPT_SECONDS, Doorbell
 from messaging.errors import BadMessage
 from messaging.lock import hold_lock
 from messaging.messages import TrainModel
+from messaging.notifications import RESULT_KEPT_SECONDS, Doorbell
 from messaging.settings import broker_settings
 from storage.errors import StorageError
 from trainer.celery import app
 from trainer.errors import TrainerError
 from trainer.pipeline import Pipeline
-from trainer.queued_training import run_queued
+from trainer.queue.queued_training import run_queued
 from trainer.settings import read_settings
 
 log = logging.getLogger(__name__)

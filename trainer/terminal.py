@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from storage.moments import in_utc
+from console.moments import in_utc
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from storage.datasets import Appended
-    from storage.models import ModelVersion
-    from storage.promotions import Promotion
-    from trainer.gate import Answers, Judgement
-    from trainer.listing import DataSetLine, ModelLine
-    from trainer.schedule import ScheduleLine
+    from storage.datasets.store import Appended
+    from storage.models.promotions import Promotion
+    from storage.models.store import ModelVersion
+    from trainer.models.listing import DataSetLine, ModelLine
+    from trainer.promotion.gate import Answers, Judgement
+    from trainer.queue.schedule import ScheduleLine
 
 PLAIN_WIDTH = 200
 MOST_CLASS_ROWS = 40
@@ -123,8 +123,8 @@ def show_schedule(line: "ScheduleLine") -> None:
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     """Print all that is known of a version."""
-    from storage.models import IMPORTED
-    from storage.promotions import read_promotion
+    from storage.models.promotions import read_promotion
+    from storage.models.store import IMPORTED
 
     manifest = version.manifest
     console = _stdout()

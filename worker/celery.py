@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
+from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
-from worker.children import children
-from worker.intake import IntakeStep
-from worker.limits import fitting_children, usable_cores, usable_memory
+from worker.pool.children import children
+from worker.pool.intake import IntakeStep
 from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ except ValidationError as error:
     raise SystemExit(f"error: The environment cannot be used: {problems_of(error)}.") from None
 
 app = make_app(
-    "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.presence"]
+    "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.pool.heartbeat"]
 )
 app.conf.worker_concurrency = settings.concurrency or fitting_children()
 app.steps["consumer"].add(IntakeStep)
@@ -52,7 +52,7 @@ def settle_concurrency(instance: Any, conf: Any, **_: Any) -> None:
 def prepare_child(**_: Any) -> None:
     """Import TensorFlow and load the champions before the child takes its first batch."""
     with children.preparing():
-        from worker.predictor import limit_threads
+        from worker.runtimes.tensorflow import limit_threads
         from worker.tasks import batch_runner
 
         limit_threads()

@@ -6,8 +6,10 @@
 Every error takes one sentence that names the thing and the way out.
 """
 
+from console.errors import BatchsightError
 
-class WorkerError(Exception):
+
+class WorkerError(BatchsightError):
     """Base of all errors of a worker."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from messaging.messages import PredictBatch
-from storage.jobs import Job, JobStore, apart
+from storage.jobs.store import Job, JobStore, apart
 
 log = logging.getLogger(__name__)
 

@@ -8,19 +8,19 @@ from typing import Any
 from celery.exceptions import Reject
 
 from messaging.broker import connect, waiting_task_ids
-from messaging.doorbell import Doorbell
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch, Sweep
+from messaging.notifications import Doorbell
 from messaging.settings import PREDICT_QUEUE, broker_settings
 from storage.errors import NotFound, StorageAway
-from storage.jobs import JobStore
-from storage.models import ModelStore
-from storage.reuse import ReuseStore
+from storage.jobs.reuse import ReuseStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from storage.settings import storage_settings
+from worker.batches.reuse import Reuse
+from worker.batches.runner import BatchRunner, Summary
 from worker.celery import app
-from worker.children import children
-from worker.reuse import Reuse
-from worker.runner import BatchRunner, Summary
+from worker.pool.children import children
 from worker.settings import worker_settings
 from worker.sweep import Sweeper
 
@@ -33,7 +33,7 @@ RETURN_SECONDS = 1.0
 @cache
 def batch_runner() -> BatchRunner:
     """The runner of this process, made after the fork."""
-    from worker.model_cache import ModelCache
+    from worker.runtimes.model_cache import ModelCache
 
     settings = storage_settings()
     client = connect(broker_settings())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.jobs import JobStore
+from storage.jobs.store import JobStore
 from tests.acceptance.conftest import Home, user_environment
 from tests.builders import array_job, images_of
 from tests.fake_queue import FakeWorker

@@ -9,8 +9,8 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from producer.cli import EXIT_CODES
-from storage.jobs import JobStore
-from storage.models import ModelStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.acceptance.conftest import Home
 from tests.acceptance.documents import DOCUMENTS, README, Document, agrees
 from tests.processes import REPOSITORY

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from producer.report import write_report
-from storage.baseline import Baseline
-from storage.jobs import Job, JobStore
-from storage.models import ModelStore
+from evaluation.baseline import Baseline
+from producer.report.page import write_report
+from storage.jobs.store import Job, JobStore
+from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.browser import MISSING, Browser, open_browser
 from tests.builders import encode as encoded

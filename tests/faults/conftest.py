@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage.jobs import Job, JobStore
+from storage.jobs.store import Job, JobStore
 from tests.digits import digits
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
 

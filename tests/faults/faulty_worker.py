@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from storage.images import Pixels
-from storage.models import ModelStore, ModelVersion
+from imaging.images import Pixels
+from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
 from tests.faults.images import HANGER, KILLER
 from worker import tasks
+from worker.batches.runner import BatchRunner
 from worker.celery import app
-from worker.model_cache import ModelCache, load_predictor
-from worker.runner import BatchRunner
+from worker.runtimes.model_cache import ModelCache, load_predictor
 
 SECONDS_PER_CALL = float(os.environ.get("FAULTY_SECONDS_PER_CALL", "0"))
 DIE_BEFORE_RING = os.environ.get("FAULTY_DIE_BEFORE_RING")

@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from messaging.messages import MESSAGES
-from storage.attempts import read_events
-from storage.jobs import Job, JobStore
-from storage.models import ModelStore
+from storage.jobs.attempts import read_events
+from storage.jobs.store import Job, JobStore
+from storage.models.store import ModelStore
 from tests.digits import digits, write_digits
 from tests.faults.strikes import WORKERS, Disk, Entry, Storm, schedule
 from tests.processes import Program, RedisServer, run, wait_for, worker

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from producer.packing import SMALL_FILE_BYTES
-from storage.models import ModelStore
+from producer.sources.packing import SMALL_FILE_BYTES
+from storage.models.store import ModelStore
 from tests.faults.conftest import BATCH_SIZE, House
 from tests.faults.test_workers import assert_exact
 from tests.processes import run, wait_for

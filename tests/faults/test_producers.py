@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storage.errors import StorageError
-from storage.jobs import Status
+from storage.jobs.store import Status
 from tests.faults.conftest import BATCHES, House, submit_and_crash_before_sending
 from tests.faults.test_workers import SLOW, assert_exact
 from tests.processes import Program, run, wait_for

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 from tests.faults.conftest import House
 from tests.processes import Program, run, wait_for
-from trainer.schedule import RETRAIN, SCHEDULE_FILE, Memory
+from trainer.queue.schedule import RETRAIN, SCHEDULE_FILE, Memory
 
 SCHEDULED = {
     "BATCHSIGHT_RETRAIN_SCHEDULE": "* * * * *",
@@ -138,7 +138,7 @@ def test_a_trainer_that_wakes_up_late_does_not_replace_a_newer_champion(house: H
 def send(house: House, run_name: str) -> None:
     """Put a training on the queue and go on."""
     code = (
-        "import sys; from messaging.app import make_app; from trainer.training import *; "
+        "import sys; from messaging.app import make_app; from trainer.training.train import *; "
         "request = TrainingRequest.with_defaults(dataset='digits', network='mlp'); "
         "request.to_message(sys.argv[1]).send(make_app('test'))"
     )

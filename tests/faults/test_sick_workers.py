@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from messaging.presence import Presence, present_workers
+from messaging.worker_heartbeats import Presence, present_workers
 from storage.identity import storage_id
 from tests.faults.conftest import BATCHES, IMAGES, House
 from tests.processes import Program, wait_for

@@ -7,7 +7,7 @@ import psutil
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.faults.conftest import House
 

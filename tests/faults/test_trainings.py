@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 from tests.faults.conftest import House
 from tests.processes import Program
 

@@ -9,9 +9,9 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from messaging.app import make_app
-from messaging.backoff import backoff
 from messaging.messages import PredictBatch
 from messaging.settings import PREDICT_QUEUE, BrokerSettings
+from messaging.transport.backoff import backoff
 from tests.processes import RedisServer, wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")

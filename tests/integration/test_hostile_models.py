@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.files import sha256_of
-from storage.models import ModelStore, ModelVersion
+from storage.models.store import ModelStore, ModelVersion
 from tests.processes import Program, run
 
 pytestmark = pytest.mark.usefixtures("running_worker")

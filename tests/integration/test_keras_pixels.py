@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from storage.images import decode_image, fit_pixels
-from storage.interpolation import TAPS, Pixels
-from storage.preprocessing import Preprocessing
+from imaging.images import decode_image, fit_pixels
+from imaging.interpolation import TAPS, Pixels
+from imaging.preprocessing import Preprocessing
 from tests.builders import encode
 
 KERAS = sorted(TAPS)

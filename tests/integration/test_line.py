@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from storage.attempts import read_events
-from storage.jobs import JobStore
-from storage.models import ModelStore
+from storage.jobs.attempts import read_events
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import Program, RedisServer, run, wait_for
 

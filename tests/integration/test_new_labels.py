@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.datasets import DatasetStore
-from storage.fingerprints import fingerprints
-from storage.models import ModelStore
+from imaging.fingerprints import fingerprints
+from storage.datasets.store import DatasetStore
+from storage.models.store import ModelStore
 from tests.builders import publish
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import RedisServer, run

@@ -14,9 +14,9 @@ from local.redis_server import choose_port, is_listening
 from messaging.app import make_app
 from messaging.broker import connect
 from messaging.messages import PredictBatch
-from messaging.presence import present_workers
 from messaging.settings import BrokerSettings
-from producer.doctor import (
+from messaging.worker_heartbeats import present_workers
+from producer.doctor.doctor import (
     DoctorSettings,
     Door,
     Facts,
@@ -154,7 +154,8 @@ def test_two_beats_are_found_and_a_restarted_one_is_not_counted_twice(
     tmp_path: Path, environment: Mapping[str, str], celery: Celery
 ) -> None:
     (tmp_path / "played_beat.py").write_text(
-        "import messaging.beats\nfrom messaging.app import make_app\napp = make_app('beat')\n"
+        "import messaging.beat_heartbeats\n"
+        "from messaging.app import make_app\napp = make_app('beat')\n"
     )
     environment = {**environment, "PYTHONPATH": str(tmp_path)}
     beats = []

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from messaging.doorbell import Doorbell
+from dispatch.predict_queue import RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
+from messaging.notifications import Doorbell
 from messaging.settings import PREDICT_QUEUE, BrokerSettings
-from producer.predict_queue import RedisQueue
-from storage.datasets import DatasetStore
-from storage.jobs import JobStore
-from storage.models import ModelStore
+from storage.datasets.store import DatasetStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.builders import LABELS, SHAPE, encode, images_of, publish
 from tests.fake_queue import FakeWorker
 from tests.processes import RedisServer, run, start, wait_for

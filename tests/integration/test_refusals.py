@@ -9,19 +9,19 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
+from dispatch.predict_queue import RedisQueue
 from messaging.app import make_app
 from messaging.broker import broker_errors, connect, waiting_task_ids
-from messaging.doorbell import RESULT_KEPT_SECONDS, Doorbell
 from messaging.errors import BrokerUnavailable
 from messaging.lock import hold_lock
 from messaging.messages import PredictBatch
+from messaging.notifications import RESULT_KEPT_SECONDS, Doorbell
 from messaging.refusals import REFUSALS, explain, probe
 from messaging.settings import BrokerSettings
-from producer.doctor import DoctorSettings, Facts, Outcome, examine, gather_facts
-from producer.predict_queue import RedisQueue
+from producer.doctor.doctor import DoctorSettings, Facts, Outcome, examine, gather_facts
 from storage.settings import StorageSettings
 from tests.processes import RedisServer, wait_for
-from trainer.schedule import Scheduler, beat_schedule
+from trainer.queue.schedule import Scheduler, beat_schedule
 from trainer.settings import TrainerSettings
 
 Refuse = Callable[["redis.Redis"], object]
@@ -201,7 +201,7 @@ def test_beat_sends_what_is_due_once_redis_takes_messages(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = BrokerSettings(redis_url=own_redis.url, sweep_seconds=1)
-    monkeypatch.setattr("trainer.schedule.broker_settings", lambda: settings)
+    monkeypatch.setattr("trainer.queue.schedule.broker_settings", lambda: settings)
     app = make_app("test", settings=settings)
     app.conf.beat_schedule = beat_schedule(settings, TrainerSettings())
     beat = Scheduler(app=app, schedule_filename=str(tmp_path / "schedule.json"))
@@ -213,7 +213,7 @@ def test_beat_sends_what_is_due_once_redis_takes_messages(
     assert client.llen("sweep") == 0
     assert caplog.text.count("is a replica and takes no messages") == 1
     client.execute_command("REPLICAOF", "NO", "ONE")
-    monkeypatch.setattr("trainer.schedule.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("trainer.queue.schedule.RETRY_SECONDS", 0.0)
     wait_for(lambda: beat.tick() == 0, "it is sent", 10)
     assert client.llen("sweep") == 1
 

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from storage.datasets import DataSet, DatasetStore
-from storage.models import ModelStore, ModelVersion
-from storage.scalings import SCALINGS, Scaling
+from imaging.scalings import SCALINGS, Scaling
+from storage.datasets.store import DataSet, DatasetStore
+from storage.models.store import ModelStore, ModelVersion
 from tests.digits import TEST_IMAGES, digits
-from trainer.arrays import LabelledArrays, LabelledImages
-from trainer.downloads import Downloads
+from trainer.datasets.arrays import LabelledArrays, LabelledImages
+from trainer.datasets.downloads import Downloads
 from trainer.errors import ImportFailed, Unusable
-from trainer.gate import Gate
-from trainer.imports import ImportRequest
+from trainer.models.model_import import ImportRequest
 from trainer.pipeline import Pipeline
-from trainer.progress import ImportSummary
+from trainer.promotion.gate import Gate
 from trainer.settings import TrainerSettings
-from trainer.training import import_tensorflow
+from trainer.training.progress import ImportSummary
+from trainer.training.train import import_tensorflow
 from worker.errors import ModelRefused
-from worker.model_cache import load_predictor
-from worker.outputs import find_fault
+from worker.examination.outputs import find_fault
+from worker.runtimes.model_cache import load_predictor
 
 LABELS = tuple("9876543210")
 """In another order than the data set's."""

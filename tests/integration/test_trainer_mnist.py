@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.datasets import DataSet, DatasetStore
-from trainer.downloads import Downloads, WebFile
-from trainer.idx import idx_md5
-from trainer.known_datasets import KNOWN, MNIST_IDX_MD5, ensure_dataset
-from trainer.sources import add_dataset
+from storage.datasets.store import DataSet, DatasetStore
+from trainer.datasets.downloads import Downloads, WebFile
+from trainer.datasets.idx import idx_md5
+from trainer.datasets.known_datasets import KNOWN, MNIST_IDX_MD5, ensure_dataset
+from trainer.datasets.sources import add_dataset
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from messaging.broker import connect, waiting_task_ids
-from messaging.doorbell import Doorbell
 from messaging.errors import BrokerUnavailable
+from messaging.notifications import Doorbell
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
-from storage.models import ModelStore
+from storage.models.store import ModelStore
 from tests.integration.test_refusals import REFUSE
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
-from trainer.train_queue import RedisTrainQueue
+from trainer.queue.train_queue import RedisTrainQueue
 
 OPTIONS = ("--dataset", "digits", "--epochs", "2", "--queue")
 

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.datasets import DataSet, DatasetStore
-from storage.evaluation import Evaluation
+from evaluation.confusion import Evaluation
+from storage.datasets.store import DataSet, DatasetStore
 from storage.files import sha256_of
-from storage.models import MODEL_FILE, Manifest, ModelStore, ModelVersion
+from storage.models.store import MODEL_FILE, Manifest, ModelStore, ModelVersion
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import run, start
-from trainer.arrays import LabelledArrays, LabelledImages
-from trainer.augmentation import Augmentation
+from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.errors import TrainingFailed
-from trainer.exports import export
-from trainer.networks import NETWORKS, get_network, get_recipe
-from trainer.progress import EpochReport
-from trainer.recipes import Recipe
-from trainer.training import TrainingRequest, batches, fit, train
+from trainer.models.export import export
+from trainer.training.augmentation import Augmentation
+from trainer.training.networks import NETWORKS, get_network, get_recipe
+from trainer.training.progress import EpochReport
+from trainer.training.recipes import Recipe
+from trainer.training.train import TrainingRequest, batches, fit, train
 
 REQUEST = TrainingRequest(
     dataset="digits", network="mlp", name="digits", epochs=3, batch_size=32, seed=1

@@ -1,0 +1,1 @@
+"""What command lines and pages do alike when they speak to people."""

@@ -1,0 +1,1 @@
+"""Batches on their way to workers: what needs both the queue and the jobs on storage."""

@@ -1,0 +1,1 @@
+"""The Redis transport of kombu, hardened against whatever comes over the wire."""

@@ -1,0 +1,1 @@
+"""What is wrong with a system, and how to fix it."""

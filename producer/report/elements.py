@@ -1,0 +1,88 @@
+"""Pieces that every part of the report is made of: tables, names, shares and times."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from console.moments import in_utc
+from producer.report.html import Markup, element, join
+
+LONGEST_NAME = 60
+LONGEST_NOTE = 1000
+DASH = "—"
+"""Stands for a figure that there is none of."""
+
+
+def table(
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    bad: Iterable[int] = (),
+    class_: str | None = None,
+) -> Markup:
+    """A table in a box of its own that scrolls; columns of figures stand at the right.
+
+    The first column names the row. The rows numbered `bad` are marked.
+    """
+    body = list(rows)
+    marked = set(bad)
+    kinds = [kind_of_column([row[i] for row in body]) for i in range(len(head))]
+    heads = [
+        element("th", title, scope="col", class_=kind if kind == "n" else None)
+        for title, kind in zip(head, ("", *kinds[1:]), strict=True)
+    ]
+    lines = [
+        element(
+            "tr",
+            element("th", first, scope="row"),
+            *(
+                element("td", cell, class_=kind)
+                for cell, kind in zip(cells, kinds[1:], strict=True)
+            ),
+            class_="bad" if number in marked else None,
+        )
+        for number, (first, *cells) in enumerate(body)
+    ]
+    return scroll(
+        caption, element("thead", element("tr", *heads)), element("tbody", *lines), class_=class_
+    )
+
+
+def kind_of_column(cells: Sequence[str]) -> str | None:
+    """The class of a column of figures, of plain words, or of neither."""
+    if any(isinstance(cell, Markup) for cell in cells):
+        return None
+    return "n" if all(cell[:1].isdigit() or cell == DASH for cell in cells) else "words"
+
+
+def scroll(caption: str, *parts: Markup, class_: str | None = None) -> Markup:
+    """A table below its caption, in a box that scrolls sideways, by keyboard as well."""
+    content = element("table", *parts, class_=class_, aria_label=cut(caption, 120))
+    box = element("div", content, class_="scroll", tabindex=0)
+    return join(element("p", caption, class_="faint"), box)
+
+
+def definitions(rows: Iterable[tuple[str, str]]) -> Markup:
+    """Pairs of a word and what it is."""
+    pairs = (join(element("dt", word), element("dd", said)) for word, said in rows)
+    return element("dl", *pairs, class_="facts")
+
+
+def name(content: str, longest: int = LONGEST_NAME) -> Markup:
+    """What a user called something: shortened, and with its own direction of writing."""
+    return element("bdi", cut(content, longest))
+
+
+def cut(content: str, longest: int = LONGEST_NAME) -> str:
+    """A text of bounded length."""
+    return content if len(content) <= longest else f"{content[: longest - 1]}…"
+
+
+def percent(share: float) -> str:
+    """A share with two decimals."""
+    return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
+
+
+def moment(time: datetime) -> Markup:
+    """A time in UTC."""
+    return element("time", in_utc(time), datetime=time.isoformat())

@@ -1,0 +1,152 @@
+"""What must not be overlooked in a job: the head of its report tells it, in a sentence each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from evaluation.calibration import TOLERATED_ERROR, Calibration
+from evaluation.confusion import Evaluation
+from evaluation.drift import FALSE_ALARMS
+from evaluation.significance import at_least, at_least_among, wilson_interval
+from producer.report.analysis import Findings
+from producer.report.elements import cut, percent
+from producer.results.summary import Summary
+from storage.jobs.store import Job, Status
+from storage.models.store import Manifest
+
+MANY_ERRORS = 0.01
+"""Share of failed images from which on they are called many."""
+WIDE_INTERVAL = 0.2
+"""An accuracy that is known no better than this is over few images."""
+TOLERATED_LOSS = 0.01
+"""How far below its test accuracy a model may be without a warning, even when that is no chance."""
+GUESSING = 0.05
+"""An accuracy that is reached by guessing more often than this is no better."""
+RECALL = 0.5
+"""Of a class that is recognised at least so often, not a single image right is no chance."""
+MOST_NAMED = 5
+
+Caution = tuple[str, str]
+
+
+def warn(
+    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None
+) -> Iterator[Caution]:
+    """All warnings of a job."""
+    evaluation = findings.tally.evaluation
+    yield from of_progress(summary)
+    yield from of_failures(job, summary, findings)
+    if evaluation.count:
+        yield from of_accuracy(evaluation, manifest)
+        yield from of_classes(evaluation)
+        yield from of_scores(findings.scores.calibration)
+    elif summary.images.predicted:
+        yield from of_unknown_answers(findings, manifest)
+    yield from of_drift(findings)
+
+
+def of_progress(summary: Summary) -> Iterator[Caution]:
+    """A job that has not ended well, or not yet."""
+    done = summary.images.predicted + summary.images.failed
+    progress = f"{done:,} of {summary.images.total:,} images are done"
+    if summary.status == Status.CANCELLED:
+        yield "The job was cancelled.", f"{progress}."
+    elif summary.status == Status.FAILED:
+        yield "The job has failed.", f"{summary.reason} {progress}."
+    elif not summary.status.ended:
+        yield "The job goes on.", f"{progress}; the figures are over these."
+
+
+def of_failures(job: Job, summary: Summary, findings: Findings) -> Iterator[Caution]:
+    """Images without a prediction."""
+    failed = summary.images.failed
+    done = summary.images.predicted + failed
+    if failed:
+        many = job.excess(findings.tally.failed) or failed > MANY_ERRORS * done
+        have = "has" if failed == 1 else "have"
+        yield (
+            f"{'Many' if many else 'Some'} images failed.",
+            f"{failed:,} of {done:,} {have} an error record instead of a prediction.",
+        )
+
+
+def of_accuracy(evaluation: Evaluation, manifest: Manifest | None) -> Iterator[Caution]:
+    """An accuracy that is uncertain, no better than by guessing, or below that of the test."""
+    count, right = evaluation.count, int(evaluation.matrix.trace())
+    low, high = wilson_interval(right, count)
+    support = evaluation.matrix.sum(axis=1)
+    commonest = int(support.argmax())
+    guess = int(support[commonest])
+    if high - low > WIDE_INTERVAL:
+        yield (
+            "Few images have a label.",
+            f"Over {count:,} the accuracy may be anything from {percent(low)} to {percent(high)}.",
+        )
+    elif guess < count and at_least(right, count, guess / count) >= GUESSING:
+        yield (
+            "The answers are no better than guessing.",
+            f"{percent(right / count)} are right; "
+            f"always {cut(evaluation.labels[commonest])!r} would be {percent(guess / count)}.",
+        )
+    tested = manifest.accuracy if manifest else None
+    if tested is not None and high < tested - TOLERATED_LOSS:
+        yield (
+            "The accuracy is below that of the model's test.",
+            f"{percent(right / count)} here, {percent(tested)} there.",
+        )
+
+
+def of_classes(evaluation: Evaluation) -> Iterator[Caution]:
+    """Classes none of whose images is right, if that is no chance for one of them or for all."""
+    matrix = evaluation.matrix
+    support = matrix.sum(axis=1)
+    missed = np.flatnonzero((matrix.diagonal() == 0) & (support > 0))
+    if not missed.size:
+        return
+    chances = (1 - RECALL) ** support
+    of_one = float(chances[missed].min()) * int((support > 0).sum())
+    of_all = at_least_among(missed.size, chances[support > 0])
+    if min(of_one, of_all) < FALSE_ALARMS:
+        order = sorted(missed.tolist(), key=lambda c: -support[c])
+        told = [f"{cut(evaluation.labels[c])}, 0 of {support[c]:,}" for c in order[:MOST_NAMED]]
+        others = len(order) - len(told)
+        yield (
+            "Classes are not recognised." if len(order) > 1 else "A class is not recognised.",
+            "; ".join([*told, *([f"and {others:,} more"] if others else [])]) + ".",
+        )
+
+
+def of_scores(calibration: Calibration) -> Iterator[Caution]:
+    """Scores that promise too much or too little."""
+    if calibration.exceeds(TOLERATED_ERROR, FALSE_ALARMS):
+        yield (
+            "The scores do not tell how often the model is right.",
+            f"They promise {percent(calibration.confidence)} right answers, "
+            f"{percent(calibration.accuracy)} are right; the expected calibration error is "
+            f"{calibration.error:.2f}.",
+        )
+
+
+def of_unknown_answers(findings: Findings, manifest: Manifest | None) -> Iterator[Caution]:
+    """Predictions that can be compared with nothing."""
+    why = None
+    if manifest is None:
+        why = "the model is no longer there"
+    elif findings.drift is None:
+        why = "the model has no baseline to compare with"
+    elif all(comparison.chance >= 1 for comparison in findings.drift):
+        why = "so few images may differ in everything from those of the model's test"
+    if why:
+        yield "Nothing tells whether the answers are right.", f"No image has a label, and {why}."
+
+
+def of_drift(findings: Findings) -> Iterator[Caution]:
+    """Images unlike those of the model's test."""
+    drifted = [comparison for comparison in findings.drift or [] if comparison.drifted]
+    if drifted:
+        farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
+        figures = ", ".join(f"{c.figure} {c.distance:.2f}" for c in farthest)
+        yield (
+            "The images differ from those the model was tested with.",
+            f"Expect more mistakes than in the test. Distances, 0 to 1: {figures}.",
+        )

@@ -1,0 +1,1 @@
+"""What came of a job: merged, counted, exported, checked, corrected, removed."""

@@ -1,0 +1,96 @@
+"""Takes in a job's results as they appear: counts them and merges them, each read only once."""
+
+from contextlib import ExitStack
+from time import perf_counter
+
+from producer.results.records import (
+    PREDICTIONS_FILE,
+    PredictionsWriter,
+    read_identities,
+    read_sound_result,
+)
+from storage.jobs.labels import KnownLabels
+from storage.jobs.store import Job, JobStore
+from storage.jobs.tally import Tally
+
+
+class Gathering:
+    """The results of one job, in order. Use it as a context manager."""
+
+    def __init__(self, store: JobStore, job: Job) -> None:
+        self._labels = KnownLabels(store, job)
+        self.tally = Tally(store, job, self._labels)
+        """Counts over the results taken in so far: those without a gap before them."""
+        self.done = 0
+        """Batches that have a result, taken in or not."""
+        self.images = 0
+        """Images of these batches."""
+        self.scan_seconds = 0.0
+        """What it cost to find the results there are, without taking them in."""
+        self._store = store
+        self._job = job
+        self.next_batch = 0
+        """The first batch not taken in yet."""
+        self._stack = ExitStack()
+        self._writer: PredictionsWriter | None = None
+        self._folder = store.path(job.id)
+
+    def __enter__(self) -> "Gathering":
+        if not (self._folder / PREDICTIONS_FILE).exists():
+            self._writer = self._stack.enter_context(PredictionsWriter(self._folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def unmerged(self) -> bool:
+        """Whether all results are taken in, and `merge` has still to be called."""
+        return self.tally.complete and self._writer is not None
+
+    def look(self) -> None:
+        """Take in what has appeared.
+
+        Raises `DamagedResult` for `next_batch`, which can be discarded and looked for again.
+        """
+        began = perf_counter()
+        done = self._store.done(self._job)
+        self.scan_seconds = perf_counter() - began
+        self.done = len(done)
+        self.images = images_of(self._job, done)
+        while self.next_batch in done:
+            self._take(self.next_batch)
+            self.next_batch += 1
+
+    def merge(self) -> None:
+        """Put the predictions into place, unless something is missing or they are there."""
+        if self.unmerged and self._writer is not None:
+            self._writer.commit()
+            self._writer = None
+
+    def count_all(self) -> None:
+        """Count the results behind a gap as well: a stopped job gets no more of them."""
+        self.tally.refresh()
+
+    def _take(self, batch: int) -> None:
+        result = read_sound_result(self._store, self._job, batch)
+        who = read_identities(self._store, self._job, batch)
+        if self._writer is not None:
+            self._writer.write(self._job, batch, who, result)
+        self.tally.add(batch, result, self._labels.over(batch, who.labels))
+
+
+def images_of(job: Job, batches: set[int]) -> int:
+    """Images in some batches of a job, of which only the last one may be short."""
+    last = job.batches - 1
+    missing = job.batch_size - len(job.span(last)) if last in batches else 0
+    return len(batches) * job.batch_size - missing
+
+
+def merge(store: JobStore, job: Job) -> Tally:
+    """Merge a completed job, unless it is merged already, and count its results."""
+    with Gathering(store, job) as gathering:
+        gathering.look()
+        gathering.merge()
+        gathering.count_all()
+        return gathering.tally

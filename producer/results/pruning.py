@@ -1,0 +1,99 @@
+"""Removes jobs that ended long ago, drafts that were left behind, and predictions for reuse."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from storage.errors import StorageError
+from storage.files import TEMPORARY_PREFIX
+from storage.jobs.reuse import ReuseStore
+from storage.jobs.store import JobStore, apart, modified
+from storage.models.store import ModelStore
+
+DRAFT_AGE = timedelta(days=1)
+"""A draft in which nothing was written for this long belongs to nobody any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """One thing removed, or to be removed."""
+
+    name: str
+    bytes: int
+
+
+def prune(
+    store: JobStore,
+    older_than: timedelta,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    on_fault: Callable[[str], object],
+) -> list[Pruned]:
+    """Remove jobs that ended longer than `older_than` ago, and stale drafts.
+
+    A job that has not ended is never removed. One that cannot be read is kept, and `on_fault`
+    hears of it.
+    """
+    now = now or datetime.now(UTC)
+    pruned = []
+    for job_id in store.ids():
+        with apart(job_id, on_fault):
+            if not ended_before(store, job_id, now - older_than):
+                continue
+            size = bytes_below(store.path(job_id))
+            if not dry_run:
+                store.remove(job_id)
+            pruned.append(Pruned(name=job_id, bytes=size))
+    for draft in stale_drafts(store.folder, now - DRAFT_AGE):
+        size = bytes_below(draft)
+        if not dry_run:
+            shutil.rmtree(draft, ignore_errors=True)
+            if draft.exists():
+                on_fault(f"The draft {draft} cannot be removed: it is somebody else's.")
+                continue
+        pruned.append(Pruned(name=draft.name, bytes=size))
+    return pruned
+
+
+def prune_reuse(
+    store: ReuseStore,
+    models: ModelStore,
+    older_than: timedelta,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    on_fault: Callable[[str], object],
+) -> list[Pruned]:
+    """Remove predictions kept longer than `older_than` ago, and those of models that are gone.
+
+    When a model cannot be read nothing is removed, and `on_fault` hears of it.
+    """
+    moment = (now or datetime.now(UTC)) - older_than
+    try:
+        versions = [version for name in models.names() for version in models.versions(name)]
+    except StorageError as error:
+        on_fault(str(error))
+        return []
+    present = {version.pin.sha256 for version in versions}
+    removed = store.prune(present, moment.timestamp(), dry_run=dry_run)
+    return [Pruned(name=name, bytes=size) for name, size in removed]
+
+
+def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:
+    """Whether a job has ended, and before `moment`."""
+    ended_at = store.ended_at(store.get(job_id))
+    return ended_at is not None and ended_at < moment
+
+
+def stale_drafts(folder: Path, moment: datetime) -> list[Path]:
+    """Drafts in which nothing has changed since `moment`."""
+    drafts = sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
+    return [d for d in drafts if max(modified(d), modified(d / "inputs")) < moment.timestamp()]
+
+
+def bytes_below(folder: Path) -> int:
+    """What the files below a folder take."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,297 @@
+"""The records of a job, one per image, as tables and files.
+
+    id, path, label, prediction, score, model, batch
+
+A failed image has neither prediction nor score; its reason is in `errors.jsonl`.
+"""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.errors import DamagedResult, MissingLibrary
+from storage.errors import Corrupt
+from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
+from storage.jobs.inputs import ArrayInputs, read_columns, read_ids
+from storage.jobs.results import BatchResult
+from storage.jobs.store import Job, JobStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+PREDICTIONS_FILE = "predictions.parquet"
+ERRORS_FILE = "errors.jsonl"
+MERGE_FILE = "merge.json"
+ROW_GROUP_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What came of one image: a prediction, or an error with its reason."""
+
+    id: str
+    prediction: str | None
+    """The predicted class."""
+    score: float | None
+    """Its probability, 0 to 1."""
+    label: str | None
+    """The true class, when it is known."""
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """Who the images of a batch are."""
+
+    ids: "pa.Array"
+    """Strings (N,)."""
+    paths: "pa.Array"
+    """Strings (N,), null for images of an array."""
+    labels: NDArray[np.int32] | None
+    """Class indices (N,), negative where unlabelled; none when the job has no labels at all."""
+
+
+def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
+    """Ids, paths and labels of a batch.
+
+    Without ids of its own an image of an array has its position as id.
+    """
+    import pyarrow as pa
+
+    if not isinstance(job.inputs, ArrayInputs):
+        columns = read_columns(store.pack_path(job, batch))
+        return Identities(
+            ids=pa.array(columns.ids, pa.string()),
+            paths=pa.array(columns.paths, pa.string()),
+            labels=columns.labels if job.labelled else None,
+        )
+    span = job.span(batch)
+    labels = store.open_labels(job)
+    if job.inputs.ids is None:
+        ids = pa.array(np.arange(span.start, span.stop)).cast(pa.string())
+    else:
+        ids = read_ids(resolve_inside(store.root, job.inputs.ids), span)
+    return Identities(
+        ids=ids,
+        paths=pa.nulls(len(span), pa.string()),
+        labels=None if labels is None else np.asarray(labels[span.start : span.stop]),
+    )
+
+
+def batch_table(job: Job, batch: int, who: Identities, result: BatchResult) -> "pa.Table":
+    """The records of one batch. Text that repeats is dictionary-encoded."""
+    import pyarrow as pa
+
+    count = len(result.predictions)
+    names = pa.array(job.labels, pa.string())
+    failed = result.predictions < 0
+
+    def named(indices: NDArray[np.int32]) -> "pa.DictionaryArray":
+        return pa.DictionaryArray.from_arrays(
+            pa.array(indices, pa.int32(), mask=np.asarray(indices) < 0), names
+        )
+
+    unlabelled = np.full(count, -1, np.int32)
+    return pa.table(
+        {
+            "id": who.ids,
+            "path": who.paths,
+            "label": named(unlabelled if who.labels is None else who.labels),
+            "prediction": named(result.predictions),
+            "score": pa.array(result.scores, pa.float32(), mask=failed),
+            "model": pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(count, np.int32)), pa.array([str(job.model)], pa.string())
+            ),
+            "batch": pa.array(np.full(count, batch, np.int32)),
+        }
+    )
+
+
+def plain(table: "pa.Table") -> "pa.Table":
+    """The same records with plain strings."""
+    import pyarrow as pa
+
+    fields = [
+        pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type)
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def error_lines(batch: int, who: Identities, result: BatchResult) -> Iterator[str]:
+    """One line of JSON per failed image of a batch, in order."""
+    for position in sorted(result.errors):
+        line = {
+            "id": who.ids[position].as_py(),
+            "path": who.paths[position].as_py(),
+            "batch": batch,
+            "reason": result.errors[position],
+        }
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
+    """A batch's result; raises `DamagedResult`, with the way out, for one that cannot be read."""
+    try:
+        return store.read_result(job, batch)
+    except Corrupt as error:
+        raise DamagedResult(str(error)) from None
+
+
+def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
+    """The records of a job, a table per batch, in order; batches that are not done are left out."""
+    for batch in sorted(store.done(job)):
+        result = read_sound_result(store, job, batch)
+        yield batch_table(job, batch, read_identities(store, job, batch), result)
+
+
+def read_batch(store: JobStore, job: Job, batch: int) -> "pa.Table":
+    """The records of one finished batch, with the reasons of failed images as `error`."""
+    import pyarrow as pa
+
+    result = read_sound_result(store, job, batch)
+    table = batch_table(job, batch, read_identities(store, job, batch), result)
+    reasons = [result.errors.get(position) for position in range(table.num_rows)]
+    return table.append_column("error", pa.array(reasons, pa.string()))
+
+
+def read_records(table: "pa.Table") -> Iterator[Record]:
+    """The rows of a table of `read_batch`."""
+    columns = ("id", "prediction", "score", "label", "error")
+    for id, prediction, score, label, error in zip(
+        *(table[name].to_pylist() for name in columns), strict=True
+    ):
+        yield Record(id=id, prediction=prediction, score=score, label=label, error=error)
+
+
+def to_pandas(table: "pa.Table") -> "pd.DataFrame":
+    """A table as a data frame."""
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise MissingLibrary(
+            "pandas is not installed: `pip install pandas`, or use to_arrow() instead."
+        ) from None
+    return table.to_pandas()
+
+
+class PredictionsWriter:
+    """Writes `predictions.parquet` and `errors.jsonl` of a job, batch by batch in order.
+
+    The same results give the same bytes, whoever writes them and whenever: row groups end at
+    fixed batches, and no time or machine is recorded. Nothing is visible before `commit`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # Arrow takes 60 ms to import. Nobody waits for it here, while the workers begin.
+        import pyarrow.compute
+        import pyarrow.parquet  # noqa: F401
+
+        self._folder = folder
+        self._began_at = time.time()
+        suffix = secrets.token_hex(4)
+        self._predictions = folder / f"{TEMPORARY_PREFIX}{PREDICTIONS_FILE}-{suffix}"
+        self._errors = folder / f"{TEMPORARY_PREFIX}{ERRORS_FILE}-{suffix}"
+        self._error_file = self._errors.open("w", encoding="utf-8")
+        self._file: Any = None
+        self._writer: Any = None
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+
+    def __enter__(self) -> "PredictionsWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Throw away what was not committed."""
+        with suppress(OSError):  # a full disk, say: what cannot be written any more is not needed
+            self._error_file.close()
+        for opened in (self._writer, self._file):
+            if opened is not None:
+                with suppress(OSError):
+                    opened.close()
+        self._predictions.unlink(missing_ok=True)
+        self._errors.unlink(missing_ok=True)
+
+    def write(self, job: Job, batch: int, who: Identities, result: BatchResult) -> None:
+        """Append the records of the next batch."""
+        self._tables.append(batch_table(job, batch, who, result))
+        self._rows += len(result.predictions)
+        self._error_file.writelines(error_lines(batch, who, result))
+        if self._rows >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def commit(self) -> Path:
+        """Put both files into place and return the path of the predictions."""
+        self.close()
+        target = self._folder / PREDICTIONS_FILE
+        self._errors.replace(self._folder / ERRORS_FILE)
+        times = json.dumps({"began_at": self._began_at, "ended_at": time.time()})
+        write_atomically(self._folder / MERGE_FILE, times.encode(), durable=False)
+        self._predictions.replace(target)  # last: with it the merge counts as done
+        sync_folder(self._folder)
+        return target
+
+    def close(self) -> tuple[Path, Path]:
+        """Finish both files and return where they lie for now."""
+        self._flush()
+        self._writer.close()
+        self._file.close()
+        self._error_file.flush()
+        if self._error_file.tell():  # an empty file has nothing to lose
+            os.fsync(self._error_file.fileno())
+        self._error_file.close()
+        with self._predictions.open("rb") as file:
+            os.fsync(file.fileno())
+        for path in (self._predictions, self._errors):
+            share(path, self._folder)
+        return self._predictions, self._errors
+
+    def _flush(self) -> None:
+        if not self._tables:
+            return
+        import pyarrow as pa
+
+        table = pa.concat_tables(self._tables)
+        if self._writer is None:
+            # Bytes: Arrow takes no path whose bytes are no text otherwise.
+            self._file = pa.OSFile(os.fsencode(self._predictions), "wb")
+            self._writer = open_parquet(self._file, table.schema)
+        self._writer.write_table(table, row_group_size=self._rows)
+        self._tables, self._rows = [], 0
+
+
+def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
+    """A Parquet writer whose readers see plain columns, without trace of how they were made."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(
+        target,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["label", "prediction", "model", "batch"],
+        write_statistics=["score", "batch"],  # of text the same in every row group
+        store_schema=False,
+    )
+
+
+def discard_merged(folder: Path) -> None:
+    """Remove what was made of results that are about to change."""
+    for name in (PREDICTIONS_FILE, ERRORS_FILE, MERGE_FILE):
+        (folder / name).unlink(missing_ok=True)

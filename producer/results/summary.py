@@ -1,0 +1,128 @@
+"""What a job came to: the object that `--json` prints."""
+
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, BaseModel
+
+from evaluation.label_order import note_on_order
+from producer.results.merging import images_of
+from producer.results.timeline import Timeline
+from storage.files import printable
+from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.tally import Tally
+
+REPORT_FILE = "report.html"
+"""In a job's folder: what the report of a job writes."""
+
+
+class ImageCounts(BaseModel, frozen=True):
+    """Images of a job."""
+
+    total: int
+    predicted: int
+    failed: int
+    """Images with an error record instead of a prediction."""
+
+
+class Summary(BaseModel, frozen=True):
+    """One job at one moment."""
+
+    id: str
+    status: Status
+    reason: str | None = None
+    """Why it failed or was cancelled; none otherwise."""
+    model: str
+    """The pinned version, such as `mnist@3`."""
+    images: ImageCounts
+    labelled: int
+    """Images with both a label and a prediction: those that the accuracy is over."""
+    accuracy: float | None
+    """Share of right predictions, 0 to 1; none when nothing is labelled."""
+    images_per_second: float | None
+    """Images done per second since the submission began, copying of the inputs included."""
+    created_at: AwareDatetime
+    completed_at: AwareDatetime | None
+    """When the last result was written or the job was stopped."""
+    storage: str
+    """Storage root that the job lies on, in `jobs/<id>`."""
+    reused: int | None = None
+    """Images whose prediction was taken over, not computed; none without `--reuse`."""
+    hit_rate: float | None = None
+    """These as a share of the images predicted, 0 to 1."""
+    labelled_later: int | None = None
+    """Images that `producer label` gave a label, which counts here; none without any."""
+    passed_over: dict[str, int] | None = None
+    """What of a submitted folder was not taken, counted by kind; none when all was."""
+    notes: tuple[str, ...] | None = None
+    """What was said of the images when they were submitted; none when nothing was."""
+    label_order: str | None = None
+    """A sentence when the labels would fit in another order of the classes."""
+    timeline: Timeline | None = None
+    """Where the time went; only `report` works it out."""
+
+
+class JobLine(BaseModel, frozen=True):
+    """One job in a list of many: what can be told without reading its results.
+
+    Failed images are counted all the same in a finished job that has a limit for them.
+    """
+
+    id: str
+    status: Status
+    model: str
+    source: str
+    total: int
+    """Images."""
+    done: int
+    """Images in finished batches, failed ones included."""
+    created_at: AwareDatetime
+
+
+def line_of(store: JobStore, job: Job) -> JobLine:
+    """A job as one line of a list."""
+    done = store.done(job)
+    return JobLine(
+        id=job.id,
+        status=store.status(job, len(done)),
+        model=str(job.model),
+        source=job.source,
+        total=job.total,
+        done=images_of(job, done),
+        created_at=job.created_at,
+    )
+
+
+def summarise(
+    store: JobStore,
+    job: Job,
+    tally: Tally,
+    *,
+    timeline: Timeline | None = None,
+    now: datetime | None = None,
+) -> Summary:
+    """Sum up a job of which `tally` has counted the results."""
+    end = store.end(job, tally.batches, tally.failed)
+    done = tally.predicted + tally.failed
+    ended_at = end.at if end else None
+    seconds = ((ended_at or now or datetime.now(UTC)) - job.created_at).total_seconds()
+    evaluation = tally.evaluation
+    return Summary(
+        id=job.id,
+        status=store.status(job, tally.batches, tally.failed),
+        reason=end.reason if end else None,
+        model=str(job.model),
+        images=ImageCounts(total=job.total, predicted=tally.predicted, failed=tally.failed),
+        labelled=evaluation.count,
+        accuracy=evaluation.accuracy,
+        images_per_second=round(done / seconds, 1) if done and seconds > 0 else None,
+        created_at=job.created_at,
+        completed_at=ended_at,
+        storage=printable(str(store.root)),
+        reused=tally.reused if job.reuse else None,
+        hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
+        labelled_later=tally.labelled_later or None,
+        passed_over=job.passed_over or None,
+        notes=job.notes or None,
+        label_order=note_on_order(evaluation) if end else None,
+        timeline=timeline,
+    )

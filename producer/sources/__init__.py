@@ -1,0 +1,1 @@
+"""What users submit, whatever its form: the images of a job."""

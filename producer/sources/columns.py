@@ -1,0 +1,68 @@
+"""Which columns of a table, or arrays of an archive, hold paths, labels and ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from producer.errors import BadManifest
+from storage.class_names import canonical
+
+SYNONYMS = {
+    "path": ("file", "filename", "file_name", "filepath", "file_path", "image"),
+    "label": ("labels", "class"),
+    "id": ("ids",),
+}
+"""What else a column may be called; its own name wins over these."""
+OF_RECORDS = ("path", "label", "id", "prediction", "score", "model", "batch", "error")
+"""The columns of `producer results`, which may well be left in a file: nothing is said of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Where the fields are among the names."""
+
+    places: dict[str, int]
+    """Place of each field that was found, by its own name."""
+    notes: tuple[str, ...]
+    """What the user should know of that, as clauses."""
+
+
+def fold(name: str) -> str:
+    """A column's name as it is compared: in any case, with blanks around it or for its `_`."""
+    return canonical(name).casefold().replace(" ", "_")
+
+
+def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Columns:
+    """Find fields among the names of columns; raises `BadManifest` for one that is there twice."""
+    folded = [fold(name) for name in names]
+    places: dict[str, int] = {}
+    notes = []
+    for field in fields:
+        own = [i for i, name in enumerate(folded) if name == field]
+        others = [i for i, name in enumerate(folded) if name in SYNONYMS[field]]
+        found = own or others
+        if len(found) > 1:
+            raise BadManifest(f"{where} has `{field}` twice, {listed(names, found)}: keep one.")
+        if found:
+            places[field] = found[0]
+        if own and others:
+            notes.append(f"{listed(names, others)} is not used, `{field}` is")
+        elif found and not own:
+            notes.append(f"{listed(names, found)} is taken as `{field}`")
+    taken = {*places.values(), *(i for i, name in enumerate(folded) if name in OF_RECORDS)}
+    mentioned = {name for field in places for name in SYNONYMS[field]}
+    unused = [
+        i for i, name in enumerate(folded) if name and i not in taken and name not in mentioned
+    ]
+    if unused:
+        verb = "are" if len(unused) > 1 else "is"
+        hint = "; labels are read from `label`" if "label" not in places else ""
+        notes.append(f"{listed(names, unused)} {verb} not used{hint}")
+    return Columns(places=places, notes=tuple(notes))
+
+
+def listed(names: Sequence[str], places: Sequence[int]) -> str:
+    """Columns for a sentence."""
+    given = [names[i].strip() for i in places[:5]]
+    shown = ", ".join(f"`{name}`" if name.isprintable() else repr(name) for name in given)
+    more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+    return f"the column{'s' if len(places) > 1 else ''} {shown}{more}"

@@ -1,0 +1,1 @@
+"""Named, labelled images in versions."""

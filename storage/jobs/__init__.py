@@ -1,0 +1,1 @@
+"""Jobs: what each must contain, and what of it is done."""

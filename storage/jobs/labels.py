@@ -1,0 +1,49 @@
+"""The true labels of a job's images: as submitted, and as far as they are known now."""
+
+import numpy as np
+
+from storage.datasets.store import Labels
+from storage.jobs.corrections import has_corrections, read_corrections
+from storage.jobs.inputs import UNLABELLED, ArrayInputs, read_columns
+from storage.jobs.store import Job, JobStore
+
+
+def read_labels(store: JobStore, job: Job, batch: int) -> Labels | None:
+    """Class indices of a batch's images as they were submitted, `UNLABELLED` for none.
+
+    None when the job has no labels.
+    """
+    if job.labelled == 0:
+        return None
+    if isinstance(job.inputs, ArrayInputs):
+        labels = store.open_labels(job)
+        assert labels is not None
+        span = job.span(batch)
+        return np.asarray(labels[span.start : span.stop])
+    return read_columns(store.pack_path(job, batch)).labels
+
+
+class KnownLabels:
+    """The labels of a job as they are known now: one given later wins over the submitted one.
+
+    Raises `Corrupt` when a file of later labels is damaged.
+    """
+
+    def __init__(self, store: JobStore, job: Job) -> None:
+        self._store = store
+        self._job = job
+        self._later = read_corrections(store, job) if has_corrections(store, job) else None
+        self.later = 0 if self._later is None else int((self._later != UNLABELLED).sum())
+        """Images that have been given a label since they were submitted."""
+
+    def of(self, batch: int) -> Labels | None:
+        """Class indices of a batch's images; none when no image of the batch can have a label."""
+        return self.over(batch, read_labels(self._store, self._job, batch))
+
+    def over(self, batch: int, submitted: Labels | None) -> Labels | None:
+        """The same, when the submitted ones have been read already."""
+        if self._later is None:
+            return submitted
+        span = self._job.span(batch)
+        later = self._later[span.start : span.stop]
+        return np.where(later == UNLABELLED, UNLABELLED if submitted is None else submitted, later)

@@ -1,0 +1,1 @@
+"""Model versions: immutable, one of them the champion."""

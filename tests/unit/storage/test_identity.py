@@ -1,0 +1,90 @@
+"""Whether shared storage is there, and the same."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StorageAway, StorageError
+from storage.identity import ID_FILE, StorageWatch, present_id, storage_id
+from storage.jobs.store import JobStore
+from tests.builders import array_job, images_of
+
+
+def test_looking_for_the_id_makes_none(tmp_path: Path) -> None:
+    assert present_id(tmp_path / "root") is None
+    assert not (tmp_path / "root").exists()
+
+
+def test_many_who_begin_at_once_find_the_same_id(tmp_path: Path) -> None:
+    found: list[str] = []
+    barrier = threading.Barrier(16)
+
+    def begin() -> None:
+        barrier.wait()
+        found.append(storage_id(tmp_path))
+
+    threads = [threading.Thread(target=begin) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == [Path(ID_FILE).name]
+
+
+def test_storage_that_was_emptied_is_taken_over_with_its_first_job(tmp_path: Path) -> None:
+    watch = StorageWatch(tmp_path)
+    first = watch.look()
+    (tmp_path / ID_FILE).unlink()
+    with pytest.raises(StorageAway, match="mount it, or point BATCHSIGHT_STORAGE"):
+        watch.look()
+    array_job(JobStore(tmp_path), images_of([1]))
+    second = watch.look()
+    assert second != first
+    assert watch.look() == second
+
+
+def test_storage_that_goes_away_is_missed_and_found_again(tmp_path: Path) -> None:
+    root, away = tmp_path / "root", tmp_path / "away"
+    watch = StorageWatch(root)
+    identity = watch.look()
+    for hidden in ("nothing", "a folder", "an id of its own"):
+        root.rename(away)
+        if hidden != "nothing":
+            root.mkdir()
+        if hidden == "an id of its own":
+            storage_id(root)
+        with pytest.raises(StorageAway):
+            watch.look()
+        if hidden == "an id of its own":
+            (root / ID_FILE).unlink()
+            (root / "jobs").rmdir()
+        if hidden != "nothing":
+            root.rmdir()  # empty: nothing was made in it
+        away.rename(root)
+        assert watch.look() == identity
+
+
+def test_a_worker_that_began_without_the_mount_takes_over_what_comes(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    watch = StorageWatch(root)
+    first = watch.look()
+    root.rename(tmp_path / "covered")
+    array_job(JobStore(root), images_of([1]))
+    second = watch.look()
+    assert second != first
+    root.rename(tmp_path / "away")
+    (tmp_path / "covered").rename(root)
+    with pytest.raises(StorageAway, match="Another, empty folder lies at"):
+        watch.look()
+
+
+def test_storage_that_cannot_be_made_is_looked_for_again(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    watch = StorageWatch(tmp_path / "file" / "root")
+    with pytest.raises(StorageError):
+        watch.look()
+    (tmp_path / "file").unlink()
+    assert watch.look()

@@ -1,0 +1,1 @@
+"""Where data sets come from: known names, folders, archives, corrected jobs."""

@@ -1,0 +1,222 @@
+"""A folder of images as a data set.
+
+Images are looked at one by one, for their sizes and colours, and then decoded straight into the
+data set's files: memory does not grow with them. All that cannot be read are named at once.
+"""
+
+import io
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from imaging.errors import ImageError
+from imaging.images import FORMATS, Shape, decode_image
+from imaging.jpegs import read_jpeg
+from imaging.orientation import LYING, metadata, orientation
+from imaging.preprocessing import Preprocessing
+from storage.datasets.store import DataSet, DataSetDraft, DatasetStore
+from storage.files import printable
+from storage.settings import StorageSettings
+from trainer.datasets.arrays import SPLITS, LabelledImages
+from trainer.datasets.class_folders import SplitRule, brief, find_files
+from trainer.errors import SourceError
+
+LARGEST_SIDE = 512
+TELL_SECONDS = 5.0
+MOST_NAMED = 10
+"""So many images that cannot be read are named; of the others only the number is told."""
+ON_WHITE = Preprocessing(background=(255, 255, 255))
+"""How pictures become the pixels of a new data set, unless told otherwise."""
+METADATA_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Survey:
+    """What some image files are like, as far as that can be told without decoding them."""
+
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """How many are upright so high and so wide."""
+    coloured: int = 0
+    bad: dict[Path, str] = field(default_factory=dict)
+    """Why some cannot be read."""
+
+    def describe(self, shape: Shape) -> str:
+        """How many need another size to be of this shape, and are stretched; "" if none."""
+        height, width, _ = shape
+        others = self.sizes.total() - self.sizes[height, width]
+        stretched = sum(
+            count
+            for (high, wide), count in self.sizes.items()
+            if abs(wide * height - high * width) > max(high, wide)
+        )
+        if not others:
+            return ""
+        told = f", {stretched:,} of them stretched" if stretched else ""
+        return f"{others:,} of {self.sizes.total():,} images{told}"
+
+    def refuse_bad(self, folder: Path) -> None:
+        """Raise `SourceError`, naming the images below `folder` that cannot be read, if any."""
+        if not self.bad:
+            return
+        reasons = [
+            f"{printable(str(path.relative_to(folder)))} ({reason})"
+            for path, reason in sorted(self.bad.items())
+        ]
+        count = len(reasons)
+        limits = any("BATCHSIGHT_" in reason for reason in reasons)
+        raise SourceError(
+            f"{count:,} image{'' if count == 1 else 's'} of {folder} cannot be used: "
+            f"{brief(reasons, MOST_NAMED)}: mend or remove {'it' if count == 1 else 'them'}"
+            f"{', or raise that setting' if limits else ''}."
+        )
+
+
+def add_image_folder(
+    store: DatasetStore,
+    name: str,
+    folder: Path,
+    *,
+    rule: SplitRule,
+    settings: StorageSettings,
+    size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing = ON_WHITE,
+    replace: bool = False,
+) -> DataSet:
+    """Import a folder under `name`; `size` is (height, width), the most frequent one if none.
+
+    Raises `SourceError`, naming the files, for images that cannot be read.
+    """
+    files = find_files(folder, rule)
+    survey = look_at((path for split in SPLITS for path, _ in files.splits[split]), settings)
+    shape = choose_shape(survey, size)
+    origin = f"folder:{folder}"
+    if files.held_out:
+        origin += f" ({rule.test_share:.0%} of each class held out for test, seed {rule.seed})"
+    with store.draft(shape, preprocessing) as draft:
+        for split in SPLITS:
+            decode_files(draft, split, files.splits[split], survey, settings)
+        survey.refuse_bad(folder)
+        dataset = store.commit(draft, name, files.classes, origin, replace=replace)
+    if told := survey.describe(shape):
+        height, width, _ = shape
+        size_and_how = f"{height} x {width} (H x W) by {preprocessing.interpolation}"
+        log.info("Brought to %s: %s; --size and --interpolation change that.", size_and_how, told)
+    return dataset
+
+
+def look_at(paths: Iterable[Path], settings: StorageSettings) -> Survey:
+    """Measure images; those beyond the limits of the settings are bad."""
+    survey = Survey()
+    for path in paths:
+        try:
+            height, width, coloured = measure(path, settings)
+        except ImageError as error:
+            survey.bad[path] = str(error)
+        except Exception:  # of whatever type Pillow raises: decoding says what is wrong
+            continue
+        else:
+            survey.sizes[height, width] += 1
+            survey.coloured += coloured
+    return survey
+
+
+def measure(path: Path, settings: StorageSettings) -> tuple[int, int, bool]:
+    """Height and width of an image as it is seen, and whether it has colours.
+
+    Raises `ImageError` when it is beyond a limit, else what Pillow does.
+    """
+    size = path.stat().st_size
+    if size > settings.max_image_bytes:
+        raise ImageError(
+            f"{size:,} bytes, BATCHSIGHT_MAX_IMAGE_BYTES is {settings.max_image_bytes:,}"
+        )
+    content = path.read_bytes()
+    with (
+        warnings.catch_warnings(action="ignore"),
+        Image.open(io.BytesIO(content), formats=FORMATS) as image,
+    ):
+        width, height = image.size
+        if width * height > settings.max_image_pixels:
+            raise ImageError(
+                f"{width * height:,} pixels, "
+                f"BATCHSIGHT_MAX_IMAGE_PIXELS is {settings.max_image_pixels:,}"
+            )
+        if lies_on_its_side(image, content):
+            width, height = height, width
+        return height, width, is_coloured(image)
+
+
+def lies_on_its_side(image: Image.Image, content: bytes) -> bool:
+    """Whether its orientation exchanges height and width."""
+    if image.format == "JPEG":
+        jpeg = read_jpeg(content)
+        return orientation(jpeg.exif, jpeg.xmp) in LYING
+    if image.format == "PNG":
+        # Its metadata may stand behind the pixels, which would have to be read for nothing.
+        if not any(mark in content for mark in METADATA_IN_PNG):
+            return False
+        image.load()
+    return orientation(*metadata(image)) in LYING
+
+
+def is_coloured(image: Image.Image) -> bool:
+    """Whether it would lose colours as a grey image."""
+    if image.mode == "P":
+        palette = image.getpalette("RGB") or []
+        return not palette[0::3] == palette[1::3] == palette[2::3]
+    return image.mode not in GREY_MODES and not image.mode.startswith("I;")
+
+
+def choose_shape(survey: Survey, size: tuple[int, int] | None) -> Shape:
+    """The shape (H, W, C) to bring all images to: grey only if every one is."""
+    sizes = survey.sizes
+    height, width = size or max(sizes, key=lambda known: (sizes[known], known), default=(1, 1))
+    if size is None and max(height, width) > LARGEST_SIDE:
+        raise SourceError(
+            f"The images are {height} x {width} (H x W), too large to train on as they are: "
+            "say with --size to what they shall be brought, --size 96 for example."
+        )
+    return height, width, 3 if survey.coloured else 1
+
+
+def decode_files(
+    draft: DataSetDraft,
+    split: str,
+    files: Sequence[tuple[Path, int]],
+    survey: Survey,
+    settings: StorageSettings,
+) -> LabelledImages:
+    """Decode image files with their class indices into a split of a draft.
+
+    Those that cannot be decoded are bad, as the survey then says.
+    """
+    images, labels = draft.add_split(split, len(files))
+    told = time.monotonic()
+    for i, (path, label) in enumerate(files):
+        if path not in survey.bad:
+            try:
+                content = path.read_bytes()
+                images[i] = decode_image(
+                    content,
+                    draft.shape,
+                    draft.preprocessing,
+                    max_pixels=settings.max_image_pixels,
+                )
+            except ImageError as error:
+                survey.bad[path] = str(error)
+            except OSError as error:
+                survey.bad[path] = f"file cannot be read: {error.strerror}"
+        labels[i] = label
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            log.info("%s of %s %s images", f"{i + 1:,}", f"{len(files):,}", split)
+    return LabelledImages(images=images, labels=labels)

@@ -1,0 +1,1 @@
+"""Trainings that are queued or scheduled, and who follows them."""

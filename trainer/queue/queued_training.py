@@ -1,0 +1,99 @@
+"""A training that came over the queue: one at a time, and everybody who follows it is told."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from messaging.messages import TrainModel
+from storage.errors import StorageError
+from trainer.errors import TrainerError
+from trainer.pipeline import Outcome
+from trainer.training.train import OnEpoch, TrainingRequest
+
+LOCK_POLL_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+Turn = Callable[[], AbstractContextManager[int | None]]
+"""Holds the lock of all trainings of a model and gives its fence, or `None` when it is taken."""
+
+
+class RunTraining(Protocol):
+    """How a training is run: `Pipeline.run`."""
+
+    def __call__(
+        self, request: TrainingRequest, on_epoch: OnEpoch, *, fence: int | None
+    ) -> Outcome:
+        """Train, publish and judge."""
+
+
+class Ring(Protocol):
+    """Tells those who follow the training."""
+
+    def __call__(self, **fields: str | float) -> None:
+        """Send a few facts; never raises."""
+
+
+def run_queued(
+    message: TrainModel,
+    *,
+    run: RunTraining,
+    turn: Turn,
+    ring: Ring,
+    trained_since: Callable[[str, float], str | None] = lambda name, when: None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> dict[str, str | float | bool]:
+    """Run the training that a message asks for, once no other of the same model is running.
+
+    A scheduled one is skipped instead of waiting, and when a version was trained since it was
+    asked for: two beats, or a message sent twice, come to one training. Returns what Flower
+    shows; whatever is raised has been rung first.
+    """
+    while True:
+        with turn() as fence:
+            if fence is not None:
+                if message.asked_at and (version := trained_since(message.name, message.asked_at)):
+                    log.info("%s was trained meanwhile: the scheduled one is skipped.", version)
+                    return {"skipped": f"{version} was trained meanwhile"}
+                return _run_now(message, fence, run, ring)
+        if message.scheduled:
+            log.info("A training of %s is running: the scheduled one is skipped.", message.name)
+            return {"skipped": f"a training of {message.name} is running"}
+        sleep(LOCK_POLL_SECONDS)
+
+
+def _run_now(
+    message: TrainModel, fence: int, run: RunTraining, ring: Ring
+) -> dict[str, str | float | bool]:
+    ring(event="started", host=socket.gethostname())
+    try:
+        outcome = run(
+            TrainingRequest.from_message(message),
+            lambda report: ring(
+                event="epoch", **{**report.model_dump(), "resumed": int(report.resumed)}
+            ),
+            fence=fence,
+        )
+    except (TrainerError, StorageError) as error:
+        ring(event="failed", reason=str(error))
+        raise
+    except BaseException as error:
+        ring(
+            event="failed", reason=f"{type(error).__name__}: {error}. The trainer's log says more."
+        )
+        raise
+    summary = outcome.summary
+    log.info("%s", summary)
+    ring(event="done", **{**summary.model_dump(), "promoted": int(summary.promoted)})
+    return {
+        "model": summary.model,
+        "accuracy": round(summary.accuracy, 4),
+        "verdict": "promoted" if summary.promoted else "rejected",
+        "reason": summary.reason,
+        "dataset": summary.dataset,
+        "network": summary.network,
+        "seconds": round(summary.seconds),
+    }

@@ -1,0 +1,76 @@
+"""What is told of a training: a report per epoch, and a summary in the end."""
+
+from pydantic import BaseModel
+
+from imaging.preprocessing import Preprocessing
+
+
+class EpochReport(BaseModel, frozen=True):
+    """One finished epoch. Accuracies are 0 to 1; `val_` is the validation part."""
+
+    epoch: int
+    epochs: int
+    accuracy: float
+    val_accuracy: float
+    loss: float
+    val_loss: float
+    seconds: float
+    resumed: bool = False
+    """Whether it ended in an earlier process, and this one goes on after it."""
+
+    def __str__(self) -> str:
+        width = len(str(self.epochs))
+        going_on = "going on after " if self.resumed else ""
+        return (
+            f"{going_on}epoch {self.epoch:{width}}/{self.epochs}"
+            f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
+            f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
+        )
+
+
+class ImportSummary(BaseModel, frozen=True):
+    """What an import came to."""
+
+    model: str
+    """The published version, such as `mnist@3`."""
+    file: str
+    dataset: str | None
+    """The version it was tested on, such as `mnist@2`, if any."""
+    accuracy: float | None
+    promoted: bool
+    reason: str
+    preprocessing: Preprocessing
+    notes: tuple[str, ...]
+    """What was assumed and what looks odd, a sentence each."""
+
+    def __str__(self) -> str:
+        verdict = "Champion" if self.promoted else "Not promoted"
+        tested = ""
+        if self.dataset and self.accuracy is not None:
+            tested = f", test accuracy {self.accuracy:.4f} on {self.dataset}"
+        return f"{self.model}: {self.file} imported{tested}. {verdict}: {self.reason}."
+
+
+class TrainingSummary(BaseModel, frozen=True):
+    """What a training came to."""
+
+    model: str
+    """The published version, such as `mnist@3`."""
+    dataset: str
+    """The version it was trained on, such as `mnist@2`."""
+    network: str
+    accuracy: float
+    """Share of right predictions on the test split."""
+    promoted: bool
+    """Whether the version became champion."""
+    reason: str
+    """Why, or why not."""
+    seconds: float
+    """Time spent in training."""
+
+    def __str__(self) -> str:
+        verdict = "champion" if self.promoted else "not promoted"
+        return (
+            f"{self.model}: {self.network} on {self.dataset}, test accuracy {self.accuracy:.4f}, "
+            f"trained in {self.seconds:.0f} s. {verdict.capitalize()}: {self.reason}."
+        )

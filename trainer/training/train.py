@@ -1,0 +1,327 @@
+"""Train one network on one data set, from pixels to a folder with a model and its manifest.
+
+Reads from top to bottom. The same seed, data and number of cores give the same model, also when
+the training was killed and goes on from its checkpoint.
+"""
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.baseline import Baseline
+from evaluation.confusion import Evaluation
+from messaging.messages import TrainModel
+from process.heavy_imports import keras_imports
+from storage.datasets.store import DataSet
+from storage.files import sha256_of
+from storage.models.store import MODEL_FILE, Manifest
+from trainer.errors import TrainingFailed
+from trainer.training.checkpoint import Checkpoint, Progress
+from trainer.training.networks import DEFAULT, get_network, get_recipe
+from trainer.training.plots import draw_pictures
+from trainer.training.progress import EpochReport
+from trainer.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+VALIDATION_SHARE = 0.1
+TEST_BATCH = 1000
+
+OnEpoch = Callable[[EpochReport], None]
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What to train, with everything that decides the outcome."""
+
+    dataset: str
+    network: str
+    name: str
+    """Name of the model to publish."""
+    epochs: int
+    batch_size: int
+    seed: int
+    preset: str = DEFAULT
+    augment: bool = False
+
+    @classmethod
+    def with_defaults(
+        cls,
+        *,
+        dataset: str,
+        network: str,
+        preset: str = DEFAULT,
+        name: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        augment: bool | None = None,
+        seed: int = 1,
+    ) -> "TrainingRequest":
+        """Fill in what the preset says; raises `UnknownNetwork` or `UnknownPreset`."""
+        recipe = get_recipe(network, preset)
+        return cls(
+            dataset=dataset,
+            network=network,
+            name=name or dataset.partition("@")[0],
+            epochs=epochs or recipe.epochs,
+            batch_size=batch_size or recipe.batch_size,
+            seed=seed,
+            preset=preset,
+            augment=recipe.augment if augment is None else augment,
+        )
+
+    @classmethod
+    def from_message(cls, message: TrainModel) -> "TrainingRequest":
+        """What a message asks for."""
+        return cls(**{field.name: getattr(message, field.name) for field in fields(cls)})
+
+    def to_message(self, run: str, *, scheduled: bool = False) -> TrainModel:
+        """The message that asks for this, under the name `run`."""
+        return TrainModel(**asdict(self), run=run, scheduled=scheduled)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The preset, changed as asked for; raises `UnknownNetwork` or `UnknownPreset`."""
+        return replace(
+            get_recipe(self.network, self.preset),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            augment=self.augment,
+        )
+
+    def checkpoint(self, models: Path, dataset: DataSet) -> Checkpoint:
+        """Where the training of this on a data set leaves its progress, below all models."""
+        facts = {
+            **asdict(self),
+            **asdict(self.recipe),
+            "sha256": dataset.description.sha256,
+            "versions": library_versions(),
+        }
+        return Checkpoint.of(models / self.name, facts)
+
+
+def train(
+    request: TrainingRequest,
+    dataset: DataSet,
+    draft: Path,
+    on_epoch: OnEpoch = lambda report: None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    fence: int = 0,
+) -> Manifest:
+    """Train, test and draw; `draft` then holds model.keras and the pictures.
+
+    Goes on from the checkpoint, if there is one with progress, and leaves it for the caller to
+    remove. Returns the manifest to publish the model with. Raises `TrainingFailed` when the loss
+    is no number.
+    """
+    recipe = request.recipe
+    import_tensorflow(request.seed)
+
+    # The last tenth of the shuffled training images is held back to validate with.
+    order = np.random.default_rng(request.seed).permutation(dataset.training_rows())
+    held_back = max(1, round(VALIDATION_SHARE * len(order)))
+    training, validation = order[:-held_back], np.sort(order[-held_back:])
+    if not len(training):
+        raise TrainingFailed(f"Data set {dataset.name} has too few images to train on.")
+
+    classes = dataset.description.classes
+    network = get_network(request.network)
+    model = network.build_for(request.preset, dataset.description.shape, len(classes))
+    recipe.compile(model, math.ceil(len(training) / recipe.batch_size))
+    history = fit(model, request, dataset, training, validation, on_epoch, checkpoint)
+    kept = best_epoch(history) if recipe.patience else history[-1]
+
+    model.predict_on_batch(dataset.images("test")[:TEST_BATCH])  # compiles, which is not timed
+    began = time.monotonic()
+    probabilities = predict(model, dataset, "test")
+    images_per_second = len(probabilities) / (time.monotonic() - began)
+    actual = np.asarray(dataset.labels("test"))
+    evaluation = Evaluation.of(classes, actual, probabilities.argmax(axis=1))
+    accuracy, loss = evaluation.accuracy or 0.0, cross_entropy(probabilities, actual)
+
+    model.save(draft / MODEL_FILE)
+    title = f"{request.name}, {request.network}"
+    draw_pictures(draft, title, dataset, history, evaluation, probabilities)
+    return Manifest(
+        network=request.network,
+        preset=request.preset,
+        dataset=dataset.name,
+        dataset_number=dataset.number,
+        dataset_sha256=dataset.description.sha256,
+        seed=request.seed,
+        epochs=request.epochs,
+        batch_size=request.batch_size,
+        augment=request.augment,
+        labels=classes,
+        input_shape=dataset.description.shape,
+        preprocessing=dataset.description.preprocessing,
+        evaluation=evaluation,
+        metrics={
+            "accuracy": accuracy,
+            "loss": loss,
+            "seconds": round(sum(report.seconds for report in history), 2),
+            "images_per_second": round(images_per_second, 1),
+            "epochs": len(history),
+            "best_epoch": kept.epoch,
+            "train_accuracy": kept.accuracy,
+            "val_accuracy": kept.val_accuracy,
+            "val_loss": kept.val_loss,
+            "parameters": model.count_params(),
+        },
+        versions=library_versions(),
+        sha256=sha256_of(draft / MODEL_FILE),
+        created_at=datetime.now(UTC),
+        fence=fence,
+        baseline=Baseline.of(probabilities, dataset.images("test")),
+    )
+
+
+def import_tensorflow(seed: int) -> None:
+    """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with keras_imports():
+        import keras
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def fit(
+    model: "keras.Model",
+    request: TrainingRequest,
+    dataset: DataSet,
+    training: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None = None,
+) -> list[EpochReport]:
+    """Run the epochs that the checkpoint does not have; reports each and returns all reports.
+
+    What is random in an epoch follows from the seed and the epoch, or is part of the checkpoint.
+    """
+    recipe = request.recipe
+    augmentation = None
+    if recipe.augment:
+        augmentation = recipe.augmentation or get_network(request.network).augmentation
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    progress = checkpoint.read([v.shape for v in variables]) if checkpoint else Progress()
+    history, best = list(progress.history), progress.best
+    if history:
+        for variable, value in zip(variables, progress.state, strict=True):
+            variable.assign(value)
+        on_epoch(history[-1].model_copy(update={"resumed": True}))
+
+    shuffler = np.random.default_rng(request.seed)
+    held_back = batches(dataset, validation, TEST_BATCH)
+    for epoch in range(1, recipe.epochs + 1):
+        order = shuffler.permutation(training)
+        if epoch <= len(history):
+            continue
+        if recipe.patience and waited(history) >= recipe.patience:
+            break
+        began = time.monotonic()
+        shown = batches(dataset, order, recipe.batch_size)
+        if augmentation:
+            random = np.random.default_rng((request.seed, epoch))
+            transforms = augmentation.draw(random, len(order), dataset.description.shape)
+            shown = augmentation.apply(shown, transforms, recipe.batch_size)
+        logs = model.fit(shown, validation_data=held_back, shuffle=False, verbose=0).history
+        report = EpochReport(
+            epoch=epoch,
+            epochs=recipe.epochs,
+            accuracy=logs["accuracy"][-1],
+            val_accuracy=logs["val_accuracy"][-1],
+            loss=logs["loss"][-1],
+            val_loss=logs["val_loss"][-1],
+            seconds=time.monotonic() - began,
+        )
+        if not math.isfinite(report.loss):
+            raise TrainingFailed(
+                f"The training diverged in epoch {epoch} (loss {report.loss}): "
+                "try another seed or a larger batch size."
+            )
+        history.append(report)
+        if recipe.patience and best_epoch(history) is report:
+            best = model.get_weights()
+        if checkpoint:
+            state = [np.asarray(variable) for variable in variables]
+            checkpoint.write(Progress(history=history, state=state, best=best))
+        on_epoch(report)
+    if recipe.patience:
+        model.set_weights(best)
+    return history
+
+
+def waited(history: Sequence[EpochReport]) -> int:
+    """Epochs since the best one."""
+    return len(history) - best_epoch(history).epoch if history else 0
+
+
+def best_epoch(history: Sequence[EpochReport]) -> EpochReport:
+    """The first one with the lowest loss on the validation images."""
+    return min(history, key=lambda report: report.val_loss)
+
+
+def batches(dataset: DataSet, rows: NDArray[np.int64], size: int) -> "tf.data.Dataset":
+    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed."""
+    import tensorflow as tf
+
+    images, labels = dataset.images("train"), dataset.labels("train")
+
+    def one_epoch() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            yield images[chosen], labels[chosen]
+
+    shapes = (
+        tf.TensorSpec((None, *images.shape[1:]), tf.uint8),
+        tf.TensorSpec((None,), tf.int32),
+    )
+    count = tf.data.experimental.assert_cardinality(math.ceil(len(rows) / size))
+    # There is nothing to tune, and an epoch would not end before the tuner's thread wakes up, which
+    # sleeps twice as long each time: 20.5 s or 41 s, and nothing in between.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    shown = tf.data.Dataset.from_generator(one_epoch, output_signature=shapes).apply(count)
+    return shown.prefetch(2).with_options(options)
+
+
+def predict(model: "keras.Model", dataset: DataSet, split: str) -> Probabilities:
+    """Class probabilities (N, classes) of all images of a split."""
+    images = dataset.images(split)
+    parts = [
+        np.asarray(model.predict_on_batch(images[start : start + TEST_BATCH]))
+        for start in range(0, len(images), TEST_BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def cross_entropy(probabilities: Probabilities, actual: NDArray[np.integer]) -> float:
+    """Mean of minus the logarithm of the probability given to the actual class."""
+    given = probabilities[np.arange(len(actual)), actual].astype(np.float64)
+    return float(-np.log(np.clip(given, 1e-7, 1.0)).mean())
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what made the model."""
+    libraries = {name: version(name) for name in ("numpy", "keras", "tensorflow")}
+    return {"python": platform.python_version(), **libraries}

@@ -1,0 +1,1 @@
+"""One batch: run once, exactly, whatever happened to it before."""

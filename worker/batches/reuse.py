@@ -1,0 +1,118 @@
+"""Takes over the predictions of images that the same model has classified before."""
+
+import logging
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.images import Pixels
+from storage.errors import Corrupt, StorageError
+from storage.jobs.reuse import Keys, Known, ReuseFile, ReuseStore, distinct, keys_of
+from storage.models.store import ModelPin
+from worker.batches.batch import Classify, Phases
+
+log = logging.getLogger(__name__)
+
+KEPT_MODELS = 2
+
+
+class Memory:
+    """What a process knows of one model: the files on storage, each read once."""
+
+    def __init__(self, store: ReuseStore, model: ModelPin, limit: int) -> None:
+        self._store = store
+        self._model = model
+        self._limit = limit
+        self._parts: dict[ReuseFile, Known | None] = {}
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts.values() if part is not None)
+
+    def refresh(self) -> None:
+        """Read the files that have come, and forget those gone or beyond the limit, the oldest."""
+        parts: dict[ReuseFile, Known | None] = {}
+        room = self._limit
+        for file in self._store.files(self._model):
+            room -= file.images
+            if room < 0:
+                break
+            # By name and time: a damaged file may have been written again.
+            parts[file] = self._parts[file] if file in self._parts else self._read(file)
+        self._parts = parts
+
+    def _read(self, file: ReuseFile) -> Known | None:
+        try:
+            return self._store.read(self._model, file)
+        except Corrupt as error:
+            log.warning("%s It is not used.", error)
+        except OSError as error:
+            log.info("The reuse file %s was not read: %s", file.path, error.strerror)
+        return None
+
+    def find(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.float32]]:
+        """Which of N keys are known (N,), and predictions and scores (N,) of those."""
+        known = np.zeros(keys.shape[1], np.bool_)
+        predictions = np.zeros(keys.shape[1], np.int32)
+        scores = np.zeros(keys.shape[1], np.float32)
+        for part in self._parts.values():
+            if part is not None:
+                found, at = part.find(keys)
+                known[found] = True
+                predictions[found], scores[found] = part.predictions[at], part.scores[at]
+        return known, predictions, scores
+
+
+class Reuse:
+    """Classifies only what no worker has classified before."""
+
+    def __init__(self, store: ReuseStore, limit: int) -> None:
+        self._store = store
+        self._limit = limit
+        self._memories: OrderedDict[ModelPin, Memory] = OrderedDict()
+
+    def classify(
+        self, model: ModelPin, pixels: Pixels, classify: Classify, phases: Phases
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
+        """Predictions (N,), scores (N,), and how many of the N images were not computed.
+
+        Those are the ones known from another batch and those that are the same as another image
+        of this batch. The others are computed in their order and kept at once.
+        """
+        with phases("reuse"):
+            keys = keys_of(pixels)
+            first, which = distinct(keys)
+            keys = keys[:, first]
+            memory = self._memory(model)
+            memory.refresh()
+            known, predictions, scores = memory.find(keys)
+            new = np.flatnonzero(~known)
+            new = new[np.argsort(first[new])]
+        if new.size:
+            with phases("predict"):
+                wanted = first[new]
+                whole = len(wanted) == len(pixels)
+                predictions[new], scores[new] = classify(pixels if whole else pixels[wanted])
+            with phases("reuse"):
+                new.sort()  # keys are kept in their order
+                self._keep(
+                    model,
+                    Known(keys=keys[:, new], predictions=predictions[new], scores=scores[new]),
+                )
+        return predictions[which], scores[which], len(pixels) - new.size
+
+    def _keep(self, model: ModelPin, known: Known) -> None:
+        """A full disk costs the next job its time, not this one its result."""
+        try:
+            self._store.add(model, known)
+            self._store.compact(model)
+        except (OSError, StorageError) as error:
+            log.warning("Predictions of %s are not kept for reuse: %s", model, error)
+
+    def _memory(self, model: ModelPin) -> Memory:
+        if model not in self._memories:
+            self._memories[model] = Memory(self._store, model, self._limit)
+        self._memories.move_to_end(model)
+        if len(self._memories) > KEPT_MODELS:
+            self._memories.popitem(last=False)
+        return self._memories[model]

@@ -1,0 +1,316 @@
+"""Runs one message: once, exactly, whatever happened to the batch before.
+
+A batch is done when its result file exists. Everything else here is about not doing it twice at
+the same time, not stopping the job when a worker died over it, and passing the job on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import redis
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+
+from imaging.errors import ImageError
+from imaging.images import Pixels
+from messaging.errors import BadMessage
+from messaging.messages import PredictBatch
+from storage.errors import (
+    ConflictingResult,
+    Corrupt,
+    NotFound,
+    StorageAway,
+    StorageUnwritable,
+    UnsafePath,
+)
+from storage.identity import present_id, refusal_of, require_content, require_source
+from storage.jobs.attempts import Attempt, Heartbeat, History
+from storage.jobs.inputs import ArrayInputs, read_columns
+from storage.jobs.labels import read_labels
+from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.store import DUPLICATE, Job, JobStore, Status, modified
+from storage.jobs.tally import Tally
+from storage.settings import StorageSettings
+from worker.batches.batch import NOT_OF_AN_IMAGE, BatchReader, Phases, classify_batch, reason_of
+from worker.batches.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, left_out, walk
+from worker.batches.reuse import Reuse
+from worker.errors import ModelRefused
+from worker.runtimes.model_cache import ModelCache
+
+if TYPE_CHECKING:
+    from worker.runtimes.tensorflow import Predictor
+
+log = logging.getLogger(__name__)
+
+REFUSALS = (Corrupt, NotFound, UnsafePath, ModelRefused)
+"""What fails a job for good, if storage is there."""
+
+Summary = dict[str, Any]
+
+
+class BatchRunner:
+    """What a worker process needs to run batches.
+
+    `send` puts a message on the queue and `ring(job_id, fields)` tells listeners; both may fail
+    with the broker, which costs time but no result.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        models: ModelCache,
+        reuse: Reuse,
+        settings: StorageSettings,
+        soft_time_limit_seconds: float,
+        send: Callable[[PredictBatch], object],
+        ring: Callable[[str, Summary], object],
+    ) -> None:
+        self._jobs = jobs
+        self.models = models
+        self._reuse = reuse
+        self._settings = settings
+        self._soft_time_limit_seconds = soft_time_limit_seconds
+        self._send = send
+        self._ring = ring
+        self._heartbeat = Heartbeat(settings.lease_seconds / 5)
+        self._storage_id: str | None = None
+        self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
+
+    def run(self, message: PredictBatch) -> Summary:
+        """Run a batch unless that is needless; returns a small summary for people to read.
+
+        Raises `StorageAway` when storage is not there, or full: the batch has to go back to the
+        queue.
+        """
+        try:
+            return self._run(message)
+        except (OSError, StorageUnwritable) as error:
+            self._require_jobs()
+            if refusal := refusal_of(error, self._jobs.root):
+                raise refusal from error
+            raise
+
+    def _run(self, message: PredictBatch) -> Summary:
+        job = self._find(message.job)
+        batch = message.batch
+        if batch >= job.batches:
+            raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
+        if stop := self._jobs.stopped(job):
+            return {"skipped": f"job {stop.status}"}
+        if self._jobs.has_result(job, batch):
+            summary: Summary = {"skipped": "done before"}
+        else:
+            history = self._jobs.history(job, batch, self._settings.lease_seconds)
+            if history.live:
+                return {"skipped": "another worker runs it"}
+            summary = self._attempt(job, batch, history)
+        self._pass_on(job, batch, summary)
+        return summary
+
+    def _find(self, job_id: str) -> Job:
+        """The job, not remembered: its id may have been given anew."""
+        try:
+            job = self._jobs.get(job_id)
+        except NotFound:
+            self._require_jobs()
+            job = self._jobs.get(job_id)  # it may have come back between the two looks
+        self._storage_id = present_id(self._jobs.root)
+        return job
+
+    def _attempt(self, job: Job, batch: int, history: History) -> Summary:
+        """Run a batch under its log, so that whoever comes next knows how it ended."""
+        phases = Phases()
+        attempt = self._jobs.begin_attempt(job, batch, self._settings.lease_seconds)
+        self._heartbeat.follow(attempt)
+        began = time.monotonic()
+        outcome = "interrupted"  # a worker told to stop is no error of the batch
+        try:
+            result = self._classify_for_sure(job, batch, history, attempt, phases)
+            with phases("write"):
+                new = self._jobs.write_result(job, batch, result)
+            outcome = "done" if new else DUPLICATE
+            with phases("count"):
+                self._check_failure_rate(job, result)
+                return self._summarise(job, batch, result, phases)
+        except StorageAway as error:
+            outcome = f"storage: {error}"
+            raise
+        except (*REFUSALS, ConflictingResult) as error:
+            outcome = f"refused: {error}"
+            self._jobs.stop(job, Status.FAILED, str(error))
+            return {"failed": str(error)}
+        except SoftTimeLimitExceeded:
+            outcome = "timeout"
+            log.warning("Batch %s of job %s ran into its time limit.", batch, job.id)
+            self._send(PredictBatch(job=job.id, batch=batch))
+            return {"failed": "time limit"}
+        except SystemExit:
+            # Celery's hard limit asks politely first. A worker that is told to stop asks the same
+            # way, but no batch gets that far beyond the soft limit otherwise.
+            if time.monotonic() - began >= self._soft_time_limit_seconds:
+                outcome = "timeout"
+            raise
+        except OSError as error:
+            outcome = f"storage: {error}"  # a full disk, say
+            raise
+        except Exception as error:
+            outcome = f"error: {error}"
+            if history.errors + 1 >= HOPELESS_ERRORS:
+                reason = (
+                    f"Batch {batch} failed {HOPELESS_ERRORS} times, at last with: {error} "
+                    f"({self._images(job, batch)})"
+                )
+                self._jobs.stop(job, Status.FAILED, reason)
+            else:
+                self._send(PredictBatch(job=job.id, batch=batch))
+            raise
+        finally:
+            self._heartbeat.follow(None)
+            attempt.end(outcome, phases.seconds)
+
+    def _classify_for_sure(
+        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+    ) -> BatchResult:
+        """Classify; what is missing or damaged is so only if it is twice, with storage there."""
+        with self._storage_there(job):
+            try:
+                with self._storage_there(job):
+                    return self._classify(job, batch, history, attempt, phases)
+            except REFUSALS:
+                return self._classify(job, batch, history, attempt, phases)
+
+    @contextmanager
+    def _storage_there(self, job: Job) -> Iterator[None]:
+        """Raise `StorageAway` instead of a refusal unless all that the job needs is mounted."""
+        try:
+            yield
+        except REFUSALS:
+            self._require_jobs()
+            require_content(self._jobs.root / "models")
+            if isinstance(job.inputs, ArrayInputs):
+                submitted = modified(self._jobs.path(job.id) / "job.json")
+                require_source(self._jobs.root, job.inputs.images, submitted)
+            raise
+
+    def _require_jobs(self) -> None:
+        """Raise `StorageAway` unless storage is there: the one of the last job, with jobs on it."""
+        require_content(self._jobs.folder)
+        if self._storage_id and present_id(self._jobs.root) != self._storage_id:
+            raise StorageAway(
+                f"Another folder lies at {self._jobs.root} than before: mount shared storage there."
+            )
+
+    def _classify(
+        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+    ) -> BatchResult:
+        if reason := hopeless(history):
+            return all_failed(job, batch, reason)
+        with phases("model"):
+            predictor = self.models.get(job.model)
+        with phases("open"):
+            reader = BatchReader(
+                self._jobs, job, batch, predictor.shape, predictor.preprocessing, self._settings
+            )
+        skip = left_out(history)
+        if is_suspect(history):
+
+            def try_image(position: int) -> str | None:
+                try:
+                    pixels = reader.read(position)[np.newaxis]
+                except ImageError:
+                    return None  # a bad image is not a dangerous one
+                except NOT_OF_AN_IMAGE:
+                    raise
+                except Exception as error:
+                    return reason_of(error)
+                return self._blame(predictor, pixels)
+
+            log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
+            with phases("quarantine"):
+                skip = dict(walk(reader.count, history, attempt, try_image))
+        reuse = self._reuse if job.reuse else None
+        return classify_batch(job, reader, predictor, skip, phases, reuse)
+
+    @staticmethod
+    def _blame(predictor: "Predictor", pixels: Pixels) -> str | None:
+        """Why these pixels (1, H, W, C) cannot be classified, if it is they that raise an error.
+
+        What raises with an empty image as well is not the image's fault, and is raised.
+        """
+        try:
+            predictor(pixels)
+        except (SoftTimeLimitExceeded, OSError):
+            raise
+        except Exception as error:
+            predictor(np.zeros_like(pixels))
+            return reason_of(error)
+        return None
+
+    def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
+        if job.max_failure_rate is None or not result.errors:
+            return
+        tally = self._tally(job)
+        tally.refresh(
+            on_damage=lambda error: log.warning("%s Until then it is not counted.", error)
+        )
+        if reason := job.excess(tally.failed):
+            self._jobs.stop(job, Status.FAILED, reason)
+
+    def _summarise(self, job: Job, batch: int, result: BatchResult, phases: Phases) -> Summary:
+        failed = len(result.errors)
+        summary: Summary = {
+            "model": str(job.model),
+            "batch": f"{batch + 1}/{job.batches}",
+            "images": len(result.predictions),
+        }
+        labels = read_labels(self._jobs, job, batch)
+        if labels is not None:
+            summary["correct"] = int((labels == result.predictions).sum())
+        if failed:
+            summary["failed"] = failed
+        if result.reused is not None:
+            summary["reused"] = result.reused
+        summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
+        return summary
+
+    def _images(self, job: Job, batch: int) -> str:
+        """Which images a batch has, for people to look at."""
+        if isinstance(job.inputs, ArrayInputs):
+            span = job.span(batch)
+            return f"images {span.start} to {span.stop - 1} of {job.inputs.images}"
+        try:
+            paths = read_columns(self._jobs.pack_path(job, batch)).paths
+        except (Corrupt, KeyError):
+            return "its images cannot be read"
+        return f"{paths[0]} to {paths[-1]}"
+
+    def _pass_on(self, job: Job, batch: int, summary: Summary) -> None:
+        """Send the next batch of the chain and ring. The result is safe by now.
+
+        When the broker is away, the chain stands still until the sweep or a waiting producer
+        sends it again.
+        """
+        try:
+            successor = self._jobs.successor(job, batch)
+            if successor is not None:
+                self._send(PredictBatch(job=job.id, batch=successor))
+            self._ring(job.id, {"event": "batch", "number": batch, **summary})
+        except (redis.RedisError, OperationalError, OSError) as error:
+            log.warning("Job %s could not be passed on after batch %s: %s", job.id, batch, error)
+
+
+def all_failed(job: Job, batch: int, reason: str) -> BatchResult:
+    """The result of a batch that was given up: every image an error with this reason."""
+    count = len(job.span(batch))
+    return BatchResult(
+        model=job.model,
+        predictions=np.full(count, FAILED, np.int32),
+        scores=np.zeros(count, np.float32),
+        errors=dict.fromkeys(range(count), reason),
+    )

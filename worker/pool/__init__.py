@@ -1,0 +1,1 @@
+"""The processes of a worker: whether they are ready, and when they take batches."""
