@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.baseline import Baseline, comparable, pixel_figures
+from evaluation.baseline import Baseline, comparable, pixel_features
 from evaluation.drift import Observed, compare
 from imaging.images import Pixels
 from storage.datasets.store import DataSet, DatasetStore
@@ -79,7 +79,7 @@ class Pool:
 
     predictions: NDArray[np.int32]
     scores: NDArray[np.float64]
-    figures: dict[str, NDArray[np.float64]]
+    features: dict[str, NDArray[np.float64]]
 
     def observe(self, rows: NDArray[np.int64], baseline: Baseline) -> Observed:
         """What a job of some of the images comes to."""
@@ -88,7 +88,7 @@ class Pool:
             scores=baseline.scores.count(self.scores[rows]),
             pixels={
                 name: baseline.pixels[name].count(values[rows])
-                for name, values in self.figures.items()
+                for name, values in self.features.items()
             },
         )
 
@@ -103,7 +103,7 @@ def held_back(dataset: DataSet, seed: int) -> Pixels:
 def pool_of(images: Pixels, predictor: Predictor) -> Pool:
     """Classify and measure."""
     predictions, scores = predictor(images)
-    return Pool(predictions=predictions, scores=comparable(scores), figures=pixel_figures(images))
+    return Pool(predictions=predictions, scores=comparable(scores), features=pixel_features(images))
 
 
 def rate(pool: Pool, baseline: Baseline, size: int, rounds: int) -> float:

@@ -23,7 +23,7 @@ from benchmarks.training import compare_trainings
 from benchmarks.workers import measure_workers
 from messaging.app import make_app
 from messaging.messages import PredictBatch
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
@@ -38,8 +38,8 @@ of slices of the array; each has two processes of one thread. Batches of 50,000 
 slower.
 """
 SINGLE = """
-`nop` is a message that has nothing to do, and its ring. `one image` ends when its record is read,
-`merged` when its predictions are a file that survives a power cut.
+`nop` is a message that has nothing to do, and its notification. `one image` ends when its record
+is read, `merged` when its predictions are a file that survives a power cut.
 """
 
 
@@ -111,10 +111,10 @@ def latency(setting: Setting) -> str:
     connection = redis.Redis.from_url(system.redis_url, decode_responses=True)
 
     def nop() -> None:
-        latest: Any = connection.xrevrange(f"batchsight:bell:{done.id}", count=1)
-        rings = Doorbell(connection, done.id).listen(since=latest[0][0], wait_seconds=5)
+        latest: Any = connection.xrevrange(f"batchsight:notifications:{done.id}", count=1)
+        heard = Notifications(connection, done.id).listen(since=latest[0][0], wait_seconds=5)
         PredictBatch(job=done.id, batch=0).send(app)
-        next(rings)
+        next(heard)
 
     def one() -> None:
         record = next(iter(client.submit(str(path), model="mlp")))

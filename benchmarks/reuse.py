@@ -15,7 +15,7 @@ from storage.jobs.attempts import read_events
 
 EVERY = 100
 """One image of so many is changed."""
-MEASURES = ("workers' processor time", "predict and reuse", "whole job")
+MEASURES = ("workers' CPU time", "predict and reuse", "whole job")
 TARGETS = {"1 % new": ("≈ 1", "≈ 1", "")}
 
 

@@ -54,7 +54,7 @@ class RedisQueue:
         self._settings = settings
 
     def check(self) -> None:
-        """Ask Redis for a sign of life."""
+        """Ask Redis whether it is there."""
         from messaging.broker import broker_errors
 
         with broker_errors(self._settings):
@@ -85,13 +85,13 @@ class RedisQueue:
         return {task_id.rpartition(".")[0] for task_id in task_ids}
 
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
-        """Hear the job's doorbell, from its first ring on."""
+        """Hear the job's notifications, from the first one on."""
         from messaging.broker import broker_errors
-        from messaging.notifications import Doorbell
+        from messaging.notifications import Notifications
 
         with broker_errors(self._settings):
-            for rings in Doorbell(self._client, job_id).listen(wait_seconds=wait_seconds):
-                yield bool(rings)
+            for heard in Notifications(self._client, job_id).listen(wait_seconds=wait_seconds):
+                yield bool(heard)
 
     def in_hand(self) -> set[str] | None:
         """Ask all workers which queues they consume, and those of batches what they run."""
@@ -106,12 +106,12 @@ class RedisQueue:
         return {task["id"].rpartition(".")[0] for tasks in running.values() for task in tasks}
 
     def obstacles(self) -> dict[str, str]:
-        """Read the workers' signs of life."""
+        """Read the workers' heartbeats."""
         from messaging.broker import broker_errors
-        from messaging.worker_heartbeats import present_workers
+        from messaging.worker_heartbeats import living_workers
 
         with broker_errors(self._settings):
-            present = present_workers(self._client)
+            present = living_workers(self._client)
         return {name: sign.problem for name, sign in present.items() if sign.problem}
 
     @cached_property

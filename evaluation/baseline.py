@@ -1,6 +1,6 @@
 """What a model version saw and said when it was tested: what its jobs are compared with.
 
-Everything is a histogram of one figure per image, so that a job of any size is compared by counts
+Everything is a histogram of one feature per image, so that a job of any size is compared by counts
 that are added up batch by batch.
 """
 
@@ -56,7 +56,7 @@ class Baseline(BaseModel, frozen=True):
     scores: Histogram
     """Of the probability of the predicted class."""
     pixels: dict[str, Histogram]
-    """By name of the figure, see `pixel_figures`."""
+    """By name of the feature, see `pixel_features`."""
 
     @classmethod
     def of(cls, probabilities: NDArray[np.floating], images: Pixels) -> "Baseline":
@@ -64,11 +64,11 @@ class Baseline(BaseModel, frozen=True):
         predicted = probabilities.argmax(axis=1)
         count = min(len(images), PIXEL_SAMPLE)
         rows = np.sort(np.random.default_rng(1).choice(len(images), count, replace=False))
-        figures = pixel_figures(images, rows)
+        features = pixel_features(images, rows)
         return cls(
             classes=tuple(np.bincount(predicted, minlength=probabilities.shape[1]).tolist()),
             scores=Histogram.of(comparable(probabilities.max(axis=1))),
-            pixels={name: Histogram.of(values) for name, values in figures.items()},
+            pixels={name: Histogram.of(values) for name, values in features.items()},
         )
 
 
@@ -82,10 +82,10 @@ def comparable(values: NDArray[np.floating]) -> FloatArray:
     return np.asarray(np.round(values.astype(np.float64), DECIMALS), np.float64)
 
 
-def pixel_figures(
+def pixel_features(
     images: Pixels, rows: "NDArray[np.integer] | Sequence[int] | None" = None
 ) -> dict[str, FloatArray]:
-    """Figures (N,) of uint8 images (N, H, W, C), or of the given rows of them.
+    """Metrics (N,) of uint8 images (N, H, W, C), or of the given rows of them.
 
     Brightness, contrast and roughness are grey levels; so is red less blue, of colour images only.
     The others tell where what stands out from the background lies and how it is turned, -1 to 1;
@@ -101,13 +101,13 @@ def _figures(images: Pixels) -> dict[str, FloatArray]:
     colours = images[..., :3].astype(np.float64)  # without the transparency
     grey = colours.mean(axis=-1)
     height, width = grey.shape[1:]
-    figures = {
+    features = {
         "brightness": grey.mean(axis=(1, 2)),
         "contrast": grey.std(axis=(1, 2)),
         "roughness": (_steps(grey, 1) + _steps(grey, 2)) / 2,
     }
     if colours.shape[-1] == 3:
-        figures["red less blue"] = (colours[..., 0] - colours[..., 2]).mean(axis=(1, 2))
+        features["red less blue"] = (colours[..., 0] - colours[..., 2]).mean(axis=(1, 2))
 
     # First and second moments of what differs from the commonest grey, whichever is the background.
     weight = np.abs(grey - np.median(grey, axis=(1, 2), keepdims=True))
@@ -120,7 +120,7 @@ def _figures(images: Pixels) -> dict[str, FloatArray]:
     down = lines @ y**2 - centre_y**2
     both = np.einsum("nhw,h,w->n", weight, y, x) - centre_x * centre_y
     spread = np.where(across + down > 0, across + down, 1.0)
-    return figures | {
+    return features | {
         "left to right": centre_x,
         "top to bottom": centre_y,
         "wide or tall": (across - down) / spread,

@@ -1,4 +1,4 @@
-"""How predictions compare with labels: accuracy and per-class figures from one confusion matrix.
+"""How predictions compare with labels: accuracy and per-class metrics from one confusion matrix.
 
 Model manifests and job summaries carry it in the same form.
 """
@@ -56,7 +56,7 @@ class Evaluation(BaseModel, frozen=True):
         return float(self.matrix.trace() / self.count) if self.count else None
 
     def per_class(self) -> list[ClassScore]:
-        """One row of figures per class, in label order."""
+        """One row of metrics per class, in label order."""
         matrix = self.matrix
         right, actual, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
         precision = right / np.maximum(predicted, 1)

@@ -1,6 +1,6 @@
 """Does a job look like what its model was tested with?
 
-Two histograms of the same figure are compared by their total variation distance: the share of the
+Two histograms of the same feature are compared by their total variation distance: the share of the
 images that would have to change their bin to make them equal. Small jobs differ by chance, so a
 distance counts only beyond what chance explains. For n and m independent images it is, on average,
 at most half the sum over the bins of sqrt(p (1 - p) (1/n + 1/m)), with p the share of a bin, and
@@ -18,16 +18,16 @@ from evaluation.baseline import Baseline
 from evaluation.confusion import IntArray
 
 FALSE_ALARMS = 0.001
-"""Share of undisturbed jobs that may be warned of, over all figures of a job together."""
+"""Share of undisturbed jobs that may be warned of, over all features of a job together."""
 SMALLEST_DRIFT = 0.2
 """Less is not told, however sure it is: the first images of a data set differ as much from all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One figure of a job beside that of the model's test."""
+    """One feature of a job beside that of the model's test."""
 
-    figure: str
+    feature: str
     expected: NDArray[np.float64]
     """Share of the test images by bin."""
     found: NDArray[np.float64]
@@ -55,7 +55,7 @@ class Observed:
 
 
 def compare(baseline: Baseline, observed: Observed) -> list[Comparison]:
-    """Compare all figures, the classes and scores first; those of no image are left out."""
+    """Compare all features, the classes and scores first; those of no image are left out."""
     pairs = {
         "predicted classes": (np.array(baseline.classes), observed.classes),
         "scores": (np.array(baseline.scores.counts), observed.scores),
@@ -73,7 +73,7 @@ def compare(baseline: Baseline, observed: Observed) -> list[Comparison]:
 
 
 def compare_counts(
-    figure: str, expected: IntArray, found: IntArray, false_alarms: float
+    feature: str, expected: IntArray, found: IntArray, false_alarms: float
 ) -> Comparison:
     """Compare two histograms with the same bins."""
     m, n = int(expected.sum()), int(found.sum())
@@ -83,7 +83,7 @@ def compare_counts(
     average = float(np.sqrt(pooled * (1 - pooled) * variance).sum()) / 2
     beyond = math.sqrt(math.log(1 / false_alarms) * variance / 2)
     return Comparison(
-        figure=figure,
+        feature=feature,
         expected=p,
         found=q,
         images=n,

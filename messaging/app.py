@@ -9,13 +9,13 @@ from celery import Celery
 from celery.signals import heartbeat_sent
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
-from messaging.health import give_sign
+from messaging.health import send_heartbeat
 from messaging.messages import MESSAGES
 from messaging.settings import PREDICT_QUEUE, BrokerSettings, broker_settings, unacked_key
 from messaging.transport.redis_transport import LISTENS
 
 # Sent by the event loop of a worker's main process, every two seconds while Redis is connected.
-heartbeat_sent.connect(give_sign)
+heartbeat_sent.connect(send_heartbeat)
 
 
 def make_app(

@@ -1,4 +1,4 @@
-"""Sign of life of each running beat, so that a second one is found. Import it where beat runs.
+"""Heartbeat of each running beat, so that a second one is found. Import it where beat runs.
 
 Nothing in Celery stops two beats, and each sends every scheduled message.
 """
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 @beat_init.connect
 @beat_embedded_init.connect
 def begin(**_: Any) -> None:
-    """Give signs of life for as long as this process lives."""
+    """Send heartbeats for as long as this process lives."""
     threading.Thread(target=_live, args=(connect(broker_settings()),), daemon=True).start()
 
 
-def give_sign(client: "redis.Redis", name: str, number: int) -> None:
+def send_heartbeat(client: "redis.Redis", name: str, number: int) -> None:
     """Say that the beat `name` lives; a higher number every time. Raises `redis.RedisError`."""
     client.set(PREFIX + name, number, ex=KEPT_SECONDS)
 
@@ -44,15 +44,15 @@ def living_beats(
 
     Two signs may be those of a beat and its successor, so then it waits for both to repeat.
     """
-    signs = _read_signs(client)
+    signs = _read_heartbeats(client)
     if len(signs) > 1:
         sleep(2 * SIGN_SECONDS)
-        later = _read_signs(client)
+        later = _read_heartbeats(client)
         signs = {name: later[name] for name in signs if later.get(name, signs[name]) != signs[name]}
     return tuple(sorted(signs))
 
 
-def _read_signs(client: "redis.Redis") -> dict[str, str]:
+def _read_heartbeats(client: "redis.Redis") -> dict[str, str]:
     keys = list(client.scan_iter(match=PREFIX + "*", count=1000))
     signs = ((key.removeprefix(PREFIX), client.get(key)) for key in keys)
     return {name: str(sign) for name, sign in signs if sign is not None}
@@ -64,7 +64,7 @@ def _live(client: "redis.Redis") -> None:
     while True:
         number += 1
         try:
-            give_sign(client, name, number)
+            send_heartbeat(client, name, number)
         except (redis.RedisError, OSError) as error:
-            log.debug("No sign of life was given: %s", error)
+            log.debug("No heartbeat was sent: %s", error)
         time.sleep(SIGN_SECONDS)

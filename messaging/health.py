@@ -15,7 +15,7 @@ FRESH_SECONDS = 20.0
 """Ten heartbeats of a Celery worker, four rounds of beat."""
 
 
-def give_sign(*_: object, **__: object) -> None:
+def send_heartbeat(*_: object, **__: object) -> None:
     """Touch the file, if one is named. Takes any arguments, so that it can receive a signal."""
     if name := os.environ.get(VARIABLE):
         Path(name).touch()
@@ -25,10 +25,10 @@ def main() -> int:
     """The exit code, with a sentence on stdout, which `docker inspect` shows."""
     path = Path(os.environ.get(VARIABLE, ""))
     if not path.is_file():
-        print(f"No sign of life yet: {VARIABLE} is {str(path)!r}.")
+        print(f"No heartbeat yet: {VARIABLE} is {str(path)!r}.")
         return 1
     age = time.time() - path.stat().st_mtime
-    print(f"The last sign of life is {age:.0f} s old.")
+    print(f"The last heartbeat is {age:.0f} s old.")
     return int(age > FRESH_SECONDS)
 
 

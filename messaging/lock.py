@@ -1,7 +1,7 @@
-"""A lock over all machines, with a fence: who got it later has the higher number.
+"""A lock over all machines, with a fencing token: who got it later has the higher number.
 
 The lock alone is not enough. A holder that was paused beyond its time goes on as if it still held
-it; what it then publishes is told by its lower fence (see `ModelStore.promote`).
+it; what it then publishes is told by its lower fencing token (see `ModelStore.promote`).
 """
 
 import logging
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 def hold_lock(
     client: "redis.Redis", name: str, *, seconds: float = HELD_SECONDS
 ) -> Iterator[int | None]:
-    """Hold the lock `name` for as long as the block runs; yields the fence.
+    """Hold the lock `name` for as long as the block runs; yields the fencing token.
 
     Waits for a Redis that is away or refuses. Yields `None` at once when somebody else holds the
     lock. The lock is renewed in the background and frees itself `seconds` after its holder has
-    died. The fence is the broker's clock in microseconds: it grows even when Redis was started
-    again empty.
+    died. The fencing token is the broker's clock in microseconds: it grows even when Redis was
+    started again empty.
     """
     lock = client.lock(f"batchsight:lock:{name}", timeout=seconds, thread_local=False)
     if not insist(partial(lock.acquire, blocking=False)):

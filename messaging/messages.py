@@ -115,7 +115,7 @@ class TrainModel(Message):
     asked_at: float | None = Field(default=None, ge=0, le=1e11)
     """When the schedule asked for it, seconds since 1970."""
     run: Name
-    """Names this training: progress is rung on the doorbell of this name."""
+    """Names this training: its notifications go by this name."""
 
     def task_id(self) -> str:
         """The run's name: one training, one task."""

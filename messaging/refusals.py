@@ -44,7 +44,7 @@ REFUSALS = {
     "LOADING": Refusal("is still loading its data", "wait until it has"),
     "MISCONF": Refusal(
         "cannot write to its disk and takes no messages",
-        "make room or mend the disk; its log says more",
+        "make room or repair the disk; its log says more",
     ),
     "OOM": Refusal(
         "is at its memory limit and takes no more messages",

@@ -1,4 +1,4 @@
-"""Who works where: a small JSON sign of life that each worker keeps in Redis.
+"""Who works where: a small JSON heartbeat that each worker keeps in Redis.
 
 It expires when the worker is gone. `producer doctor` reads it, and whoever
 follows a job that nobody works on.
@@ -13,7 +13,7 @@ KEPT_SECONDS = 10
 PREFIX = "batchsight:worker:"
 
 
-class Presence(BaseModel, frozen=True):
+class WorkerHeartbeat(BaseModel, frozen=True):
     """What a worker tells of itself."""
 
     worker: str
@@ -36,21 +36,21 @@ class Presence(BaseModel, frozen=True):
     keras: str | None
     """Version of Keras, None when it is not installed."""
     seconds_ahead: float = 0.0
-    """Its clock minus that of Redis, measured at each sign of life."""
+    """Its clock minus that of Redis, measured at each heartbeat."""
 
 
-def announce(client: "redis.Redis", presence: Presence) -> None:
-    """Give a sign of life; raises `redis.RedisError`."""
+def announce(client: "redis.Redis", presence: WorkerHeartbeat) -> None:
+    """Send a heartbeat; raises `redis.RedisError`."""
     present = presence.model_copy(update={"seconds_ahead": seconds_ahead(client)})
     client.set(PREFIX + presence.worker, present.model_dump_json(), ex=KEPT_SECONDS)
 
 
-def present_workers(client: "redis.Redis") -> dict[str, Presence]:
-    """The latest signs of life by node name; raises `redis.RedisError`."""
+def living_workers(client: "redis.Redis") -> dict[str, WorkerHeartbeat]:
+    """The latest heartbeats by node name; raises `redis.RedisError`."""
     found = {}
     for key in client.scan_iter(match=PREFIX + "*", count=1000):
         try:
-            presence = Presence.model_validate_json(client.get(key) or "")
+            presence = WorkerHeartbeat.model_validate_json(client.get(key) or "")
         except ValidationError:
             continue  # expired meanwhile, or written by another version
         found[presence.worker] = presence

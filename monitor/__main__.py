@@ -1,4 +1,4 @@
-"""`python -m monitor`: serve figures for Prometheus at /metrics until stopped."""
+"""`python -m monitor`: serve metrics for Prometheus at /metrics until stopped."""
 
 import signal
 import sys
@@ -32,7 +32,7 @@ def main() -> int:
         where = f"{settings.metrics_address}:{settings.metrics_port}"
         print(f"error: {where} cannot be served on ({error.strerror}).", file=sys.stderr)
         return 1
-    print(f"Figures at http://{settings.metrics_address}:{settings.metrics_port}/metrics")
+    print(f"Metrics at http://{settings.metrics_address}:{settings.metrics_port}/metrics")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0
 

@@ -1,7 +1,7 @@
-"""Figures for Prometheus that Flower lacks: queue, jobs, speed, models. Read at every scrape.
+"""Metrics for Prometheus that Flower lacks: queue, jobs, speed, models. Read at every scrape.
 
-Counters count from the start of this process on: a job's bell rings for every batch, so batches
-are counted by what workers say, and only once.
+Counters count from the start of this process on. Workers notify of every batch, so batches are
+counted by what they say, and only once.
 """
 
 import json
@@ -19,9 +19,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from messaging.messages import MESSAGES, SENT_AT, PredictBatch
-from messaging.notifications import AllBells
+from messaging.notifications import AllNotifications
 from messaging.settings import CONSUMERS, unacked_key
-from messaging.worker_heartbeats import present_workers
+from messaging.worker_heartbeats import living_workers
 from storage.errors import NotFound, StorageError
 from storage.jobs.store import JobStore, Status, apart
 from storage.models.store import ModelStore
@@ -61,7 +61,7 @@ class System(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All figures as they are now."""
+        """All metrics as they are now."""
         with self._one_at_a_time:
             up = gauge("batchsight_redis_up", "Whether Redis answers.")
             try:
@@ -83,7 +83,7 @@ class System(Collector):
     def _storage_figures(self) -> Iterator[Metric]:
         up = gauge("batchsight_storage_up", "Whether shared storage can be read.")
         try:
-            kept = [self._jobs.figures(), *model_figures(self._models, self._now())]
+            kept = [self._jobs.metrics(), *model_metrics(self._models, self._now())]
             up.add_metric([], 1)
         except OSError:
             kept = []
@@ -158,9 +158,9 @@ def time_of_sending(message: str) -> float | None:
 
 
 def worker_figures(client: "redis.Redis") -> Iterator[Metric]:
-    """How many workers and children give signs of life; raises `redis.RedisError`."""
-    present = present_workers(client).values()
-    workers = gauge("batchsight_workers", "Prediction workers that give signs of life.")
+    """How many workers and children send heartbeats; raises `redis.RedisError`."""
+    present = living_workers(client).values()
+    workers = gauge("batchsight_workers", "Prediction workers that send heartbeats.")
     workers.add_metric([], len(present))
     children = gauge("batchsight_worker_children", "Batches that they can run at once.")
     children.add_metric([], sum(presence.children for presence in present))
@@ -168,11 +168,11 @@ def worker_figures(client: "redis.Redis") -> Iterator[Metric]:
 
 
 class Work:
-    """Counts what the bells tell: batches, images and seconds, by model version."""
+    """Counts what workers notify of: batches, images and seconds, by model version."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self.registry = CollectorRegistry()
-        self._bells = AllBells(client)
+        self._notifications = AllNotifications(client)
         self._batches = CounterMetric(
             "batchsight_batches", "Batches done.", ["model"], registry=self.registry
         )
@@ -193,14 +193,17 @@ class Work:
         )
 
     def hear(self) -> None:
-        """Count what has been rung since the last time; raises `redis.RedisError`."""
-        for ring in self._bells.heard():
-            if ring.get("event") == "batch" and "images" in ring:
+        """Count what has come since the last time; raises `redis.RedisError`."""
+        for notification in self._notifications.heard():
+            if notification.get("event") == "batch" and "images" in notification:
                 try:
-                    model, images = str(ring["model"]), int(ring["images"])
-                    failed, seconds = int(ring.get("failed", 0)), float(ring["ms"]) / 1000
+                    model, images = str(notification["model"]), int(notification["images"])
+                    failed, seconds = (
+                        int(notification.get("failed", 0)),
+                        float(notification["ms"]) / 1000,
+                    )
                 except MALFORMED:
-                    continue  # no ring of a worker
+                    continue  # not from a worker
                 self._batches.labels(model).inc()
                 self._images.labels(model).inc(images)
                 self._failed.labels(model).inc(failed)
@@ -214,7 +217,7 @@ class OpenJobs:
         self._jobs = jobs
         self._ended: dict[str, tuple[tuple[float, float], Status]] = {}
 
-    def figures(self) -> Metric:
+    def metrics(self) -> Metric:
         """Count them."""
         counts: Counter[str] = Counter()
         for job_id in self._jobs.ids():
@@ -237,7 +240,7 @@ class OpenJobs:
         return status
 
 
-def model_figures(models: ModelStore, now: float) -> Iterator[Metric]:
+def model_metrics(models: ModelStore, now: float) -> Iterator[Metric]:
     """Which version of each model is champion, how good it is and how old the newest one is."""
     number = gauge("batchsight_champion_version", "Version that the next job gets.", "model")
     accuracy = gauge("batchsight_champion_accuracy", "Its accuracy, 0 to 1.", "model")

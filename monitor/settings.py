@@ -1,4 +1,4 @@
-"""Where the figures for Prometheus are served, from `BATCHSIGHT_*` in the environment."""
+"""Where the metrics for Prometheus are served, from `BATCHSIGHT_*` in the environment."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,8 +10,8 @@ class MonitorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", env_ignore_empty=True, frozen=True)
 
     metrics_address: str = Field(
-        default="127.0.0.1", description="Address that the figures are served on."
+        default="127.0.0.1", description="Address that the metrics are served on."
     )
     metrics_port: int = Field(
-        default=9108, ge=1, le=65535, description="Port that the figures are served on."
+        default=9108, ge=1, le=65535, description="Port that the metrics are served on."
     )

@@ -48,7 +48,7 @@ def _kills(text: str) -> int:
 
 
 def _quotas(proc: Path) -> Iterator[float]:
-    """Quotas of processor time, in cores."""
+    """Quotas of CPU time, in cores."""
     for group in _groups(proc, "cpu"):
         yield from _read(group / "cpu.max", _share)
         quotas = _read(group / "cpu.cfs_quota_us", float)

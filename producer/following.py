@@ -1,6 +1,6 @@
-"""Follows a job until it ends: the files are the truth, the doorbell a hint to look at them.
+"""Follows a job until it ends: the files are the truth, notifications a hint to look at them.
 
-Whoever follows a job also heals it: batches whose messages were lost are sent again.
+Whoever follows a job also keeps it going: batches whose messages were lost are sent again.
 """
 
 import time
@@ -24,12 +24,12 @@ class Rhythm:
     """How often a follower does what."""
 
     look_seconds: float = 1.0
-    """It looks at the files this often though nothing rings."""
+    """It looks at the files this often though no notification comes."""
     longest_pause_seconds: float = 0.2
-    """It looks at them this often at least while there is ringing."""
-    heal_seconds: float = 3.0
+    """It looks at them this often at least while notifications come."""
+    resend_seconds: float = 3.0
     """It looks for lost batches this often."""
-    lonely_seconds: float = 10.0
+    no_progress_seconds: float = 10.0
     """After every so long without a new result it asks whether there is any worker."""
     longest_absence_seconds: float = 10.0
     """It looks this often at least whether storage is there again."""
@@ -91,7 +91,7 @@ class Follower:
         self._rings: Iterator[bool] | None = None
         self._discarded: set[int] = set()
         self._unavailable = False
-        self._heal_at = time.monotonic() + rhythm.heal_seconds
+        self._resend_at = time.monotonic() + rhythm.resend_seconds
         self._done = 0
         self._quiet_since = time.monotonic()
         self._told_of_workers = False
@@ -141,7 +141,7 @@ class Follower:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
                     return
-                notice = notice or self._heal() or self._miss_workers(gathering.done)
+                notice = notice or self._resend_lost() or self._miss_workers(gathering.done)
                 yield self._progress(gathering, status, notice)
                 self._wait(gathering.scan_seconds)
 
@@ -196,14 +196,14 @@ class Follower:
     def _send_idle_now(self) -> None:
         """Do not wait for a lease: the messages are known not to be there."""
         self._queued = False
-        self._heal_at = 0.0
+        self._resend_at = 0.0
 
-    def _heal(self) -> str | None:
+    def _resend_lost(self) -> str | None:
         """Send lost batches again, every few seconds."""
         now = time.monotonic()
-        if now < self._heal_at:
+        if now < self._resend_at:
             return None
-        self._heal_at = now + self._rhythm.heal_seconds
+        self._resend_at = now + self._rhythm.resend_seconds
         find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
         if stalled := find(self._job, self._lease_seconds):
             try:
@@ -236,7 +236,7 @@ class Follower:
         if done != self._done:
             self._done, self._quiet_since, self._told_of_workers = done, time.monotonic(), False
         quiet = time.monotonic() - self._quiet_since
-        if self._told_of_workers or quiet < self._rhythm.lonely_seconds:
+        if self._told_of_workers or quiet < self._rhythm.no_progress_seconds:
             return None
         self._quiet_since = time.monotonic()
         if self._is_run():
@@ -271,10 +271,10 @@ class Follower:
         return any(self._jobs.history(self._job, h, self._lease_seconds).live for h in heads)
 
     def _wait(self, scan_seconds: float) -> None:
-        """Sleep until it is worth looking again: after a ring, at the latest after a second.
+        """Sleep until it is worth looking again: until a notification comes, or for a second.
 
         Finding the results is not repeated before ten times its cost has passed: a producer
-        leaves the cores to the workers, however many of them ring and however large the job.
+        leaves the cores to the workers, however many of them notify and however large the job.
         """
         looked_at = time.monotonic()
         try:

@@ -146,8 +146,8 @@ def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for row in rows:
-        figures = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(Text(row.label), *figures, f"{row.support:,}")
+        metrics = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
+        table.add_row(Text(row.label), *metrics, f"{row.support:,}")
     return table
 
 

@@ -26,7 +26,7 @@ class StorageSettings(BaseSettings):
     lease_seconds: float = Field(
         default=15.0,
         ge=1.0,
-        description="A batch without a sign of life for this long may be given to another worker.",
+        description="A batch without a heartbeat for this long may be given to another worker.",
     )
 
     @property

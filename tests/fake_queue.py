@@ -26,7 +26,7 @@ class FakeQueue:
     """Keys of the batches that its workers have taken; None without workers."""
     problems: dict[str, str] = field(default_factory=dict)
     """Why workers cannot work, by their names."""
-    rings: bool = False
+    notifications: bool = False
     """Whether it is heard of progress all the time."""
     sent: list[PredictBatch] = field(default_factory=list)
     waits: set[str] = field(default_factory=set)
@@ -56,9 +56,9 @@ class FakeQueue:
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
         while True:
             self.check()
-            if not self.rings:
+            if not self.notifications:
                 time.sleep(0.001)
-            yield self.rings
+            yield self.notifications
 
     def in_hand(self) -> set[str] | None:
         self.check()

@@ -249,9 +249,9 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
         click.echo(str(summary))
 
 
-def train_here(request: "TrainingRequest", fence: int | None = None) -> "TrainingSummary":
+def train_here(request: "TrainingRequest", fencing_token: int | None = None) -> "TrainingSummary":
     """Train in this process."""
-    return open_pipeline().run(request, on_epoch=say, fence=fence).summary
+    return open_pipeline().run(request, on_epoch=say, fencing_token=fencing_token).summary
 
 
 def train_queued(request: "TrainingRequest") -> "TrainingSummary":
@@ -292,8 +292,8 @@ def bootstrap() -> None:
     if champion:
         say(f"{request.name}@{champion.number} is champion already.")
     else:
-        # The lowest fence: a scheduled training that was quicker keeps its champion.
-        click.echo(str(train_here(request, fence=0)))
+        # The lowest fencing token: a scheduled training that was quicker keeps its champion.
+        click.echo(str(train_here(request, fencing_token=0)))
 
 
 @main.command()
@@ -341,7 +341,7 @@ def models(name: str | None, *, json_: bool) -> None:
 @click.argument("version", metavar="NAME[@N]")
 @as_json
 def show(version: str, *, json_: bool) -> None:
-    """Show a version, or the champion, with per-class figures."""
+    """Show a version, or the champion, with per-class metrics."""
     from storage.models.promotions import read_promotion
     from trainer.models.listing import ModelLine, read_champion
     from trainer.terminal import show_model

@@ -69,22 +69,29 @@ class Pipeline:
         request: TrainingRequest,
         on_epoch: OnEpoch = lambda report: None,
         *,
-        fence: int | None = None,
+        fencing_token: int | None = None,
     ) -> Outcome:
         """Get the data set, train, publish, judge and promote.
 
-        `fence` orders trainings that were not started by a person: see `ModelStore.promote`.
+        `fencing_token` orders trainings that no person has started: see `ModelStore.promote`.
         """
         dataset = ensure_dataset(self.datasets, self.downloads, request.dataset)
         sweep_abandoned(self.models.folder)
         checkpoint = request.checkpoint(self.models.folder, dataset)
         with self.models.draft(request.name) as draft:
             manifest = train(
-                request, dataset, draft, on_epoch, checkpoint=checkpoint, fence=fence or 0
+                request,
+                dataset,
+                draft,
+                on_epoch,
+                checkpoint=checkpoint,
+                fencing_token=fencing_token or 0,
             )
             version = self.models.publish(request.name, draft, manifest)
         checkpoint.remove()
-        return Outcome(version=version, verdict=self.promote(version, dataset, fence=fence))
+        return Outcome(
+            version=version, verdict=self.promote(version, dataset, fencing_token=fencing_token)
+        )
 
     def bring_in(self, request: ImportRequest, dataset_name: str | None) -> ImportSummary:
         """Publish a model file from elsewhere; with a data set it is tested and judged."""
@@ -121,7 +128,7 @@ class Pipeline:
         return str(newest) if newest.manifest.created_at.timestamp() > when else None
 
     def promote(
-        self, version: ModelVersion, dataset: DataSet, *, fence: int | None = None
+        self, version: ModelVersion, dataset: DataSet, *, fencing_token: int | None = None
     ) -> Verdict:
         """Make a version champion if it passes the gate; the verdict is kept beside it."""
         while True:
@@ -131,7 +138,7 @@ class Pipeline:
             if not promotion.passed:
                 return Verdict(promoted=False, reason=promotion.reason)
             try:
-                self.models.promote(version, fence=fence, instead_of=number)
+                self.models.promote(version, fencing_token=fencing_token, instead_of=number)
             except ChampionChanged:
                 continue  # it has to be better than that one
             except (StalePublication, Corrupt) as error:

@@ -60,12 +60,12 @@ class TrainerSettings(BaseSettings):
     gate_latency: float = Field(
         default=3.0,
         ge=1,
-        description="How many times the champion's processor time for an image, unless better.",
+        description="How many times the champion's CPU time for an image, unless better.",
     )
     gate_latency_ms: float | None = Field(
         default=None,
         gt=0,
-        description="Instead of that: how many milliseconds of processor time for an image.",
+        description="Instead of that: how many milliseconds of CPU time for an image.",
     )
     gate_memory: float = Field(
         default=3.0,

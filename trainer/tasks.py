@@ -11,7 +11,7 @@ from messaging.broker import connect
 from messaging.errors import BadMessage
 from messaging.lock import hold_lock
 from messaging.messages import TrainModel
-from messaging.notifications import RESULT_KEPT_SECONDS, Doorbell
+from messaging.notifications import RESULT_KEPT_SECONDS, Notifications
 from messaging.settings import broker_settings
 from storage.errors import StorageError
 from trainer.celery import app
@@ -41,7 +41,7 @@ def train(*args: Any, **fields: Any) -> dict[str, str | float | bool]:
         run=pipeline.run,
         trained_since=pipeline.trained_since,
         turn=lambda: hold_lock(connect(broker), f"train:{message.name}"),
-        ring=Ringer(message.run),
+        notify=Notifier(message.run),
     )
 
 
@@ -50,18 +50,20 @@ def tell_of_death(exception: BaseException, kwargs: dict[str, Any], **_: Any) ->
     """Tell those who follow a training that its process died: it cannot do so itself."""
     if isinstance(exception, WorkerLostError) and "run" in kwargs:
         reason = f"The process of the trainer died ({exception}): is there enough memory?"
-        Ringer(str(kwargs["run"]))(event="failed", reason=reason)
+        Notifier(str(kwargs["run"]))(event="failed", reason=reason)
 
 
-class Ringer:
-    """Rings the doorbell of a training; when Redis is away, nobody hears, and the log says so."""
+class Notifier:
+    """Notifies those who follow a training; when Redis is away, the log says that nobody hears."""
 
     def __init__(self, run: str) -> None:
-        self._doorbell = Doorbell(connect(broker_settings()), run, kept_seconds=RESULT_KEPT_SECONDS)
+        self._notifications = Notifications(
+            connect(broker_settings()), run, kept_seconds=RESULT_KEPT_SECONDS
+        )
 
     def __call__(self, **facts: str | float) -> None:
         """Send a few facts."""
         try:
-            self._doorbell.ring(**facts)
+            self._notifications.notify(**facts)
         except (redis.RedisError, OSError) as error:
             log.warning("Nobody could be told of the training's progress: %s", error)

@@ -180,15 +180,15 @@ def show_comparison(judgement: "Judgement") -> None:
     table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
     for answers in (first, second):
         table.add_column(str(answers.version), **VERSION_COLUMN)
-    figures = [performance.figures for performance in both]
+    metrics = [performance.metrics for performance in both]
     table.add_row("accuracy", *(f"{p.accuracy:.4f}" for p in both))
     table.add_row("right", *(f"{p.right:,}" for p in both))
     table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
-    table.add_row("one image", *(f"{f.latency_ms:.2f} ms" for f in figures))
-    table.add_row("of the processor", *(f"{f.processor_ms:.2f} ms" for f in figures))
-    table.add_row("images/s", *(f"{f.images_per_second or 0:,.0f}" for f in figures))
-    table.add_row("memory", *(f"{f.peak_memory_mb:,.0f} MB" for f in figures))
-    table.add_row("to load", *(f"{f.load_seconds:.2f} s" for f in figures))
+    table.add_row("one image", *(f"{f.latency_ms:.2f} ms" for f in metrics))
+    table.add_row("CPU", *(f"{f.cpu_ms:.2f} ms" for f in metrics))
+    table.add_row("images/s", *(f"{f.images_per_second or 0:,.0f}" for f in metrics))
+    table.add_row("memory", *(f"{f.peak_memory_mb:,.0f} MB" for f in metrics))
+    table.add_row("to load", *(f"{f.load_seconds:.2f} s" for f in metrics))
     console.print(table)
     console.print(_recall_table(promotion, first, second))
     for check in promotion.checks:
@@ -229,8 +229,8 @@ def _class_table(version: "ModelVersion") -> "Table":
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for row in rows:
-        figures = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(escape(row.label), *figures, f"{row.support:,}")
+        metrics = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
+        table.add_row(escape(row.label), *metrics, f"{row.support:,}")
     return table
 
 

@@ -34,7 +34,7 @@ app.steps["consumer"].add(IntakeStep)
 
 @celeryd_after_setup.connect
 def settle_concurrency(instance: Any, conf: Any, **_: Any) -> None:
-    """Say what limits the number of children, and let the sign of life tell it."""
+    """Say what limits the number of children, and let the heartbeat tell it."""
     conf.worker_concurrency = instance.concurrency
     cores = len(os.sched_getaffinity(0))
     if instance.concurrency < cores and instance.concurrency == fitting_children():

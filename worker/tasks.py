@@ -10,7 +10,7 @@ from celery.exceptions import Reject
 from messaging.broker import connect, waiting_task_ids
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch, Sweep
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.settings import PREDICT_QUEUE, broker_settings
 from storage.errors import NotFound, StorageAway
 from storage.jobs.reuse import ReuseStore
@@ -44,7 +44,7 @@ def batch_runner() -> BatchRunner:
         settings=settings,
         soft_time_limit_seconds=broker_settings().soft_time_limit_seconds,
         send=lambda message: message.send(app),
-        ring=lambda job_id, fields: Doorbell(client, job_id).ring(**fields),
+        notify=lambda job_id, fields: Notifications(client, job_id).notify(**fields),
     )
 
 

@@ -28,7 +28,7 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
 
 
 def main(folder: Path) -> dict[str, float]:
-    """Files per second of processor time by decoder."""
+    """Files per second of CPU time by decoder."""
     paths = [str(path) for path in sorted(folder.iterdir())[:10_000]]
     speeds = {}
     for name, decode in DECODERS.items():

@@ -1,4 +1,4 @@
-"""`producer doctor`: what is wrong with a system, running or merely configured, and how to mend it.
+"""`producer doctor`: what is wrong with a system, running or merely configured, and how to fix it.
 
 `gather_facts` looks; each check below is a function from `Facts` to one `Finding`; `examine` runs
 them all. A fact that could not be found out is None, and what depends on it is skipped.
@@ -31,7 +31,7 @@ from messaging.beat_heartbeats import living_beats
 from messaging.broker import connect
 from messaging.refusals import PASSWORD, REFUSALS, Refusal, probe, refusal_of
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
-from messaging.worker_heartbeats import Presence, present_workers, seconds_ahead
+from messaging.worker_heartbeats import WorkerHeartbeat, living_workers, seconds_ahead
 from producer.errors import BadSettings
 from producer.settings import read_settings
 from storage.errors import StorageError
@@ -87,7 +87,7 @@ class Finding:
     check: str
     status: Outcome
     message: str
-    mend: str | None = None
+    remedy: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class RedisFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFacts:
-    """A worker that answered, and its latest sign of life if it gave one."""
+    """A worker that answered, and its latest heartbeat if it gave one."""
 
     name: str
     queues: frozenset[str]
@@ -114,7 +114,7 @@ class WorkerFacts:
     visibility_timeout_seconds: float | None
     time_limit_seconds: float | None
     """The longest that a task may take which is acknowledged only when it is done."""
-    presence: Presence | None = None
+    presence: WorkerHeartbeat | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +173,8 @@ class Facts:
     beats: tuple[str, ...] | None = None
 
     @property
-    def presences(self) -> list[Presence]:
-        """The signs of life of the workers that answer."""
+    def presences(self) -> list[WorkerHeartbeat]:
+        """The heartbeats of the workers that answer."""
         return [w.presence for w in self.workers or () if w.presence]
 
 
@@ -191,9 +191,9 @@ def skipped(check: str, message: str) -> Finding:
     return Finding(check=check, status=Outcome.SKIPPED, message=message)
 
 
-def fault(check: str, message: str, mend: str) -> Finding:
+def fault(check: str, message: str, remedy: str) -> Finding:
     """Something is wrong."""
-    return Finding(check=check, status=Outcome.FAULT, message=message, mend=mend)
+    return Finding(check=check, status=Outcome.FAULT, message=message, remedy=remedy)
 
 
 def check_redis(facts: Facts) -> Finding:
@@ -358,7 +358,7 @@ def check_beats(facts: Facts) -> Finding:
             check="beat",
             status=Outcome.WARNING,
             message="No beat runs, so that nobody looks after jobs that stand still.",
-            mend="Start one, and only one, with `celery -A trainer beat`.",
+            remedy="Start one, and only one, with `celery -A trainer beat`.",
         )
     return ok("beat", "One beat runs.")
 
@@ -393,7 +393,7 @@ def check_threads(facts: Facts) -> Finding:
     return ok("threads", "There are no more TensorFlow threads than cores.")
 
 
-def too_many_threads(presences: Sequence[Presence], cores: int, of: str) -> Finding:
+def too_many_threads(presences: Sequence[WorkerHeartbeat], cores: int, of: str) -> Finding:
     """Children that take each other's time."""
     threads = sum(p.children for p in presences)
     there = "1 core" if cores == 1 else f"{cores} cores"
@@ -631,7 +631,7 @@ def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[Wo
     """Ask all workers, twice for what they have done: the first time takes `REPLY_SECONDS`."""
     from messaging.app import make_app
 
-    presences = permitted(lambda: present_workers(client)) or {}
+    presences = permitted(lambda: living_workers(client)) or {}
     with make_app("doctor", settings=settings) as app:
         first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
         if presences.keys() - first.keys():  # somebody is slow to answer, or was just killed
@@ -644,7 +644,7 @@ def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[Wo
         tasks = ask.registered("time_limit", "acks_late") or {}
         active = ask.active() or {}
         second = ask.stats() or {}
-    presences |= permitted(lambda: present_workers(client)) or {}  # of one that has just begun, too
+    presences |= permitted(lambda: living_workers(client)) or {}  # of one that has just begun, too
     return tuple(
         WorkerFacts(
             name=name,
@@ -782,7 +782,7 @@ def doctor_settings() -> DoctorSettings:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Faults with their mends first, and what is well in one line."""
+    """Faults with their remedies first, and what is well in one line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -793,8 +793,8 @@ def show_findings(findings: Sequence[Finding]) -> None:
         if finding.status in styles:
             style = styles[finding.status]
             text = Text(finding.message)
-            if finding.mend:
-                text.append(f"\n{finding.mend}", "bold")
+            if finding.remedy:
+                text.append(f"\n{finding.remedy}", "bold")
             table.add_row(Text(finding.status, style), Text(finding.check), text)
     well = [finding.check for finding in findings if finding.status is Outcome.OK]
     if well:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baseline import Baseline, comparable, pixel_figures
+from evaluation.baseline import Baseline, comparable, pixel_features
 from evaluation.calibration import Calibration, bin_of
 from evaluation.confusion import IntArray
 from evaluation.drift import Comparison, Observed, compare
@@ -228,7 +228,7 @@ class Observation:
     def _look_at(self, baseline: Baseline, images: Sequence[Pixels]) -> None:
         if not images:
             return
-        for name, values in pixel_figures(np.stack(images)).items():
+        for name, values in pixel_features(np.stack(images)).items():
             if name in baseline.pixels:
                 counts = baseline.pixels[name].count(values)
                 self._pixels[name] = counts + self._pixels.get(name, 0)

@@ -20,7 +20,7 @@ def table(
     bad: Iterable[int] = (),
     class_: str | None = None,
 ) -> Markup:
-    """A table in a box of its own that scrolls; columns of figures stand at the right.
+    """A table in a box of its own that scrolls; columns of metrics stand at the right.
 
     The first column names the row. The rows numbered `bad` are marked.
     """
@@ -49,7 +49,7 @@ def table(
 
 
 def kind_of_column(cells: Sequence[str]) -> str | None:
-    """The class of a column of figures, of plain words, or of neither."""
+    """The class of a column of metrics, of plain words, or of neither."""
     if any(isinstance(cell, Markup) for cell in cells):
         return None
     return "n" if all(cell[:1].isdigit() or cell == DASH for cell in cells) else "words"

@@ -111,7 +111,7 @@ def headline(job: Job, summary: Summary) -> Markup:
 
 
 def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
-    """The figures that everybody asks for first."""
+    """The metrics that everybody asks for first."""
     images = summary.images
     done = images.predicted + images.failed
     accuracy = tile("Accuracy", "unknown", "no image has a label and a prediction")

@@ -31,7 +31,7 @@ LARGEST_PICTURE = 96
 
 
 def class_section(job: Job, findings: Findings, manifest: Manifest | None) -> Markup:
-    """Figures by class where labels are known, else how often each class was predicted."""
+    """Metrics by class where labels are known, else how often each class was predicted."""
     if findings.tally.evaluation.count:
         return class_table(findings.tally.evaluation)
     if findings.classes.any():
@@ -318,7 +318,7 @@ def drift_row(comparison: Comparison) -> list[str]:
     readable = len(comparison.found) <= MOST_CLASS_ROWS
     chart = charts.comparison_chart(comparison.expected, comparison.found)
     return [
-        comparison.figure,
+        comparison.feature,
         f"{comparison.distance:.3f}",
         f"{comparison.chance:.3f}",
         element("span", "yes" if comparison.drifted else "no", class_="verdict"),

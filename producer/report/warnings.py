@@ -54,7 +54,7 @@ def of_progress(summary: Summary) -> Iterator[Caution]:
     elif summary.status == Status.FAILED:
         yield "The job has failed.", f"{summary.reason} {progress}."
     elif not summary.status.ended:
-        yield "The job goes on.", f"{progress}; the figures are over these."
+        yield "The job goes on.", f"{progress}; the metrics are over these."
 
 
 def of_failures(job: Job, summary: Summary, findings: Findings) -> Iterator[Caution]:
@@ -145,8 +145,8 @@ def of_drift(findings: Findings) -> Iterator[Caution]:
     drifted = [comparison for comparison in findings.drift or [] if comparison.drifted]
     if drifted:
         farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
-        figures = ", ".join(f"{c.figure} {c.distance:.2f}" for c in farthest)
+        metrics = ", ".join(f"{c.feature} {c.distance:.2f}" for c in farthest)
         yield (
             "The images differ from those the model was tested with.",
-            f"Expect more mistakes than in the test. Distances, 0 to 1: {figures}.",
+            f"Expect more mistakes than in the test. Distances, 0 to 1: {metrics}.",
         )

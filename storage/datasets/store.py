@@ -306,7 +306,7 @@ class DatasetStore:
         """Make the draft the next version of `name`.
 
         The content of the newest version gives that one; other content raises `AlreadyExists`
-        unless `replace`, which also mends the arrays of the newest version with the same content.
+        unless `replace`, which also repairs the arrays of the newest version with the same content.
         """
         numbers = self.numbers(name)
         present = self._newest(name, forgiving=replace)
@@ -319,7 +319,7 @@ class DatasetStore:
         )
         if present and present.description.sha256 == description.sha256:
             if replace and not is_whole(present):
-                mend(present, draft)
+                repair(present, draft)
             return present
         if present and not replace:
             raise AlreadyExists(
@@ -411,7 +411,7 @@ def is_whole(dataset: DataSet) -> bool:
     return True
 
 
-def mend(dataset: DataSet, draft: DataSetDraft) -> None:
+def repair(dataset: DataSet, draft: DataSetDraft) -> None:
     """Put a draft of the same content in the place of a version's arrays, file by file."""
     sync_tree(draft.folder)
     for path in draft.folder.glob("*.npy"):

@@ -1,4 +1,4 @@
-"""The log of who tried a batch: signs of life while it runs, blame when it kills its worker.
+"""The log of who tried a batch: heartbeats while it runs, blame when it kills its worker.
 
     jobs/<job>/attempts/<batch>.jsonl
 
@@ -74,7 +74,7 @@ class History:
 class Attempt:
     """One running attempt. Close it with `end`; leave it open only by dying.
 
-    It is live as long as its signs of life are at most `lease_seconds` apart, whatever lease its
+    It is live as long as its heartbeats are at most `lease_seconds` apart, whatever lease its
     reader has; without one that of the reader counts. Raises `OSError` when it cannot be logged.
     """
 
@@ -127,7 +127,7 @@ class Attempt:
             os.close(self._file)
 
     def beat(self) -> None:
-        """Give a sign of life."""
+        """Send a heartbeat."""
         os.utime(self.path)
 
     def _write(self, **line: Any) -> None:
@@ -151,7 +151,7 @@ def open_log(path: Path) -> int:
 
 
 class Heartbeat:
-    """One thread per worker process that gives signs of life for the attempt that is running."""
+    """One thread per worker process that sends heartbeats for the attempt that is running."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -259,7 +259,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
 
 
 def _age_seconds(path: Path) -> float:
-    """Seconds since the last sign of life, both times read from the storage's own clock."""
+    """Seconds since the last heartbeat, both times read from the storage's own clock."""
     now = touch(path.with_name(".clock"))
     try:
         return now - path.stat().st_mtime

@@ -435,7 +435,7 @@ class JobStore:
         return read_history(self.attempt_path(job, batch), lease_seconds)
 
     def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
-        """Log that this process runs a batch now, and how far apart its signs of life may be."""
+        """Log that this process runs a batch now, and how far apart its heartbeats may be."""
         path = self.attempt_path(job, batch)
         make_folder(path.parent)  # copies of a job may lack what was empty
         return Attempt(path, lease_seconds)

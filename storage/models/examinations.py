@@ -1,7 +1,8 @@
 """What a trainer asks about model versions, and what a clean worker process finds out.
 
 The request comes as JSON on the stdin of `python -m worker.examination.examine`; the
-figures, or the refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores` float32
+metrics, or the refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions`
+int32 (N,), `scores` float32
 (N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these rows
 when they are scaled in the first k of the ways of `imaging.scalings` that fit their channels.
 In the same way `python -m worker.examination.timing` compares the times that versions take.
@@ -60,7 +61,7 @@ class ExaminationRequest(BaseModel, frozen=True):
         )
 
 
-class Figures(BaseModel, frozen=True):
+class Metrics(BaseModel, frozen=True):
     """What using a version costs, with one thread."""
 
     load_seconds: float
@@ -69,16 +70,16 @@ class Figures(BaseModel, frozen=True):
     """In large batches; none in examinations of before it was measured without images too."""
     latency_ms: float
     """Of one image alone, the median."""
-    processor_ms: float
+    cpu_ms: float
     """The part of it that does not depend on what else the machine does, the median as well."""
     peak_memory_mb: float
     """Highest resident memory of the process."""
 
 
 class ExaminationAnswer(BaseModel, frozen=True):
-    """Figures, or why there are none."""
+    """Metrics, or why there are none."""
 
-    figures: Figures | None = None
+    metrics: Metrics | None = None
     refusal: str = ""
     remedy: tuple[str, ...] = ()
     """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""
@@ -95,10 +96,10 @@ class TimingRequest(BaseModel, frozen=True):
 
 
 class Timing(BaseModel, frozen=True):
-    """How long one image alone takes with a version, as in `Figures`."""
+    """How long one image alone takes with a version, as in `Metrics`."""
 
     latency_ms: float
-    processor_ms: float
+    cpu_ms: float
 
 
 class TimingAnswer(BaseModel, frozen=True):

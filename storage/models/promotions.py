@@ -6,7 +6,7 @@ The one file in a version's folder that is written after it was published. No jo
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from storage.files import write_atomically
-from storage.models.examinations import Figures
+from storage.models.examinations import Metrics
 from storage.models.store import ModelPin, ModelVersion
 
 PROMOTION_FILE = "promotion.json"
@@ -35,7 +35,7 @@ class Performance(BaseModel, frozen=True):
     """By class, in the order of the data set; 0.0 for a class without images."""
     calibration_error: float
     """Expected calibration error of the predicted class: how far score and accuracy differ."""
-    figures: Figures
+    metrics: Metrics
 
 
 class Comparison(BaseModel, frozen=True):

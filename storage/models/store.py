@@ -78,8 +78,8 @@ class Manifest(BaseModel, frozen=True):
     sha256: str
     """Digest of `model.keras`."""
     created_at: AwareDatetime
-    fence: int = 0
-    """Order of scheduled trainings: a lower fence never replaces a higher one as champion."""
+    fencing_token: int = 0
+    """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
     baseline: Baseline | None = None
     """What jobs are compared with to see drift; none in versions of before there was one."""
 
@@ -101,7 +101,7 @@ class Champion(BaseModel, frozen=True):
     number: int
     former: tuple[int, ...] = ()
     """Earlier champions, the latest last: `rollback` returns to them."""
-    fence: int = 0
+    fencing_token: int = 0
     promoted_at: AwareDatetime
 
 
@@ -258,26 +258,27 @@ class ModelStore:
         self,
         version: ModelVersion,
         *,
-        fence: int | None = None,
+        fencing_token: int | None = None,
         instead_of: int | None = None,
     ) -> Champion:
         """Make a version the champion.
 
-        A `fence` lower than that of the present champion raises `StalePublication`; without one
-        (a person decided) the present fence stays, and an unreadable champion.json is replaced.
+        A `fencing_token` lower than that of the present champion raises `StalePublication`; without
+        one (a person decided) the present one stays, and an unreadable champion.json is replaced.
         Another present champion than `instead_of` raises `ChampionChanged`; 0 stands for none.
         """
         with locked(self.folder / version.name):
             try:
                 present = self.champion(version.name)
             except Corrupt:
-                if fence is not None:
+                if fencing_token is not None:
                     raise
                 present = None
-            if present and fence is not None and fence < present.fence:
+            if present and fencing_token is not None and fencing_token < present.fencing_token:
                 raise StalePublication(
-                    f"{version} was trained by an overtaken run (fence {fence}, the champion has "
-                    f"{present.fence}): it stays published but does not become champion."
+                    f"{version} was trained by an overtaken run (fencing token {fencing_token}, "
+                    f"the champion has {present.fencing_token}): it stays published but does not "
+                    "become champion."
                 )
             if instead_of not in (None, present.number if present else 0):
                 raise ChampionChanged(
@@ -291,7 +292,7 @@ class ModelStore:
                 Champion(
                     number=version.number,
                     former=former,
-                    fence=max(fence or 0, present.fence if present else 0),
+                    fencing_token=max(fencing_token or 0, present.fencing_token if present else 0),
                     promoted_at=datetime.now(UTC),
                 ),
             )
@@ -312,7 +313,7 @@ class ModelStore:
                 Champion(
                     number=number,
                     former=tuple(former),
-                    fence=present.fence,
+                    fencing_token=present.fencing_token,
                     promoted_at=datetime.now(UTC),
                 ),
             )

@@ -55,17 +55,17 @@ def faulty_runner() -> BatchRunner:
     runner = real_runner()
     runner.models = ModelCache(ModelStore(storage_settings().root), load=FaultyPredictor)  # type: ignore[arg-type]
     if DIE_BEFORE_RING:
-        ring = runner._ring
+        notify = runner._notify
 
         def die_or_ring(*arguments: Any) -> object:
             try:
                 Path(DIE_BEFORE_RING or "").unlink()
             except FileNotFoundError:
-                return ring(*arguments)
+                return notify(*arguments)
             os.kill(os.getpid(), signal.SIGKILL)
             return None
 
-        runner._ring = die_or_ring
+        runner._notify = die_or_ring
     return runner
 
 

@@ -21,7 +21,7 @@ class Proxy:
         """Forward nothing from now on; connections stay open and silent."""
         self._open.clear()
 
-    def heal(self) -> None:
+    def restore(self) -> None:
         """Forward again."""
         self._open.set()
 

@@ -126,6 +126,6 @@ def test_a_connection_that_swallows_everything_for_a_minute(
     house.wait_until_done(4)
     proxy.black_hole()
     time.sleep(BLACK_HOLE_SECONDS)
-    proxy.heal()
+    proxy.restore()
     assert_exact(house, undisturbed)
     wait_for(lambda: worker.running, "the worker runs", 1)

@@ -93,7 +93,7 @@ def test_a_beat_killed_across_due_times_catches_up_with_one_training(house: Hous
     trainer = start_trainer(house)
     wait_for(lambda: trainer.log.count("succeeded in") == sent, "all messages are done", 120)
     assert versions(house) == [1, 2]
-    assert ModelStore(house.storage).version("digits", 2).manifest.fence > 0
+    assert ModelStore(house.storage).version("digits", 2).manifest.fencing_token > 0
 
 
 def test_two_beats_come_to_one_training(house: House) -> None:
@@ -132,7 +132,10 @@ def test_a_trainer_that_wakes_up_late_does_not_replace_a_newer_champion(house: H
     wait_for(lambda: versions(house) == [1, 2, 3], "the late one publishes as well", 120)
     late.wait_for_log("overtaken run")
     assert champion() == 2
-    assert store.version("digits", 3).manifest.fence < store.version("digits", 2).manifest.fence
+    assert (
+        store.version("digits", 3).manifest.fencing_token
+        < store.version("digits", 2).manifest.fencing_token
+    )
 
 
 def send(house: House, run_name: str) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from messaging.worker_heartbeats import Presence, present_workers
+from messaging.worker_heartbeats import WorkerHeartbeat, living_workers
 from storage.identity import storage_id
 from tests.faults.conftest import BATCHES, IMAGES, House
 from tests.processes import Program, wait_for
 
 
-def presence(house: House, name: str) -> Presence:
-    """The latest sign of life of a worker."""
-    found = present_workers(house.redis.client())
-    wait_for(lambda: bool(found) or bool(found.update(present_workers(house.redis.client()))), name)
+def presence(house: House, name: str) -> WorkerHeartbeat:
+    """The latest heartbeat of a worker."""
+    found = living_workers(house.redis.client())
+    wait_for(lambda: bool(found) or bool(found.update(living_workers(house.redis.client()))), name)
     return next(p for worker, p in found.items() if worker.startswith(f"{name}@"))
 
 
@@ -73,7 +73,7 @@ def test_storage_that_goes_away_in_the_middle_fails_nothing(
     assert worker.running
 
 
-def wait_for_presence(house: House, *, usable: bool) -> Presence:
+def wait_for_presence(house: House, *, usable: bool) -> WorkerHeartbeat:
     def is_seen() -> bool:
         return (presence(house, "worker").storage_id is not None) == usable
 

@@ -217,7 +217,7 @@ def flip_a_bit(path: Path) -> None:
             "accuracy, recall, classes, calibration",
         ),
         (forget_eight, r"\d right that digits@1 had wrong, \d\d the other way, p .*e-", "classes"),
-        (weigh_down, r"one image takes .* ms of processor time, with digits@1 \d", ""),
+        (weigh_down, r"one image takes .* ms of CPU time, with digits@1 \d", ""),
         (take_larger_images, r"fails its warm-up: Input 0 .* to have value 81, but", ""),
         (drop_a_class, "it tells 9 classes apart and 10 are named", ""),
         (fail_for_bright_images, r"gives no finite score to \d+ of 360 images", ""),
@@ -272,16 +272,16 @@ def test_the_examined_answers_are_those_of_keras(judge: Judge) -> None:
     )
     np.testing.assert_array_equal(found.predictions, probabilities.argmax(axis=1))
     np.testing.assert_allclose(found.scores, probabilities.max(axis=1), rtol=1e-5)
-    assert 50 < found.figures.peak_memory_mb < 3000
-    assert 0 < found.figures.processor_ms < 50
+    assert 50 < found.metrics.peak_memory_mb < 3000
+    assert 0 < found.metrics.cpu_ms < 50
 
 
 def test_a_version_beside_itself_is_as_fast_as_itself(judge: Judge) -> None:
     both = [judge.champion, judge.champion]
     images = judge.dataset.images_path("test")
     first, second = measure_in_turns(both, images, seconds=60, megabytes=3000)
-    assert second.processor_ms / first.processor_ms == pytest.approx(1, rel=0.3)
-    assert 0 < first.processor_ms <= 1.5 * first.latency_ms
+    assert second.cpu_ms / first.cpu_ms == pytest.approx(1, rel=0.3)
+    assert 0 < first.cpu_ms <= 1.5 * first.latency_ms
     with pytest.raises(ExaminationFailed, match=r"digits@1 beside digits@1 took more than 200 MB"):
         measure_in_turns(both, images, seconds=60, megabytes=100)
 

@@ -8,8 +8,8 @@ from tests.processes import RedisServer
 
 def test_a_lock_outlasts_its_time_while_its_holder_works(redis_server: RedisServer) -> None:
     client = redis_server.client()
-    with hold_lock(client, "renewed", seconds=0.6) as fence:
-        assert fence is not None
+    with hold_lock(client, "renewed", seconds=0.6) as fencing_token:
+        assert fencing_token is not None
         for _ in range(10):
             time.sleep(0.2)
             with hold_lock(client, "renewed") as other:

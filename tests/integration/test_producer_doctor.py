@@ -15,7 +15,7 @@ from messaging.app import make_app
 from messaging.broker import connect
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
-from messaging.worker_heartbeats import present_workers
+from messaging.worker_heartbeats import living_workers
 from producer.doctor.doctor import (
     DoctorSettings,
     Door,
@@ -104,7 +104,7 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
     one = celery.light_worker(environment, "worker", "-c", cores)
     trainer = celery.light_worker(environment, "trainer", "-c", "1", "-Q", "train")
     client = shipped_redis.client()
-    wait_for(lambda: len(present_workers(client)) == 2, "both workers give signs of life")
+    wait_for(lambda: len(living_workers(client)) == 2, "both workers send heartbeats")
     facts = look(environment)
     # The trainer is only played here: one that predicts as well has more threads than cores.
     assert facts.workers is not None
@@ -120,11 +120,11 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
         "BATCHSIGHT_TIME_LIMIT_SECONDS": "2000",
     }
     two = celery.light_worker(other, "second", "-c", "8")
-    wait_for(lambda: len(present_workers(client)) == 3, "the third one as well")
+    wait_for(lambda: len(living_workers(client)) == 3, "the third one as well")
     assert faults(look(environment)) == {"visibility", "threads", "shared"}
     for program in (one, trainer, two):
         program.kill()
-    gone = look(environment)  # their signs of life still lie in Redis
+    gone = look(environment)  # their heartbeats still lie in Redis
     assert gone.workers == ()
     assert faults(gone) == {"queues"}
 
@@ -261,6 +261,6 @@ def test_the_command_prints_json_and_exits_by_what_it_found(
     assert done.returncode == 1, done.stderr
     findings = json.loads(done.stdout)
     assert findings[0]["check"] == "queues"
-    assert all(set(f) == {"check", "status", "message", "mend"} for f in findings)
+    assert all(set(f) == {"check", "status", "message", "remedy"} for f in findings)
     shown = run(environment, "producer", "doctor", check=False).stdout
     assert "No worker listens on predict, sweep and train." in shown

@@ -17,7 +17,7 @@ import pytest
 from dispatch.predict_queue import RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.settings import PREDICT_QUEUE, BrokerSettings
 from storage.datasets.store import DatasetStore
 from storage.jobs.store import JobStore
@@ -28,7 +28,7 @@ from tests.processes import RedisServer, run, start, wait_for
 
 
 class Thread:
-    """Takes messages off the queue as Celery does, answers them and rings."""
+    """Takes messages off the queue as Celery does, answers them and notifies."""
 
     def __init__(self, server: RedisServer, root: Path) -> None:
         self.worker = FakeWorker(JobStore(root))
@@ -55,7 +55,7 @@ class Thread:
             message = PredictBatch.from_wire(body[1])
             self.taken.append(message)
             self.worker(message)
-            Doorbell(client, message.job).ring(event="batch")
+            Notifications(client, message.job).notify(event="batch")
         client.close()
 
 
@@ -130,7 +130,7 @@ def test_what_was_sent_waits_in_the_queue_under_its_key(house: House) -> None:
 def test_listening_hears_a_ring_and_the_quiet(house: House) -> None:
     queue = RedisQueue(BrokerSettings(redis_url=house.server.url))
     with house.server.client() as client:
-        Doorbell(client, "a").ring(event="batch")
+        Notifications(client, "a").notify(event="batch")
     heard = queue.listen("a", wait_seconds=0.01)
     assert [next(heard), next(heard)] == [True, False]
 
@@ -238,7 +238,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_return(house: House) -> None:
 
 
 def listens(house: House) -> bool:
-    """Whether anybody waits for a doorbell."""
+    """Whether anybody waits for notifications."""
     with house.server.client() as client:
         return any(one["cmd"] == "xread" for one in client.client_list())
 

@@ -1,4 +1,4 @@
-"""A Redis that answers and does not do what it is asked: what is said, and what mends it."""
+"""A Redis that answers and does not do what it is asked: what is said, and what fixes it."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from messaging.broker import broker_errors, connect, waiting_task_ids
 from messaging.errors import BrokerUnavailable
 from messaging.lock import hold_lock
 from messaging.messages import PredictBatch
-from messaging.notifications import RESULT_KEPT_SECONDS, Doorbell
+from messaging.notifications import RESULT_KEPT_SECONDS, Notifications
 from messaging.refusals import REFUSALS, explain, probe
 from messaging.settings import BrokerSettings
 from producer.doctor.doctor import DoctorSettings, Facts, Outcome, examine, gather_facts
@@ -93,7 +93,7 @@ def test_a_refusal_is_said_as_it_is_with_its_remedy_by_producer_and_doctor(
     finding = next(f for f in examine(look(own_redis, tmp_path)) if f.check == "redis")
     assert finding.status is Outcome.FAULT
     assert says in finding.message
-    assert remedy.lower() in (finding.mend or "").lower()
+    assert remedy.lower() in (finding.remedy or "").lower()
 
 
 def test_every_word_that_redis_refuses_with_has_its_sentence(own_redis: RedisServer) -> None:
@@ -225,8 +225,8 @@ def test_a_lock_is_waited_for_while_redis_refuses(
     become_replica(client)
     back = threading.Timer(1.5, lambda: client.execute_command("REPLICAOF", "NO", "ONE"))
     back.start()
-    with hold_lock(connect(BrokerSettings(redis_url=own_redis.url)), "model") as fence:
-        assert fence is not None
+    with hold_lock(connect(BrokerSettings(redis_url=own_redis.url)), "model") as fencing_token:
+        assert fencing_token is not None
     back.join()
     assert caplog.text.count("is a replica and takes no messages") == 1
 
@@ -253,7 +253,7 @@ def test_the_bell_of_a_job_falls_silent_soon_and_that_of_a_training_does_not(
     own_redis: RedisServer,
 ) -> None:
     client = connect(BrokerSettings(redis_url=own_redis.url))
-    Doorbell(client, "job").ring(event="batch")
-    assert 0 < client.ttl("batchsight:bell:job") <= 300
-    Doorbell(client, "run", kept_seconds=RESULT_KEPT_SECONDS).ring(event="done")
-    assert client.ttl("batchsight:bell:run") > 3600
+    Notifications(client, "job").notify(event="batch")
+    assert 0 < client.ttl("batchsight:notifications:job") <= 300
+    Notifications(client, "run", kept_seconds=RESULT_KEPT_SECONDS).notify(event="done")
+    assert client.ttl("batchsight:notifications:run") > 3600

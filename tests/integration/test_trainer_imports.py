@@ -74,7 +74,7 @@ def train_elsewhere(dataset: DataSet, activation: str, scale: Scaling | None = N
 
 def bring_in(pipeline: Pipeline, path: Path, dataset: str | None = None) -> ImportSummary:
     """Import a model for digits under the name of its file."""
-    name = path.stem.removesuffix("-mended")
+    name = path.stem.removesuffix("-fixed")
     request = ImportRequest(path=path, name=name, labels=LABELS)
     return pipeline.bring_in(request, dataset)
 
@@ -123,8 +123,8 @@ def test_a_model_for_another_scale_is_refused_with_what_mends_it(
     with pytest.raises(ImportFailed, match=r"scaled to -1\.\.1 it would be 0\.[89]") as told:
         bring_in(pipeline, path, "digits")
     exec(remedy_in(told.value), {})  # as the user would
-    mended = keras.saving.load_model(tmp_path / "scaled-mended.keras")
-    answers = mended.predict(dataset.images("test"), verbose=0).argmax(axis=1)
+    fixed = keras.saving.load_model(tmp_path / "scaled-fixed.keras")
+    answers = fixed.predict(dataset.images("test"), verbose=0).argmax(axis=1)
     assert float((answers == 9 - dataset.labels("test")).mean()) == accuracy
 
 
@@ -295,10 +295,10 @@ def test_a_refused_model_is_mended_by_the_program_it_is_refused_with(
         examining_here.bring_in(request, None)
     program = remedy_in(told.value)
     exec(program, {})
-    mended = keras.saving.load_model(tmp_path / "model-mended.keras", compile=False, safe_mode=True)
-    assert mended.input_shape == (None, *shape)
+    fixed = keras.saving.load_model(tmp_path / "model-fixed.keras", compile=False, safe_mode=True)
+    assert fixed.input_shape == (None, *shape)
     pixels = np.random.default_rng(1).integers(0, 256, (2, *shape), np.uint8)
-    given = mended.predict_on_batch(pixels)
+    given = fixed.predict_on_batch(pixels)
     assert find_fault([given], 2) is None
     np.testing.assert_allclose(given, read_plainly(model, pixels), atol=1e-5)
 

@@ -13,7 +13,7 @@ import pytest
 
 from messaging.broker import connect, waiting_task_ids
 from messaging.errors import BrokerUnavailable
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
 from storage.models.store import ModelStore
 from tests.integration.test_refusals import REFUSE
@@ -66,7 +66,7 @@ def test_a_queued_training_shows_its_epochs_and_publishes_a_model(
     version = ModelStore(Path(environment["BATCHSIGHT_STORAGE"])).resolve("queued")
     version.verify()
     assert version.manifest.accuracy == summary["accuracy"]
-    assert version.manifest.fence > 0
+    assert version.manifest.fencing_token > 0
     trainer.wait_for_log("'verdict': 'promoted'")  # what Flower shows
     assert "'model': 'queued@1'" in trainer.log
 
@@ -179,14 +179,14 @@ def test_what_was_heard_before_a_redis_went_away_is_not_heard_again(
     own_redis: RedisServer,
 ) -> None:
     settings = BrokerSettings(redis_url=own_redis.url)
-    queue, bell = RedisTrainQueue(settings), Doorbell(connect(settings), "run")
-    bell.ring(number=1)
+    queue, notifications = RedisTrainQueue(settings), Notifications(connect(settings), "run")
+    notifications.notify(number=1)
     assert next(queue.listen("run")) == [{"number": "1"}]
     own_redis.kill()
     with pytest.raises(BrokerUnavailable):
         next(queue.listen("run"))
     own_redis.start()
-    bell.ring(number=2)
+    notifications.notify(number=2)
     assert next(queue.listen("run")) == [{"number": "2"}]
 
 

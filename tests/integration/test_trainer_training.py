@@ -54,7 +54,7 @@ def trained(
     store = ModelStore(tmp_path_factory.mktemp("models"))
     reports: list[EpochReport] = []
     with store.draft("digits") as draft:
-        manifest = train(REQUEST, dataset, draft, reports.append, fence=5)
+        manifest = train(REQUEST, dataset, draft, reports.append, fencing_token=5)
         version = store.publish("digits", draft, manifest)
     return version, reports
 
@@ -110,7 +110,12 @@ def test_the_manifest_says_what_the_model_is(
     manifest = trained[0].manifest
     assert manifest.sha256 == sha256_of(trained[0].model_path)
     assert manifest.dataset_sha256 == dataset.description.sha256
-    assert (manifest.network, manifest.seed, manifest.epochs, manifest.fence) == ("mlp", 1, 3, 5)
+    assert (manifest.network, manifest.seed, manifest.epochs, manifest.fencing_token) == (
+        "mlp",
+        1,
+        3,
+        5,
+    )
     assert manifest.labels == tuple("0123456789")
     assert manifest.input_shape == (8, 8, 1)
     assert set(manifest.versions) == {"python", "numpy", "keras", "tensorflow"}
@@ -195,12 +200,12 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
     again = train_into(tmp_path / "again", request, dataset)
     other = train_into(tmp_path / "other", replace(request, seed=2), dataset)
     assert one.evaluation == again.evaluation
-    figures = [
+    metrics = [
         {name: m.metrics[name] for name in ("accuracy", "loss", "train_accuracy", "val_loss")}
         for m in (one, again, other)
     ]
-    assert figures[0] == figures[1]
-    assert figures[0]["loss"] != figures[2]["loss"]
+    assert metrics[0] == metrics[1]
+    assert metrics[0]["loss"] != metrics[2]["loss"]
 
 
 def test_a_fresh_process_gives_the_same_model_too(

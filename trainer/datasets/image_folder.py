@@ -75,7 +75,7 @@ class Survey:
         limits = any("BATCHSIGHT_" in reason for reason in reasons)
         raise SourceError(
             f"{count:,} image{'' if count == 1 else 's'} of {folder} cannot be used: "
-            f"{brief(reasons, MOST_NAMED)}: mend or remove {'it' if count == 1 else 'them'}"
+            f"{brief(reasons, MOST_NAMED)}: fix or remove {'it' if count == 1 else 'them'}"
             f"{', or raise that setting' if limits else ''}."
         )
 

@@ -4,7 +4,7 @@ import mmap
 import zipfile
 from pathlib import Path
 
-from trainer.models.remedies import IMPORT, loaded, mended, program, quoted
+from trainer.models.remedies import IMPORT, fixed, loaded, program, quoted
 
 HEAD_BYTES = 512
 HDF5, ZIP, GZIP, TFLITE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x1f\x8b", b"TFL3"
@@ -76,7 +76,7 @@ def of_folder(path: Path) -> str:
         f"model = tf_keras.models.load_model({quoted(path)}, compile=False)",
         f"model.save({quoted(older)})",
         f"{loaded(older)}.save(",
-        f"    {quoted(mended(path))})",
+        f"    {quoted(fixed(path))})",
     )
 
 
@@ -88,10 +88,10 @@ def of_hdf5(path: Path) -> str:
         return f"{path} is an HDF5 file: name it {path.with_suffix('.h5').name} and import that."
     if whole:
         return f"{path} is a model in Keras' older format. Make a .keras file of it:" + program(
-            IMPORT, f"model = {loaded(path)}", f"model.save({quoted(mended(path))})"
+            IMPORT, f"model = {loaded(path)}", f"model.save({quoted(fixed(path))})"
         )
     return f"{path} holds weights without their network. Build that, and save both:" + program(
-        f"model.load_weights({quoted(path)})", f"model.save({quoted(mended(path))})"
+        f"model.load_weights({quoted(path)})", f"model.save({quoted(fixed(path))})"
     )
 
 

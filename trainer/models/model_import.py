@@ -164,7 +164,7 @@ def examine(version: ModelVersion, path: Path, dataset: DataSet | None, gate: Ga
         remedy = ""
         if isinstance(error, Unusable) and error.remedy:
             shape = version.manifest.input_shape
-            remedy = " This mends it:" + rebuild(path, shape, error.remedy)
+            remedy = " This fixes it:" + rebuild(path, shape, error.remedy)
         raise ImportFailed(f"{path} is not published: {reason}{remedy}") from None
 
 
@@ -207,7 +207,7 @@ def notes_on_accuracy(evaluation: Evaluation) -> Iterator[str]:
 
 def speed(found: Examination) -> dict[str, float]:
     """Images per second, as a metric."""
-    return {"images_per_second": round(found.figures.images_per_second or 0.0, 1)}
+    return {"images_per_second": round(found.metrics.images_per_second or 0.0, 1)}
 
 
 def test_results(found: Examination, manifest: Manifest, dataset: DataSet) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Programs that mend a model file: what a sentence about a fault ends with."""
+"""Programs that fix a model file: what a sentence about a fault ends with."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def rebuild(path: Path, shape: Shape, lines: Sequence[str]) -> str:
         f"model = {loaded(path)}",
         f"pixels = keras.Input({shape})",
         *lines,
-        f"keras.Model(pixels, answer).save({quoted(mended(path))})",
+        f"keras.Model(pixels, answer).save({quoted(fixed(path))})",
     )
 
 
@@ -38,6 +38,6 @@ def quoted(path: Path) -> str:
     return json.dumps(str(path), ensure_ascii=False)
 
 
-def mended(path: Path) -> Path:
+def fixed(path: Path) -> Path:
     """A name for what comes of it."""
-    return path.with_name(f"{path.stem}-mended.keras")
+    return path.with_name(f"{path.stem}-fixed.keras")

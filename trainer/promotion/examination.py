@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from storage.models.examinations import (
     ExaminationAnswer,
     ExaminationRequest,
-    Figures,
+    Metrics,
     Timing,
     TimingAnswer,
     TimingRequest,
@@ -46,7 +46,7 @@ class Examination:
     """Class indices (N,), those of the version's own labels."""
     scores: NDArray[np.float32]
     """Their probabilities (N,)."""
-    figures: Figures
+    metrics: Metrics
     rows: NDArray[np.int64] | None = None
     """Which images (n,) were tried in other scales, if any."""
     trials: NDArray[np.int32] | None = None
@@ -73,15 +73,15 @@ def examine(
             version, images, answers, round(seconds + GRACE_SECONDS), trials=trials
         )
         answer = _ask(ExaminationAnswer, request, str(version), Path(folder), seconds, megabytes)
-        if answer.figures is None:
+        if answer.metrics is None:
             raise Unusable(answer.refusal, answer.remedy)
         if images is None:
             nothing = np.empty(0, np.int32)
             return Examination(
-                predictions=nothing, scores=nothing.astype(np.float32), figures=answer.figures
+                predictions=nothing, scores=nothing.astype(np.float32), metrics=answer.metrics
             )
         with np.load(answers, allow_pickle=False) as arrays:
-            return Examination(**arrays, figures=answer.figures)
+            return Examination(**arrays, metrics=answer.metrics)
 
 
 def measure_in_turns(

@@ -20,7 +20,7 @@ from evaluation.confusion import Evaluation
 from evaluation.significance import at_least, at_least_among, at_most, mcnemar
 from storage.class_names import Classes, canonical
 from storage.datasets.store import DataSet
-from storage.models.examinations import Figures, Timing
+from storage.models.examinations import Metrics, Timing
 from storage.models.promotions import Check, Comparison, Performance, Promotion, Thresholds
 from storage.models.store import ModelVersion
 from trainer.errors import ExaminationFailed, Unusable, as_clause
@@ -61,21 +61,21 @@ class Answers:
     """Class indices (N,)."""
     right: NDArray[np.bool_]
     calibration: Calibration
-    figures: Figures
+    metrics: Metrics
 
     def with_timing(self, timing: Timing) -> "Answers":
         """The same with another measurement of the time."""
-        return replace(self, figures=self.figures.model_copy(update=timing.model_dump()))
+        return replace(self, metrics=self.metrics.model_copy(update=timing.model_dump()))
 
     @property
     def performance(self) -> Performance:
-        """The same in few figures."""
+        """The same in few metrics."""
         return Performance(
             right=int(self.right.sum()),
             accuracy=float(self.right.mean()),
             recall=tuple(score.recall for score in self.evaluation.per_class()),
             calibration_error=self.calibration.error,
-            figures=self.figures,
+            metrics=self.metrics,
         )
 
 
@@ -183,7 +183,7 @@ class Gate:
             actual=actual,
             right=predicted == actual,
             calibration=Calibration.of(found.scores, predicted == actual),
-            figures=found.figures,
+            metrics=found.metrics,
         )
 
     def _timed(
@@ -349,16 +349,16 @@ def is_calibrated(new: Answers, old: Answers | None, limits: Thresholds) -> Chec
 def is_fast_enough(
     new: Answers, old: Answers | None, comparison: Comparison | None, limits: Thresholds
 ) -> Check:
-    """One image takes no more than so many times the processor time of the champion.
+    """One image takes no more than so many times the CPU time of the champion.
 
     A version that is significantly better may be slower, if it is fast all the same. A limit in
     milliseconds takes the place of all this.
     """
-    now = new.figures.processor_ms
-    finding, limit = f"one image takes {now:.2f} ms of processor time", ""
+    now = new.metrics.cpu_ms
+    finding, limit = f"one image takes {now:.2f} ms of CPU time", ""
     passed, slower = True, False
     if old and comparison:
-        before = old.figures.processor_ms
+        before = old.metrics.cpu_ms
         slower = now > max(limits.latency * before, before + SLOWER_MS)
         better = comparison.gained > comparison.lost and comparison.p < limits.alpha
         passed = not slower or (better and now <= FAST_MS)
@@ -378,7 +378,7 @@ def is_fast_enough(
 
 def is_small_enough(new: Answers, old: Answers, limits: Thresholds) -> Check:
     """The process takes no more than so many times the memory of the champion's."""
-    now, before = new.figures.peak_memory_mb, old.figures.peak_memory_mb
+    now, before = new.metrics.peak_memory_mb, old.metrics.peak_memory_mb
     finding = (
         f"memory {now:,.0f} MB, with {old.version} {before:,.0f} MB, "
         f"the limit is {limits.memory:g} times as much"

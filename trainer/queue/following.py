@@ -34,18 +34,18 @@ def follow(
     away = False
     while True:
         try:
-            for rings in queue.listen(run):
-                for ring in rings:
-                    match ring.get("event"):
+            for notifications in queue.listen(run):
+                for notification in notifications:
+                    match notification.get("event"):
                         case "started":
-                            notice(f"{ring.get('host')} trains it.")
+                            notice(f"{notification.get('host')} trains it.")
                         case "epoch":
-                            on_epoch(EpochReport.model_validate(ring))
+                            on_epoch(EpochReport.model_validate(notification))
                         case "done":
-                            return TrainingSummary.model_validate(ring)
+                            return TrainingSummary.model_validate(notification)
                         case "failed":
-                            raise TrainingFailed(str(ring.get("reason")))
-                if not rings:
+                            raise TrainingFailed(str(notification.get("reason")))
+                if not notifications:
                     watch.look()
                 away = False
         except BrokerUnavailable as error:

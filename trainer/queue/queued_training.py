@@ -18,19 +18,19 @@ LOCK_POLL_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 Turn = Callable[[], AbstractContextManager[int | None]]
-"""Holds the lock of all trainings of a model and gives its fence, or `None` when it is taken."""
+"""Holds the lock of all trainings of a model and gives its fencing token; `None` if it is taken."""
 
 
 class RunTraining(Protocol):
     """How a training is run: `Pipeline.run`."""
 
     def __call__(
-        self, request: TrainingRequest, on_epoch: OnEpoch, *, fence: int | None
+        self, request: TrainingRequest, on_epoch: OnEpoch, *, fencing_token: int | None
     ) -> Outcome:
         """Train, publish and judge."""
 
 
-class Ring(Protocol):
+class Notify(Protocol):
     """Tells those who follow the training."""
 
     def __call__(self, **fields: str | float) -> None:
@@ -42,7 +42,7 @@ def run_queued(
     *,
     run: RunTraining,
     turn: Turn,
-    ring: Ring,
+    notify: Notify,
     trained_since: Callable[[str, float], str | None] = lambda name, when: None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, str | float | bool]:
@@ -50,15 +50,15 @@ def run_queued(
 
     A scheduled one is skipped instead of waiting, and when a version was trained since it was
     asked for: two beats, or a message sent twice, come to one training. Returns what Flower
-    shows; whatever is raised has been rung first.
+    shows; whatever is raised has been notified first.
     """
     while True:
-        with turn() as fence:
-            if fence is not None:
+        with turn() as fencing_token:
+            if fencing_token is not None:
                 if message.asked_at and (version := trained_since(message.name, message.asked_at)):
                     log.info("%s was trained meanwhile: the scheduled one is skipped.", version)
                     return {"skipped": f"{version} was trained meanwhile"}
-                return _run_now(message, fence, run, ring)
+                return _run_now(message, fencing_token, run, notify)
         if message.scheduled:
             log.info("A training of %s is running: the scheduled one is skipped.", message.name)
             return {"skipped": f"a training of {message.name} is running"}
@@ -66,28 +66,28 @@ def run_queued(
 
 
 def _run_now(
-    message: TrainModel, fence: int, run: RunTraining, ring: Ring
+    message: TrainModel, fencing_token: int, run: RunTraining, notify: Notify
 ) -> dict[str, str | float | bool]:
-    ring(event="started", host=socket.gethostname())
+    notify(event="started", host=socket.gethostname())
     try:
         outcome = run(
             TrainingRequest.from_message(message),
-            lambda report: ring(
+            lambda report: notify(
                 event="epoch", **{**report.model_dump(), "resumed": int(report.resumed)}
             ),
-            fence=fence,
+            fencing_token=fencing_token,
         )
     except (TrainerError, StorageError) as error:
-        ring(event="failed", reason=str(error))
+        notify(event="failed", reason=str(error))
         raise
     except BaseException as error:
-        ring(
+        notify(
             event="failed", reason=f"{type(error).__name__}: {error}. The trainer's log says more."
         )
         raise
     summary = outcome.summary
     log.info("%s", summary)
-    ring(event="done", **{**summary.model_dump(), "promoted": int(summary.promoted)})
+    notify(event="done", **{**summary.model_dump(), "promoted": int(summary.promoted)})
     return {
         "model": summary.model,
         "accuracy": round(summary.accuracy, 4),

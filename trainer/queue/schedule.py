@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field, RootModel, ValidationError
 
 from messaging.broker import broker_errors, connect
 from messaging.errors import BrokerUnavailable
-from messaging.health import give_sign
+from messaging.health import send_heartbeat
 from messaging.messages import Message, Sweep, TrainModel
 from messaging.refusals import probe
 from messaging.settings import BrokerSettings, broker_settings
@@ -121,8 +121,8 @@ class Scheduler(beat.Scheduler):
         Memory(entries).write(self._path)
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Send what is due, with a sign of life."""
-        give_sign()
+        """Send what is due, with a heartbeat."""
+        send_heartbeat()
         seconds: float = super().tick(*arguments, **options)
         return seconds
 

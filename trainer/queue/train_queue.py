@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from messaging.broker import broker_errors, connect, waiting_task_ids
 from messaging.messages import TrainModel
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.refusals import probe
 from messaging.settings import TRAIN_QUEUE, BrokerSettings
 
@@ -24,7 +24,7 @@ class TrainQueue(Protocol):
         """Put the message on the queue."""
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
-        """Yield what was rung for a training, an empty list after some time of quiet.
+        """Yield the notifications of a training, an empty list after some time of quiet.
 
         Another call goes on after what was heard before.
         """
@@ -44,7 +44,7 @@ class RedisTrainQueue:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
-        self._bells: dict[str, Doorbell] = {}
+        self._notifications: dict[str, Notifications] = {}
 
     def send(self, message: TrainModel) -> None:
         """Put the message on the queue, once Redis takes messages."""
@@ -53,10 +53,10 @@ class RedisTrainQueue:
             message.send(self._app)
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
-        """Hear the training's doorbell from its first ring on."""
-        bell = self._bells.setdefault(run, Doorbell(self._client, run))
+        """Hear the training's notifications, from the first one on."""
+        notifications = self._notifications.setdefault(run, Notifications(self._client, run))
         with broker_errors(self._settings):
-            yield from bell.listen(wait_seconds=1.0)
+            yield from notifications.listen(wait_seconds=1.0)
 
     def is_waiting(self, run: str) -> bool:
         """Look through the queue."""

@@ -120,7 +120,7 @@ def train(
     on_epoch: OnEpoch = lambda report: None,
     *,
     checkpoint: Checkpoint | None = None,
-    fence: int = 0,
+    fencing_token: int = 0,
 ) -> Manifest:
     """Train, test and draw; `draft` then holds model.keras and the pictures.
 
@@ -185,7 +185,7 @@ def train(
         versions=library_versions(),
         sha256=sha256_of(draft / MODEL_FILE),
         created_at=datetime.now(UTC),
-        fence=fence,
+        fencing_token=fencing_token,
         baseline=Baseline.of(probabilities, dataset.images("test")),
     )
 

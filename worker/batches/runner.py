@@ -56,7 +56,7 @@ Summary = dict[str, Any]
 class BatchRunner:
     """What a worker process needs to run batches.
 
-    `send` puts a message on the queue and `ring(job_id, fields)` tells listeners; both may fail
+    `send` puts a message on the queue and `notify(job_id, fields)` tells listeners; both may fail
     with the broker, which costs time but no result.
     """
 
@@ -69,7 +69,7 @@ class BatchRunner:
         settings: StorageSettings,
         soft_time_limit_seconds: float,
         send: Callable[[PredictBatch], object],
-        ring: Callable[[str, Summary], object],
+        notify: Callable[[str, Summary], object],
     ) -> None:
         self._jobs = jobs
         self.models = models
@@ -77,7 +77,7 @@ class BatchRunner:
         self._settings = settings
         self._soft_time_limit_seconds = soft_time_limit_seconds
         self._send = send
-        self._ring = ring
+        self._notify = notify
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
         self._storage_id: str | None = None
         self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
@@ -291,7 +291,7 @@ class BatchRunner:
         return f"{paths[0]} to {paths[-1]}"
 
     def _pass_on(self, job: Job, batch: int, summary: Summary) -> None:
-        """Send the next batch of the chain and ring. The result is safe by now.
+        """Send the next batch of the chain and notify. The result is safe by now.
 
         When the broker is away, the chain stands still until the sweep or a waiting producer
         sends it again.
@@ -300,7 +300,7 @@ class BatchRunner:
             successor = self._jobs.successor(job, batch)
             if successor is not None:
                 self._send(PredictBatch(job=job.id, batch=successor))
-            self._ring(job.id, {"event": "batch", "number": batch, **summary})
+            self._notify(job.id, {"event": "batch", "number": batch, **summary})
         except (redis.RedisError, OperationalError, OSError) as error:
             log.warning("Job %s could not be passed on after batch %s: %s", job.id, batch, error)
 

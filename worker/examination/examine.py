@@ -14,7 +14,7 @@ import numpy as np
 
 from imaging.images import Pixels
 from storage.errors import StorageError
-from storage.models.examinations import ExaminationAnswer, ExaminationRequest, Figures
+from storage.models.examinations import ExaminationAnswer, ExaminationRequest, Metrics
 from storage.models.store import check_archive
 from worker.errors import ModelRefused, WorkerError
 from worker.examination.speed import check_duration, measure_speed
@@ -28,7 +28,7 @@ def main() -> None:
     request = ExaminationRequest.model_validate_json(sys.stdin.buffer.read())
     signal.alarm(request.seconds)
     try:
-        answer = ExaminationAnswer(figures=examine(request))
+        answer = ExaminationAnswer(metrics=examine(request))
     except ModelRefused as error:
         answer = ExaminationAnswer(refusal=str(error), remedy=error.remedy)
     except (StorageError, WorkerError) as error:
@@ -36,7 +36,7 @@ def main() -> None:
     print(answer.model_dump_json())
 
 
-def examine(request: ExaminationRequest) -> Figures:
+def examine(request: ExaminationRequest) -> Metrics:
     """Load the version and write its answers to all images; raises `Corrupt` or `ModelRefused`."""
     version = request.version
     version.verify()
@@ -68,11 +68,11 @@ def examine(request: ExaminationRequest) -> Figures:
     (timing,) = in_turns([predictor], first)
     if not request.images:
         images_per_second = measure_speed(predictor, timing.latency_ms / 1000)
-    return Figures(
+    return Metrics(
         load_seconds=load_seconds,
         images_per_second=images_per_second,
         latency_ms=timing.latency_ms,
-        processor_ms=timing.processor_ms,
+        cpu_ms=timing.cpu_ms,
         peak_memory_mb=peak_memory() / 1e6,
     )
 

@@ -62,7 +62,7 @@ def in_turns(predictors: Sequence[Callable[[Pixels], object]], image: Pixels) ->
             elapsed[i].append(perf_counter() - began)
             worked[i].append(process_time() - working)
     return [
-        Timing(latency_ms=1000 * median(alone), processor_ms=1000 * median(work))
+        Timing(latency_ms=1000 * median(alone), cpu_ms=1000 * median(work))
         for alone, work in zip(elapsed, worked, strict=True)
     ]
 

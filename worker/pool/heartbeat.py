@@ -1,4 +1,4 @@
-"""The worker's sign of life, given with every heartbeat of its main process."""
+"""The worker's heartbeat, given with every heartbeat of its main process."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ import redis
 from celery.signals import heartbeat_sent
 
 from messaging.settings import broker_settings
-from messaging.worker_heartbeats import Presence, announce
+from messaging.worker_heartbeats import WorkerHeartbeat, announce
 from process.limits import usable_cores
 from storage.settings import storage_settings
 from worker.celery import app
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 
 @heartbeat_sent.connect
-def give_sign(sender: Any, **_: Any) -> None:
+def send_heartbeat(sender: Any, **_: Any) -> None:
     """Tell Redis who works here. A Redis that does not answer costs the event loop 2 s at most."""
     if intake.children is None:
         return  # nothing is known yet
     try:
         announce(client(), describe(sender.eventer.hostname))
     except (redis.RedisError, OSError) as error:
-        log.debug("No sign of life was given: %s", error)
+        log.debug("No heartbeat was sent: %s", error)
 
 
-def describe(worker: str) -> Presence:
+def describe(worker: str) -> WorkerHeartbeat:
     """How the worker `worker` (a Celery node name) is now."""
-    return Presence(
+    return WorkerHeartbeat(
         worker=worker,
         host=socket.gethostname(),
         machine=machine_id(),

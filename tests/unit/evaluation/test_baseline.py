@@ -1,10 +1,10 @@
-"""The baseline of a model version: its histograms and the figures of its pixels."""
+"""The baseline of a model version: its histograms and the features of its pixels."""
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluation.baseline import Baseline, Histogram, pixel_figures
+from evaluation.baseline import Baseline, Histogram, pixel_features
 from storage.models.store import Manifest
 from tests.builders import describe_model
 from tests.digits import digits
@@ -30,8 +30,8 @@ def test_a_histogram_with_a_bin_missing_is_refused() -> None:
 
 def test_turning_an_image_turns_its_figures() -> None:
     images = digits()[0][:50, ..., None]
-    plain = pixel_figures(images)
-    quarter = pixel_figures(np.rot90(images, axes=(1, 2)))
+    plain = pixel_features(images)
+    quarter = pixel_features(np.rot90(images, axes=(1, 2)))
     np.testing.assert_allclose(quarter["top to bottom"], -plain["left to right"], atol=1e-9)
     np.testing.assert_allclose(quarter["left to right"], plain["top to bottom"], atol=1e-9)
     np.testing.assert_allclose(quarter["wide or tall"], -plain["wide or tall"], atol=1e-9)
@@ -42,15 +42,15 @@ def test_turning_an_image_turns_its_figures() -> None:
 
 def test_where_the_ink_is_does_not_depend_on_which_grey_is_the_background() -> None:
     images = digits()[0][:50, ..., None]
-    plain, inverted = pixel_figures(images), pixel_figures(255 - images)
+    plain, inverted = pixel_features(images), pixel_features(255 - images)
     np.testing.assert_allclose(inverted["slant"], plain["slant"], atol=1e-9)
     np.testing.assert_allclose(inverted["brightness"], 255 - plain["brightness"])
 
 
 def test_swapped_colour_channels_show(random: np.random.Generator) -> None:
     images = random.integers(0, 256, (9, 5, 4, 3), np.uint8)
-    swapped = pixel_figures(images[..., ::-1])["red less blue"]
-    np.testing.assert_allclose(swapped, -pixel_figures(images)["red less blue"])
+    swapped = pixel_features(images[..., ::-1])["red less blue"]
+    np.testing.assert_allclose(swapped, -pixel_features(images)["red less blue"])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 3), (7, 1, 4), (3, 3, 2)])
@@ -58,9 +58,9 @@ def test_swapped_colour_channels_show(random: np.random.Generator) -> None:
 def test_images_of_one_colour_and_thin_ones_have_figures_too(
     shape: tuple[int, int, int], value: int
 ) -> None:
-    figures = pixel_figures(np.full((3, *shape), value, np.uint8))
-    assert ("red less blue" in figures) == (shape[-1] >= 3)
-    for name, values in figures.items():
+    features = pixel_features(np.full((3, *shape), value, np.uint8))
+    assert ("red less blue" in features) == (shape[-1] >= 3)
+    for name, values in features.items():
         assert values.shape == (3,)
         expected = value if name == "brightness" else 0
         np.testing.assert_allclose(values, expected, atol=1e-9)
@@ -68,9 +68,9 @@ def test_images_of_one_colour_and_thin_ones_have_figures_too(
 
 def test_the_figures_of_many_images_are_those_of_each(random: np.random.Generator) -> None:
     images = random.integers(0, 256, (12, 400, 300, 1), np.uint8)  # more than one chunk
-    for name, values in pixel_figures(images).items():
+    for name, values in pixel_features(images).items():
         assert values.shape == (12,)
-        assert values[11] == pixel_figures(images, [11])[name][0]
+        assert values[11] == pixel_features(images, [11])[name][0]
 
 
 def test_a_baseline_counts_predictions_and_scores_and_survives_its_manifest(

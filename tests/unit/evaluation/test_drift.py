@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from evaluation.baseline import Baseline, comparable, pixel_figures
+from evaluation.baseline import Baseline, comparable, pixel_features
 from evaluation.drift import (
     FALSE_ALARMS,
     SMALLEST_DRIFT,
@@ -31,8 +31,8 @@ class Classifier:
     """Images that neither has seen."""
 
     def drifted(self, images: Pixels) -> list[str]:
-        """Names of the figures that have drifted over these images."""
-        return [c.figure for c in compare(self.baseline, self.observe(images)) if c.drifted]
+        """Names of the features that have drifted over these images."""
+        return [c.feature for c in compare(self.baseline, self.observe(images)) if c.drifted]
 
     def observe(self, images: Pixels) -> Observed:
         probabilities = self.model.predict_proba(flat(images))
@@ -41,7 +41,7 @@ class Classifier:
         return Observed(
             classes=np.bincount(probabilities.argmax(axis=1), minlength=10),
             scores=baseline.scores.count(scores),
-            pixels={k: baseline.pixels[k].count(v) for k, v in pixel_figures(images).items()},
+            pixels={k: baseline.pixels[k].count(v) for k, v in pixel_features(images).items()},
         )
 
 
@@ -85,14 +85,14 @@ def noisy(images: Pixels) -> Pixels:
 
 
 @pytest.mark.parametrize(
-    ("disturb", "figure"),
+    ("disturb", "feature"),
     [(quarter, "wide or tall"), (upside_down, "scores"), (noisy, "roughness")],
 )
 def test_disturbed_images_are_warned_of(
-    classifier: Classifier, disturb: Callable[[Pixels], Pixels], figure: str
+    classifier: Classifier, disturb: Callable[[Pixels], Pixels], feature: str
 ) -> None:
     for seed in range(20):
-        assert figure in classifier.drifted(disturb(job(classifier, 300, seed)))
+        assert feature in classifier.drifted(disturb(job(classifier, 300, seed)))
 
 
 def test_a_job_of_one_class_only_is_warned_of(classifier: Classifier) -> None:
@@ -136,4 +136,4 @@ def test_figures_without_images_or_without_a_baseline_are_left_out(classifier: C
     comparisons = compare(
         classifier.baseline, Observed(classes=seen.classes, scores=seen.scores, pixels=pixels)
     )
-    assert [c.figure for c in comparisons] == ["predicted classes", "scores", "brightness"]
+    assert [c.feature for c in comparisons] == ["predicted classes", "scores", "brightness"]

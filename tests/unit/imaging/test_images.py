@@ -468,18 +468,18 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
     return bytes(damaged)
 
 
-def mend_png(content: bytes) -> bytes:
+def fix_png(content: bytes) -> bytes:
     """Make all checksums right again, so that the damage gets past them."""
-    mended = bytearray(content)
+    fixed = bytearray(content)
     at = 8
-    while at + 12 <= len(mended):
-        (length,) = struct.unpack_from(">I", mended, at)
+    while at + 12 <= len(fixed):
+        (length,) = struct.unpack_from(">I", fixed, at)
         end = at + 8 + length
-        if end + 4 > len(mended):
+        if end + 4 > len(fixed):
             break
-        struct.pack_into(">I", mended, end, zlib.crc32(mended[at + 4 : end]))
+        struct.pack_into(">I", fixed, end, zlib.crc32(fixed[at + 4 : end]))
         at = end + 4
-    return bytes(mended)
+    return bytes(fixed)
 
 
 @pytest.mark.parametrize(("name", "content"), real_files(), ids=[name for name, _ in real_files()])
@@ -490,7 +490,7 @@ def test_no_damage_whatever_gets_past_the_decoder(name: str, content: bytes) -> 
     for i in range(MUTATIONS_PER_FILE):
         damaged = mutate(content, chance)
         if "png" in name and i % 2:
-            damaged = mend_png(damaged)
+            damaged = fix_png(damaged)
         shape: Shape = (8, 8, chance.choice((1, 3, 4)))
         preprocessing = Preprocessing(
             interpolation=chance.choice(get_args(Interpolation)),

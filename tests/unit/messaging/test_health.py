@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from messaging.health import FRESH_SECONDS, VARIABLE, give_sign
+from messaging.health import FRESH_SECONDS, VARIABLE, send_heartbeat
 from tests.processes import REPOSITORY
 
 
@@ -29,20 +29,20 @@ def test_a_program_is_healthy_for_as_long_as_it_gives_signs(
     path = tmp_path / "alive"
     assert check(path).returncode == 1  # it has not begun
     monkeypatch.setenv(VARIABLE, str(path))
-    give_sign(sender="any")
+    send_heartbeat(sender="any")
     assert check(path).returncode == 0
     old = time.time() - FRESH_SECONDS - 5
     os.utime(path, (old, old))
     hung = check(path)
     assert hung.returncode == 1
     assert "25 s old" in hung.stdout
-    give_sign()
+    send_heartbeat()
     assert check(path).returncode == 0
 
 
 def test_a_program_without_a_health_file_gives_no_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    give_sign()
+    send_heartbeat()
     assert check("").returncode == 1
 
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, from storage and a Redis played by a dictionary or a real one."""
+"""Metrics for Prometheus, from storage and a Redis played by a dictionary or a real one."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from messaging.app import make_app
 from messaging.broker import connect
 from messaging.messages import PredictBatch
-from messaging.notifications import Doorbell
+from messaging.notifications import Notifications
 from messaging.settings import BrokerSettings
 from monitor.metrics import System, time_of_sending
 from storage.jobs.store import JobStore, Status
@@ -19,10 +19,10 @@ from storage.models.store import ModelStore
 from tests.builders import array_job, as_any, images_of, publish, result_of
 from tests.processes import RedisServer
 
-Figures = dict[tuple[str, ...], float]
+Metrics = dict[tuple[str, ...], float]
 
 
-def figures(system: System) -> Figures:
+def metrics(system: System) -> Metrics:
     """All samples as Prometheus reads them, by name and label values."""
     registry = CollectorRegistry()
     registry.register(system)
@@ -42,7 +42,7 @@ def test_a_redis_that_is_away_leaves_what_storage_knows(
     publish(store, "digits")
     own_redis.kill()
     system = System(own_redis.client(), JobStore(tmp_path), store)
-    seen = figures(system)
+    seen = metrics(system)
     assert seen[("batchsight_redis_up",)] == 0
     assert seen[("batchsight_champion_version", "digits")] == 1
     assert seen[("batchsight_champion_accuracy", "digits")] == pytest.approx(14 / 15)
@@ -56,7 +56,7 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: Re
     array_job(jobs, images_of(range(3)), id="other")
     (jobs.path("damaged")).mkdir()
     assert (
-        figures(System(own_redis.client(), jobs, ModelStore(tmp_path)))[
+        metrics(System(own_redis.client(), jobs, ModelStore(tmp_path)))[
             ("batchsight_jobs", "unreadable")
         ]
         == 1
@@ -64,7 +64,7 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: Re
     system = System(own_redis.client(), jobs, ModelStore(tmp_path))
 
     def count(status: Status) -> float:
-        return figures(system)[("batchsight_jobs", status)]
+        return metrics(system)[("batchsight_jobs", status)]
 
     assert count(Status.QUEUED) == 2
     jobs.write_result(job, 0, result_of([0, 1, 2, 0]))
@@ -80,9 +80,9 @@ def test_storage_that_is_away_leaves_what_redis_knows(
     tmp_path: Path, own_redis: RedisServer
 ) -> None:
     system = System(own_redis.client(), JobStore(tmp_path), ModelStore(tmp_path))
-    assert figures(system)[("batchsight_storage_up",)] == 1
+    assert metrics(system)[("batchsight_storage_up",)] == 1
     (tmp_path / "jobs").write_bytes(b"a file where a folder should be")
-    seen = figures(system)
+    seen = metrics(system)
     assert (seen[("batchsight_storage_up",)], seen[("batchsight_redis_up",)]) == (0, 1)
     assert ("batchsight_queue_messages", "predict") in seen
     assert not any(name[0] == "batchsight_jobs" for name in seen)
@@ -93,27 +93,27 @@ def test_batches_are_counted_once_from_what_the_bells_tell(
 ) -> None:
     client = own_redis.client()
 
-    def ring(job: str, **fields: str | float) -> None:
-        Doorbell(client, job).ring(event="batch", number=0, model="digits@1", **fields)
+    def notify(job: str, **fields: str | float) -> None:
+        Notifications(client, job).notify(event="batch", number=0, model="digits@1", **fields)
 
-    ring("old", images=1000, ms=20.0)
+    notify("old", images=1000, ms=20.0)
     system = System(client, JobStore(tmp_path), ModelStore(tmp_path))
-    first = figures(system)
-    assert ("batchsight_images_total", "digits@1") not in first  # rung before its time
-    ring("old", images=100, ms=20.0)
-    ring("new", images=7, failed=2, ms=400.0)
-    Doorbell(client, "new").ring(event="batch", number=1, skipped="done before")
-    Doorbell(client, "train-1").ring(event="epoch", epoch=1)
+    first = metrics(system)
+    assert ("batchsight_images_total", "digits@1") not in first  # notified before its time
+    notify("old", images=100, ms=20.0)
+    notify("new", images=7, failed=2, ms=400.0)
+    Notifications(client, "new").notify(event="batch", number=1, skipped="done before")
+    Notifications(client, "train-1").notify(event="epoch", epoch=1)
     for _ in range(2):
-        seen = figures(system)
+        seen = metrics(system)
         assert seen[("batchsight_images_total", "digits@1")] == 107
         assert seen[("batchsight_failed_images_total", "digits@1")] == 2
         assert seen[("batchsight_batches_total", "digits@1")] == 2
         assert seen[("batchsight_batch_seconds_count",)] == 2
         assert seen[("batchsight_batch_seconds_bucket", "0.025")] == 1
     client.flushall()
-    ring("newest", images=1, ms=1.0)
-    assert figures(system)[("batchsight_images_total", "digits@1")] == 108
+    notify("newest", images=1, ms=1.0)
+    assert metrics(system)[("batchsight_images_total", "digits@1")] == 108
 
 
 def test_the_queue_is_told_with_the_age_of_its_oldest_message(
@@ -122,7 +122,7 @@ def test_the_queue_is_told_with_the_age_of_its_oldest_message(
     client = own_redis.client()
     now = [0.0]
     system = System(client, JobStore(tmp_path), ModelStore(tmp_path), now=lambda: now[0])
-    assert figures(system)[("batchsight_queue_oldest_seconds", "predict")] == 0
+    assert metrics(system)[("batchsight_queue_oldest_seconds", "predict")] == 0
     app = make_app("test", settings=BrokerSettings(redis_url=own_redis.url))
     for batch in range(3):
         PredictBatch(job="a", batch=batch).send(app)
@@ -133,7 +133,7 @@ def test_the_queue_is_told_with_the_age_of_its_oldest_message(
     now[0] = sent_at + 90
     client.hset("unacked.worker", "tag", "[]")
     client.zadd("unacked.worker.index", {"tag": now[0] - 40})
-    seen = figures(system)
+    seen = metrics(system)
     assert seen[("batchsight_queue_messages", "predict")] == 3
     assert seen[("batchsight_queue_oldest_seconds", "predict")] == pytest.approx(90)
     assert seen[("batchsight_unacknowledged_messages",)] == 1
@@ -163,7 +163,7 @@ def test_what_a_killed_worker_had_in_hand_counts_until_it_is_done_by_another(
         client.zadd("unacked.worker.index", {f"{sent_at}": 900 + sent_at})
 
     def in_hand() -> tuple[float, float]:
-        seen = figures(system)
+        seen = metrics(system)
         return (
             seen[("batchsight_unacknowledged_messages",)],
             seen[("batchsight_unacknowledged_oldest_seconds",)],
@@ -185,7 +185,7 @@ def test_what_anybody_has_written_into_redis_leaves_the_figures_readable(
     system = System(
         connect(BrokerSettings(redis_url=own_redis.url)), JobStore(tmp_path), ModelStore(tmp_path)
     )
-    figures(system)
+    metrics(system)
     for queue in ("predict", "sweep", "train"):
         client.rpush(queue, b"\xff\xfe")
     client.hset("unacked.worker", b"\xff", b"\xff")
@@ -193,8 +193,8 @@ def test_what_anybody_has_written_into_redis_leaves_the_figures_readable(
     client.set("batchsight:worker:\xff", b"\xff")
     strange: list[dict[Any, Any]] = [{"images": "many", "model": "m"}, {"images": 1}, {b"\xff": 1}]
     for fields in strange:
-        client.xadd(b"batchsight:bell:\xff", {"event": "batch", **fields})
-    seen = figures(system)
+        client.xadd(b"batchsight:notifications:\xff", {"event": "batch", **fields})
+    seen = metrics(system)
     assert seen[("batchsight_queue_messages", "predict")] == 1
     assert seen[("batchsight_unacknowledged_messages",)] == 1
     assert not any(name[0] == "batchsight_images_total" for name in seen)

@@ -15,8 +15,8 @@ from storage.jobs.store import Job, JobStore, Status
 from tests.builders import array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
 
-QUICK = Rhythm(look_seconds=0.001, heal_seconds=0.0, lonely_seconds=1e9)
-LONELY = Rhythm(look_seconds=0.001, heal_seconds=1e9, lonely_seconds=0.0)
+QUICK = Rhythm(look_seconds=0.001, resend_seconds=0.0, no_progress_seconds=1e9)
+LONELY = Rhythm(look_seconds=0.001, resend_seconds=1e9, no_progress_seconds=0.0)
 
 
 @pytest.fixture
@@ -245,9 +245,9 @@ def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
 ) -> None:
     store = SlowToList(tmp_path)
     job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
-    patient = Rhythm(longest_pause_seconds=0.1, heal_seconds=1e9, lonely_seconds=1e9)
+    patient = Rhythm(longest_pause_seconds=0.1, resend_seconds=1e9, no_progress_seconds=1e9)
     began = time.monotonic()
-    list(islice(follow(store, job, FakeQueue(rings=True), rhythm=patient), 6))
+    list(islice(follow(store, job, FakeQueue(notifications=True), rhythm=patient), 6))
     assert time.monotonic() - began >= 5 * 0.1
     assert store.looks == 6
 
@@ -255,9 +255,9 @@ def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
 def test_a_follower_looks_soon_after_a_ring_where_looking_is_cheap(
     store: JobStore, job: Job
 ) -> None:
-    patient = Rhythm(longest_pause_seconds=5.0, heal_seconds=1e9, lonely_seconds=1e9)
+    patient = Rhythm(longest_pause_seconds=5.0, resend_seconds=1e9, no_progress_seconds=1e9)
     began = time.monotonic()
-    list(islice(follow(store, job, FakeQueue(rings=True), rhythm=patient), 6))
+    list(islice(follow(store, job, FakeQueue(notifications=True), rhythm=patient), 6))
     assert time.monotonic() - began < 5.0
 
 

@@ -24,7 +24,7 @@ from evaluation.confusion import Evaluation
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
-from storage.models.examinations import Figures, Timing
+from storage.models.examinations import Metrics, Timing
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, encode, publish
@@ -66,7 +66,7 @@ class FakePipeline(Pipeline):
         request: TrainingRequest,
         on_epoch: OnEpoch = lambda report: None,
         *,
-        fence: int | None = None,
+        fencing_token: int | None = None,
     ) -> Outcome:
         self.requests.append(request)
         on_epoch(REPORT)
@@ -75,15 +75,15 @@ class FakePipeline(Pipeline):
         version = publish(
             self.models, request.name, metrics={"accuracy": 0.9, "seconds": 3.0, "loss": 0.1}
         )
-        self.models.promote(version, fence=fence)
+        self.models.promote(version, fencing_token=fencing_token)
         return Outcome(version=version, verdict=Verdict(promoted=True, reason="it is new"))
 
 
 @dataclass
 class FakeTrainQueue:
-    """Gives the rings it was made with to whoever listens."""
+    """Gives the notifications it was made with to whoever listens."""
 
-    rings: list[dict[str, Any]] = field(default_factory=list)
+    notifications: list[dict[str, Any]] = field(default_factory=list)
     sent: list[TrainModel] = field(default_factory=list)
     error: BaseException | None = None
 
@@ -95,7 +95,7 @@ class FakeTrainQueue:
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
         if self.error:
             raise self.error
-        yield self.rings
+        yield self.notifications
 
     def is_waiting(self, run: str) -> bool:
         return True
@@ -109,7 +109,7 @@ class FakeTrainQueue:
 
 def measure(versions: Sequence[ModelVersion], images: Path) -> list[Timing]:
     """All versions are equally fast."""
-    return [Timing(latency_ms=2, processor_ms=2)] * len(versions)
+    return [Timing(latency_ms=2, cpu_ms=2)] * len(versions)
 
 
 class House:
@@ -134,11 +134,11 @@ class House:
         return Examination(
             predictions=(labels + (version.number in self.wrong)) % len(version.manifest.labels),
             scores=np.full(len(labels), 0.95, np.float32),
-            figures=Figures(
+            metrics=Metrics(
                 load_seconds=1,
                 images_per_second=1000,
                 latency_ms=2,
-                processor_ms=2,
+                cpu_ms=2,
                 peak_memory_mb=500,
             ),
         )
@@ -284,7 +284,7 @@ def test_ctrl_c_ends_with_130_and_a_word(house: House) -> None:
 
 
 def test_a_queued_training_is_followed_to_its_verdict(house: House) -> None:
-    house.queue.rings = [
+    house.queue.notifications = [
         {"event": "started", "host": "there"},
         {"event": "epoch", **{name: str(value) for name, value in REPORT}},
         {"event": "done", **{k: str(v) for k, v in SUMMARY.items()}, "promoted": "1"},
@@ -300,7 +300,7 @@ def test_a_queued_training_is_followed_to_its_verdict(house: House) -> None:
 
 
 def test_the_reason_of_a_failed_queued_training_is_passed_on(house: House) -> None:
-    house.queue.rings = [{"event": "failed", "reason": "There is no data set 'digits'."}]
+    house.queue.notifications = [{"event": "failed", "reason": "There is no data set 'digits'."}]
     done = house.run("train", "--dataset", "digits", "--queue")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1] == "error: There is no data set 'digits'."

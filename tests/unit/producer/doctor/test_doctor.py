@@ -8,7 +8,7 @@ import pytest
 
 from messaging.beat_heartbeats import living_beats
 from messaging.refusals import REFUSALS
-from messaging.worker_heartbeats import Presence
+from messaging.worker_heartbeats import WorkerHeartbeat
 from producer.doctor.doctor import (
     CHECKS,
     Door,
@@ -25,7 +25,7 @@ from producer.doctor.doctor import (
 from storage.errors import Corrupt
 from storage.identity import ID_FILE, storage_id
 
-PRESENCE = Presence(
+PRESENCE = WorkerHeartbeat(
     worker="worker@one",
     host="one",
     machine="m",
@@ -70,12 +70,12 @@ HEALTHY = Facts(
 )
 
 
-def with_presences(*presences: Presence) -> dict[str, Any]:
+def with_presences(*presences: WorkerHeartbeat) -> dict[str, Any]:
     workers = (replace(WORKER, name=p.worker, presence=p) for p in presences)
     return {"workers": (*workers, TRAINER)}
 
 
-def presence(**changes: Any) -> Presence:
+def presence(**changes: Any) -> WorkerHeartbeat:
     return PRESENCE.model_copy(update=changes)
 
 
@@ -163,8 +163,8 @@ def test_a_fault_is_named_alone_and_with_its_mend(
     assert findings[0] is faults[0]
     assert says in faults[0].message
     assert faults[0].message.endswith(".")
-    assert faults[0].mend
-    assert faults[0].mend.endswith(".")
+    assert faults[0].remedy
+    assert faults[0].remedy.endswith(".")
 
 
 def test_every_check_has_a_fault_to_find() -> None:

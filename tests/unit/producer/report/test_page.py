@@ -446,8 +446,8 @@ def test_pixels_of_failed_and_lost_images_are_not_compared(
     work(store, job, FakeWorker(store, {2: "deadly"}))
     drift = inspect(store, job, manifest, SETTINGS).drift
     assert drift is not None
-    assert {c.figure: c.images for c in drift}["brightness"] == 8
-    assert {c.figure: c.images for c in drift}["scores"] == 9
+    assert {c.feature: c.images for c in drift}["brightness"] == 8
+    assert {c.feature: c.images for c in drift}["scores"] == 9
 
 
 def test_memory_does_not_grow_with_the_job(store: JobStore, models: ModelStore) -> None:

@@ -54,7 +54,7 @@ class House:
     def told(self) -> Mapping[str, str]:
         """The status by everybody who tells it."""
         job = self.jobs.get("job")
-        figures = OpenJobs(self.jobs).figures().samples
+        metrics = OpenJobs(self.jobs).metrics().samples
         report = self.run("report", "job", "--json")
         return {
             "store": self.jobs.status(job, len(self.jobs.done(job))),
@@ -65,7 +65,7 @@ class House:
             "page": "failed" if "The job has failed." in self.page() else "completed",
             "wait": self.client.job("job").wait().status,
             "summary": self.client.job("job").summary().status,
-            "metrics": next(s.labels["status"] for s in figures if s.value),
+            "metrics": next(s.labels["status"] for s in metrics if s.value),
         }
 
     def page(self) -> str:

@@ -100,7 +100,7 @@ class Neighbours:
         self.bad = array_job(self.jobs, images_of(range(10)), id="bad")
         self.good = array_job(self.jobs, images_of(range(10)), id="good")
         self.sweeper = Sweeper(self.jobs, LEASE)
-        self.figures = OpenJobs(self.jobs)
+        self.metrics = OpenJobs(self.jobs)
 
     def age(self) -> None:
         for job_id in ("good", "bad"):
@@ -112,7 +112,7 @@ class Neighbours:
         return self.sweeper.sweep(sent.append, set)
 
     def counted(self) -> dict[str, float]:
-        return {s.labels["status"]: s.value for s in self.figures.figures().samples if s.value}
+        return {s.labels["status"]: s.value for s in self.metrics.metrics().samples if s.value}
 
     def listed(self) -> tuple[dict[str, str], list[str]]:
         client = PredictionClient(
@@ -208,7 +208,7 @@ def test_a_damaged_reason_to_stop_ends_its_job_and_says_so(neighbours: Neighbour
 def test_storage_that_cannot_be_listed_is_told_by_the_figures(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_bytes(b"a file")
     with pytest.raises(OSError, match="Not a directory"):
-        OpenJobs(JobStore(tmp_path)).figures()
+        OpenJobs(JobStore(tmp_path)).metrics()
 
 
 # Several users

@@ -172,27 +172,27 @@ def test_folders_that_are_no_models_are_passed_over(tmp_path: Path) -> None:
     assert store.numbers("digits") == [1]
 
 
-def test_a_stale_fence_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_stale_fencing_token_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     late, early = publish(store), publish(store)
-    store.promote(early, fence=5)
-    with pytest.raises(StalePublication, match=r"digits@1 .*fence 4, the champion has 5"):
-        store.promote(late, fence=4)
+    store.promote(early, fencing_token=5)
+    with pytest.raises(StalePublication, match=r"digits@1 .*fencing_token 4, the champion has 5"):
+        store.promote(late, fencing_token=4)
     champion = store.champion("digits")
     assert champion is not None
-    assert (champion.number, champion.fence, champion.former) == (2, 5, ())
+    assert (champion.number, champion.fencing_token, champion.former) == (2, 5, ())
 
 
 def test_the_fence_outlives_promotions_by_hand_and_rollbacks(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     first, second, third = publish(store), publish(store), publish(store)
-    store.promote(first, fence=5)
-    assert store.promote(second).fence == 5
-    assert store.rollback("digits").fence == 5
+    store.promote(first, fencing_token=5)
+    assert store.promote(second).fencing_token == 5
+    assert store.rollback("digits").fencing_token == 5
     with pytest.raises(StalePublication):
-        store.promote(third, fence=4)
-    assert store.promote(third, fence=6).fence == 6
-    assert store.promote(third, fence=6).number == 3
+        store.promote(third, fencing_token=4)
+    assert store.promote(third, fencing_token=6).fencing_token == 6
+    assert store.promote(third, fencing_token=6).number == 3
 
 
 def test_rollback_walks_back_through_the_champions(tmp_path: Path) -> None:

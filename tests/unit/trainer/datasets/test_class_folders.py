@@ -360,13 +360,13 @@ def test_all_images_that_cannot_be_used_are_named_at_once(house: House, tmp_path
         house.add(folder)
     for name in ("a/text.png (not an image of a supp", "b/half.jpg (damaged", "b/empty.gif (not"):
         assert name in str(caught.value)
-    assert str(caught.value).endswith(": mend or remove them.")
+    assert str(caught.value).endswith(": fix or remove them.")
     assert house.store.names() == []
 
 
 def test_of_many_images_that_cannot_be_used_ten_are_named(house: House, tmp_path: Path) -> None:
     folder = put(tmp_path / "d", {f"{name}/{i:02}.png": b"x" for name in "ab" for i in range(7)})
-    with pytest.raises(SourceError, match=r"^14 images .*b/02.png \([^)]*\)\) and 4 more: mend"):
+    with pytest.raises(SourceError, match=r"^14 images .*b/02.png \([^)]*\)\) and 4 more: fix"):
         house.add(folder)
 
 
@@ -384,7 +384,7 @@ def test_limits_hold_when_images_are_added_and_appended(
     files = {f"{name}/{i}.png": i for name in "ab" for i in range(2)}
     folder = put(tmp_path / "d", {**files, "a/large.png": noise})
     with pytest.raises(
-        SourceError, match=rf"1 image .*a/large\.png \(.*{sentence}\): mend or .*, or raise"
+        SourceError, match=rf"1 image .*a/large\.png \(.*{sentence}\): fix or .*, or raise"
     ):
         house.add(folder, limits)
     house.add(folder)

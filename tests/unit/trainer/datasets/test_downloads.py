@@ -311,7 +311,7 @@ def test_every_known_data_set_names_the_way_out() -> None:
     assert "idx:FOLDER" in KNOWN["mnist"].way_out
 
 
-# Presence and damage
+# WorkerHeartbeat and damage
 
 
 @pytest.fixture
@@ -350,9 +350,9 @@ def test_a_damaged_known_data_set_is_fetched_again(
             (dataset.folder / "dataset.json").write_text("{}")
         case "missing":
             dataset.images_path("train").unlink()
-    mended = ensure_dataset(store, downloads, "shop", catalogue)
-    mended.verify()
-    assert mended.description.sha256 == dataset.description.sha256
+    fixed = ensure_dataset(store, downloads, "shop", catalogue)
+    fixed.verify()
+    assert fixed.description.sha256 == dataset.description.sha256
     assert "Data set shop@1 is damaged" in caplog.text
     assert "It is fetched again." in caplog.text
 

@@ -374,7 +374,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_added(
     (folder / "dog" / "broken.png").write_bytes(content)
     with pytest.raises(
         SourceError,
-        match=r"1 image of .*/pets cannot be used: dog/broken.png \(.*\): mend or remove it",
+        match=r"1 image of .*/pets cannot be used: dog/broken.png \(.*\): fix or remove it",
     ):
         house.add("pets", f"folder:{folder}")
     assert house.store.names() == []

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from imaging.preprocessing import Preprocessing
 from storage.class_names import canonical
 from storage.errors import Corrupt
-from storage.models.examinations import Figures
+from storage.models.examinations import Metrics
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, SHAPE, add_dataset, as_any
@@ -27,8 +27,8 @@ from trainer.settings import TrainerSettings
 from trainer.training.progress import ImportSummary
 
 ACTUAL = [i % len(LABELS) for i in range(90)]
-FIGURES = Figures(
-    load_seconds=1, images_per_second=1000, latency_ms=2, processor_ms=2, peak_memory_mb=500
+METRICS = Metrics(
+    load_seconds=1, images_per_second=1000, latency_ms=2, cpu_ms=2, peak_memory_mb=500
 )
 
 
@@ -80,7 +80,7 @@ class House:
         return Examination(
             predictions=np.array(outputs(self.answer(actual)), np.int32),
             scores=np.full(len(actual), 0.95, np.float32),
-            figures=FIGURES,
+            metrics=METRICS,
             rows=np.arange(len(actual)) if self.trial else None,
             trials=np.array([outputs(self.trial(actual))], np.int32) if self.trial else None,
         )

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.store import DataSet
-from storage.models.examinations import Figures
+from storage.models.examinations import Metrics
 from tests.builders import add_dataset
 from trainer.models.trials import find_better_fit
 from trainer.promotion.examination import Examination
 
 CLASSES = ("1", "2", "10", "a", "B")
 ACTUAL = np.arange(200) % len(CLASSES)
-FIGURES = Figures(
-    load_seconds=1, images_per_second=1000, latency_ms=2, processor_ms=2, peak_memory_mb=500
+METRICS = Metrics(
+    load_seconds=1, images_per_second=1000, latency_ms=2, cpu_ms=2, peak_memory_mb=500
 )
 
 
@@ -35,7 +35,7 @@ def found(now: NDArray[np.int32], *trials: NDArray[np.int32]) -> Examination:
     return Examination(
         predictions=now,
         scores=np.ones(len(now), np.float32),
-        figures=FIGURES,
+        metrics=METRICS,
         rows=np.arange(len(now)),
         trials=np.array(trials, np.int32).reshape(len(trials), len(now)),
     )

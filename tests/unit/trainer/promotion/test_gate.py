@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.store import DataSet
-from storage.models.examinations import Figures, Timing
+from storage.models.examinations import Metrics, Timing
 from storage.models.promotions import Promotion, read_promotion
 from storage.models.store import ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, as_any, publish
@@ -31,13 +31,13 @@ ACTUAL = np.arange(300) % 3
 """A hundred images of each of three classes."""
 FOURTEEN = [f"kind {i}" for i in range(14)]
 Indices = NDArray[np.integer]
-FIGURES = Figures(
-    load_seconds=1, images_per_second=1000, latency_ms=2, processor_ms=2, peak_memory_mb=500
+METRICS = Metrics(
+    load_seconds=1, images_per_second=1000, latency_ms=2, cpu_ms=2, peak_memory_mb=500
 )
 
 
 def answers(
-    wrong: Iterable[int] = (), score: float = 0.95, actual: Indices = ACTUAL, **figures: Any
+    wrong: Iterable[int] = (), score: float = 0.95, actual: Indices = ACTUAL, **metrics: Any
 ) -> Examination:
     """All right but for the images at these positions, which get the next class."""
     predictions = actual.astype(np.int32)
@@ -46,7 +46,7 @@ def answers(
     return Examination(
         predictions=predictions,
         scores=np.full(len(actual), score, np.float32),
-        figures=FIGURES.model_copy(update=figures),
+        metrics=METRICS.model_copy(update=metrics),
     )
 
 
@@ -66,7 +66,7 @@ class House:
         self.examined: Mapping[int, Examination | ExaminationFailed] = {}
         self.timed = 0
         self.occasions: list[Sequence[float]] = []
-        """Processor times of candidate and champion, the next measurement first."""
+        """CPU times of candidate and champion, the next measurement first."""
         gate = Gate(TrainerSettings(**settings).thresholds, self.examine, self.measure)
         self.pipeline = Pipeline(as_any(None), self.models, as_any(None), gate)
 
@@ -89,8 +89,8 @@ class House:
             times = self.occasions.pop(0)
         else:
             found = [self.examined[version.number] for version in versions]
-            times = [f.figures.processor_ms for f in found if isinstance(f, Examination)]
-        return [Timing(latency_ms=time, processor_ms=time) for time in times]
+            times = [f.metrics.cpu_ms for f in found if isinstance(f, Examination)]
+        return [Timing(latency_ms=time, cpu_ms=time) for time in times]
 
     def publish(
         self, found: Examination | ExaminationFailed | None = None, **fields: Any
@@ -295,50 +295,50 @@ def test_hardly_better_than_guessing_is_not_enough(
 
 def test_a_version_that_is_slower_and_no_better_is_refused(house: House) -> None:
     house.judge()
-    assert house.judge(answers(processor_ms=20)).reason == (
-        "slower, 10.0 x: one image takes 20.00 ms of processor time, with digits@1 2.00 ms, "
+    assert house.judge(answers(cpu_ms=20)).reason == (
+        "slower, 10.0 x: one image takes 20.00 ms of CPU time, with digits@1 2.00 ms, "
         "the limit is 3 times as much, 50 ms for a better version"
     )
-    assert house.judge(answers(processor_ms=6)).passed
+    assert house.judge(answers(cpu_ms=6)).passed
 
 
 def test_a_version_that_is_slower_but_better_and_still_fast_passes_and_is_told_so(
     house: House,
 ) -> None:
-    house.judge(answers(range(30), processor_ms=0.43))
-    promotion = house.judge(answers(processor_ms=2))
+    house.judge(answers(range(30), cpu_ms=0.43))
+    promotion = house.judge(answers(cpu_ms=2))
     assert promotion.passed
     assert promotion.reason == (
         "30 right that digits@1 had wrong, 0 the other way, p 1.9e-09; "
-        "slower, 4.7 x: one image takes 2.00 ms of processor time, with digits@1 0.43 ms"
+        "slower, 4.7 x: one image takes 2.00 ms of CPU time, with digits@1 0.43 ms"
     )
     assert [check.name for check in promotion.checks if check.notable] == ["latency"]
 
 
 def test_a_version_that_is_better_by_chance_only_may_not_be_slower(house: House) -> None:
-    house.judge(answers(range(5), processor_ms=0.43))
-    assert house.judge(answers(processor_ms=2)).reason.startswith("slower, 4.7 x")
+    house.judge(answers(range(5), cpu_ms=0.43))
+    assert house.judge(answers(cpu_ms=2)).reason.startswith("slower, 4.7 x")
 
 
 def test_a_version_that_is_slower_and_worse_is_refused_for_both(house: House) -> None:
-    house.judge(answers(processor_ms=0.43))
-    assert house.judge(answers(range(30), processor_ms=2)).reason.endswith(
+    house.judge(answers(cpu_ms=0.43))
+    assert house.judge(answers(range(30), cpu_ms=2)).reason.endswith(
         "; also refused for classes, latency"
     )
 
 
 def test_a_better_version_that_is_no_longer_fast_is_refused(house: House) -> None:
     house.judge(answers(range(30)))
-    assert not house.judge(answers(processor_ms=51)).passed
-    assert house.judge(answers(processor_ms=50)).passed
+    assert not house.judge(answers(cpu_ms=51)).passed
+    assert house.judge(answers(cpu_ms=50)).passed
 
 
 @pytest.mark.parametrize(("milliseconds", "passes"), [(1.15, True), (1.25, False)])
 def test_a_difference_that_nobody_notices_is_none(
     house: House, milliseconds: float, passes: bool
 ) -> None:
-    house.judge(answers(processor_ms=0.2))
-    assert house.judge(answers(processor_ms=milliseconds)).passed is passes
+    house.judge(answers(cpu_ms=0.2))
+    assert house.judge(answers(cpu_ms=milliseconds)).passed is passes
 
 
 @pytest.mark.parametrize(("milliseconds", "passes"), [(5, True), (5.1, False)])
@@ -346,12 +346,12 @@ def test_a_limit_in_milliseconds_takes_the_place_of_the_comparison(
     tmp_path: Path, milliseconds: float, passes: bool
 ) -> None:
     house = House(tmp_path, gate_latency_ms=5)
-    house.judge(answers(processor_ms=0.2))
-    promotion = house.judge(answers(processor_ms=milliseconds))
+    house.judge(answers(cpu_ms=0.2))
+    promotion = house.judge(answers(cpu_ms=milliseconds))
     assert promotion.passed is passes
     if passes:
         assert promotion.reason.endswith(
-            "; slower, 25.0 x: one image takes 5.00 ms of processor time, with digits@1 0.20 ms"
+            "; slower, 25.0 x: one image takes 5.00 ms of CPU time, with digits@1 0.20 ms"
         )
     else:
         assert promotion.reason.endswith(" 0.20 ms, the limit is 5 ms")
@@ -359,21 +359,21 @@ def test_a_limit_in_milliseconds_takes_the_place_of_the_comparison(
 
 def test_a_limit_in_milliseconds_is_that_of_a_first_version_as_well(tmp_path: Path) -> None:
     house = House(tmp_path, gate_latency_ms=5)
-    assert house.judge(answers(processor_ms=6)).reason == (
-        "one image takes 6.00 ms of processor time, the limit is 5 ms"
+    assert house.judge(answers(cpu_ms=6)).reason == (
+        "one image takes 6.00 ms of CPU time, the limit is 5 ms"
     )
     house.occasions = [(6,), (4,)]
-    assert house.judge(answers(processor_ms=6)).passed, "the machine was busy"
+    assert house.judge(answers(cpu_ms=6)).passed, "the machine was busy"
 
 
 def test_times_are_those_of_both_in_turns_and_not_of_their_examinations(house: House) -> None:
     house.judge()
     house.occasions = [(2, 1)]
-    promotion = house.judge(answers(processor_ms=20))
+    promotion = house.judge(answers(cpu_ms=20))
     assert promotion.candidate_performance and promotion.champion_performance
-    assert promotion.candidate_performance.figures.processor_ms == 2
-    assert promotion.candidate_performance.figures.peak_memory_mb == 500
-    assert promotion.champion_performance.figures.processor_ms == 1
+    assert promotion.candidate_performance.metrics.cpu_ms == 2
+    assert promotion.candidate_performance.metrics.peak_memory_mb == 500
+    assert promotion.champion_performance.metrics.cpu_ms == 1
 
 
 def test_a_version_is_timed_again_before_it_is_refused(house: House) -> None:
@@ -467,8 +467,8 @@ def test_a_verdict_names_what_it_rests_on(house: House) -> None:
 
 
 def test_a_stale_run_is_rejected_with_the_reason(house: House) -> None:
-    assert house.pipeline.promote(house.publish(), house.dataset, fence=8).promoted
-    verdict = house.pipeline.promote(house.publish(), house.dataset, fence=7)
+    assert house.pipeline.promote(house.publish(), house.dataset, fencing_token=8).promoted
+    verdict = house.pipeline.promote(house.publish(), house.dataset, fencing_token=7)
     assert not verdict.promoted
     assert "overtaken run" in verdict.reason
     assert house.models.resolve("digits").number == 1
@@ -500,7 +500,7 @@ def test_a_champion_that_cannot_be_read_does_not_stop_a_training_from_being_publ
     first = house.publish()
     house.models.promote(first)
     (first.folder / damaged).write_text("{")
-    verdict = house.pipeline.promote(house.publish(), house.dataset, fence=7)
+    verdict = house.pipeline.promote(house.publish(), house.dataset, fencing_token=7)
     if damaged == "manifest.json":
         assert verdict.promoted
         assert verdict.reason == "digits@1 cannot be read"

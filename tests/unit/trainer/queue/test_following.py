@@ -1,4 +1,4 @@
-"""Trainings over the queue: one at a time, everything rung, nobody waits for a lost one."""
+"""Trainings over the queue: one at a time, everything notified, nobody waits for a lost one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,17 +39,17 @@ REPORT = EpochReport(
 
 @dataclass
 class Trainer:
-    """A pipeline that trains in no time, the lock, and what was rung."""
+    """A pipeline that trains in no time, the lock, and what was notified."""
 
     error: BaseException | None = None
     lock: list[int | None] = field(default_factory=lambda: [7])
-    """What the lock gives each time it is asked for: a fence, or None when it is taken."""
-    fences: list[int | None] = field(default_factory=list)
-    rung: list[dict[str, Any]] = field(default_factory=list)
+    """What the lock gives each time it is asked for: a fencing token, or None when it is taken."""
+    fencing_tokens: list[int | None] = field(default_factory=list)
+    notified: list[dict[str, Any]] = field(default_factory=list)
     slept: int = 0
 
-    def run(self, request: TrainingRequest, on_epoch: OnEpoch, *, fence: int | None) -> Any:
-        self.fences.append(fence)
+    def run(self, request: TrainingRequest, on_epoch: OnEpoch, *, fencing_token: int | None) -> Any:
+        self.fencing_tokens.append(fencing_token)
         on_epoch(REPORT)
         if self.error:
             raise self.error
@@ -64,25 +64,29 @@ class Trainer:
     def turn(self) -> Iterator[int | None]:
         yield self.lock.pop(0)
 
-    def ring(self, **fields: str | float) -> None:
-        self.rung.append(fields)
+    def notify(self, **fields: str | float) -> None:
+        self.notified.append(fields)
 
     def sleep(self, seconds: float) -> None:
         self.slept += 1
 
     def __call__(self, message: TrainModel = MESSAGE) -> dict[str, Any]:
         return run_queued(
-            message, run=as_any(self.run), turn=self.turn, ring=self.ring, sleep=self.sleep
+            message, run=as_any(self.run), turn=self.turn, notify=self.notify, sleep=self.sleep
         )
 
 
 def test_a_training_is_rung_from_start_to_verdict() -> None:
     trainer = Trainer()
     shown = trainer()
-    assert [ring["event"] for ring in trainer.rung] == ["started", "epoch", "done"]
-    assert trainer.rung[1] == {"event": "epoch", **REPORT.model_dump()}
-    assert trainer.rung[2]["model"] == "digits@3"
-    assert trainer.fences == [7]
+    assert [told["event"] for told in trainer.notified] == [
+        "started",
+        "epoch",
+        "done",
+    ]
+    assert trainer.notified[1] == {"event": "epoch", **REPORT.model_dump()}
+    assert trainer.notified[2]["model"] == "digits@3"
+    assert trainer.fencing_tokens == [7]
     assert shown == {
         "model": "digits@3",
         "accuracy": 0.9751,
@@ -97,7 +101,7 @@ def test_a_training_is_rung_from_start_to_verdict() -> None:
 def test_everything_rung_is_what_redis_takes() -> None:
     trainer = Trainer()
     trainer()
-    values = [value for ring in trainer.rung for value in ring.values()]
+    values = [value for notification in trainer.notified for value in notification.values()]
     assert values
     assert all(type(value) in (str, int, float) for value in values)
 
@@ -115,22 +119,22 @@ def test_whatever_ends_a_training_is_rung(error: BaseException, reason: str) -> 
     trainer = Trainer(error=error)
     with pytest.raises(type(error)):
         trainer()
-    assert trainer.rung[-1] == {"event": "failed", "reason": reason}
+    assert trainer.notified[-1] == {"event": "failed", "reason": reason}
 
 
 def test_a_training_waits_for_its_turn() -> None:
     trainer = Trainer(lock=[None, None, 9])
     assert trainer()["model"] == "digits@3"
     assert trainer.slept == 2
-    assert trainer.fences == [9]
+    assert trainer.fencing_tokens == [9]
 
 
 def test_a_scheduled_training_is_skipped_rather_than_queued_up() -> None:
     trainer = Trainer(lock=[None])
     message = MESSAGE.model_copy(update={"scheduled": True})
     assert trainer(message) == {"skipped": "a training of digits is running"}
-    assert trainer.rung == []
-    assert trainer.fences == []
+    assert trainer.notified == []
+    assert trainer.fencing_tokens == []
 
 
 # The follower's side
@@ -138,9 +142,9 @@ def test_a_scheduled_training_is_skipped_rather_than_queued_up() -> None:
 
 @dataclass
 class Queue:
-    """Gives one list of rings a second, by a clock of its own."""
+    """Gives one list of notifications a second, by a clock of its own."""
 
-    rings: Sequence[list[dict[str, Any]] | BrokerUnavailable]
+    notifications: Sequence[list[dict[str, Any]] | BrokerUnavailable]
     waiting: bool = False
     running: bool = True
     trainers: bool = True
@@ -151,12 +155,12 @@ class Queue:
         raise AssertionError("whoever follows a training sends none")
 
     def listen(self, run: str) -> Iterator[list[dict[str, Any]]]:
-        while self.rings:
-            rings, *self.rings = self.rings
+        while self.notifications:
+            notifications, *self.notifications = self.notifications
             self.now += 1.0
-            if isinstance(rings, BrokerUnavailable):
-                raise rings
-            yield rings
+            if isinstance(notifications, BrokerUnavailable):
+                raise notifications
+            yield notifications
         while True:
             assert self.now < 1000, "follows for ever"
             self.now += 1.0
@@ -190,7 +194,7 @@ def listen(queue: Queue) -> tuple[TrainingSummary, list[EpochReport], list[str]]
     return summary, epochs, notices
 
 
-def test_epochs_and_verdict_are_heard_through_the_doorbell() -> None:
+def test_epochs_and_verdict_are_heard_as_notifications() -> None:
     epoch = {"event": "epoch", **{name: str(value) for name, value in REPORT}}
     queue = Queue([[], [{"event": "started", "host": "there"}], [epoch, {"event": "new"}], [DONE]])
     summary, epochs, notices = listen(queue)

@@ -158,8 +158,8 @@ def test_a_training_asked_for_twice_is_run_once(tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
-    def run(request: Any, on_epoch: Callable[..., None], *, fence: int | None) -> Any:
-        ran.append(fence)
+    def run(request: Any, on_epoch: Callable[..., None], *, fencing_token: int | None) -> Any:
+        ran.append(fencing_token)
         raise Stop
 
     def attempt(asked_at: float | None) -> Any:
@@ -168,7 +168,7 @@ def test_a_training_asked_for_twice_is_run_once(tmp_path: Path) -> None:
             message,
             run=as_any(run),
             turn=turn,
-            ring=lambda **_: None,
+            notify=lambda **_: None,
             trained_since=pipeline.trained_since,
         )
 

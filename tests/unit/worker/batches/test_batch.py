@@ -159,7 +159,7 @@ class Peculiar(BatchReader):
 def test_whatever_one_image_raises_is_its_own_record(
     store: JobStore, monkeypatch: pytest.MonkeyPatch, error: Exception, step: str
 ) -> None:
-    """What a decoder raises for one file is played: those known today are mended where they are."""
+    """What a decoder raises for one file is played: those known today are fixed where they are."""
     contents = [encode(image, "BMP") for image in images_of([7, 8, 9])]
     job = file_job(store, [image_file(content) for content in contents])
     if step == "read":

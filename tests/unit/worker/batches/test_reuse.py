@@ -55,7 +55,7 @@ class System:
             reuse=Reuse(self.kept, 1_000_000),
             settings=StorageSettings(),
             send=lambda message: None,
-            ring=lambda job_id, fields: None,
+            notify=lambda job_id, fields: None,
         )
 
     def job(self, id: str, images: Pixels, *, reuse: bool = True, **fields: Any) -> Job:

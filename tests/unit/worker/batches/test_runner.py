@@ -48,7 +48,7 @@ from worker.runtimes.model_cache import ModelCache
 
 
 class System:
-    """Storage, a published model, and runners whose predictor, queue and bell are fakes."""
+    """Storage, a published model, and runners with fakes for predictor, queue, notifications."""
 
     def __init__(self, root: Path, **settings: Any) -> None:
         self.settings = StorageSettings(**settings)
@@ -57,7 +57,7 @@ class System:
         self.predictor = FakePredictor()
         self.load: Any = loader_of(self.predictor)
         self.sent: list[int] = []
-        self.rung: list[Summary] = []
+        self.notified: list[Summary] = []
         self.runner = self.new_runner()
 
     def new_runner(self, *, soft_time_limit_seconds: float = 240) -> BatchRunner:
@@ -69,7 +69,7 @@ class System:
             reuse=Reuse(ReuseStore(self.jobs.root), 1_000_000),
             settings=self.settings,
             send=lambda message: self.sent.append(message.batch),
-            ring=lambda job_id, fields: self.rung.append({"job": job_id, **fields}),
+            notify=lambda job_id, fields: self.notified.append({"job": job_id, **fields}),
         )
 
     def array_job(self, firsts: Sequence[int], **fields: Any) -> Job:
@@ -121,7 +121,7 @@ def test_a_batch_is_classified_written_logged_passed_on_and_rung(system: System)
     milliseconds = summary.pop("ms")
     assert milliseconds >= 0
     assert summary == {"model": "digits@1", "batch": "1/3", "images": 4, "correct": 3}
-    assert system.rung == [
+    assert system.notified == [
         {"job": "job", "event": "batch", "number": 0, **summary, "ms": milliseconds}
     ]
 
@@ -131,7 +131,7 @@ def test_the_last_batch_of_a_chain_has_no_successor(system: System) -> None:
     system.run(job, 2)
     assert system.predictions(job, 2) == [2, 0]
     assert system.sent == []
-    assert len(system.rung) == 1
+    assert len(system.notified) == 1
 
 
 def test_the_heads_of_the_chains_are_enough_to_run_the_whole_job(system: System) -> None:
@@ -276,7 +276,7 @@ def write(system: System, job: Job, result: BatchResult) -> None:
     system.jobs.write_result(job, 0, result)
 
 
-# Signs of life
+# Heartbeats
 
 
 def test_an_attempt_gives_signs_of_life_within_its_lease_and_none_after_its_end(
@@ -291,7 +291,7 @@ def test_an_attempt_gives_signs_of_life_within_its_lease_and_none_after_its_end(
         seen.extend(read_events(log))
         for _ in range(2):
             os.utime(log, (0, 0))
-            wait_for(lambda: log.stat().st_mtime > 0, "a sign of life", 0.5)
+            wait_for(lambda: log.stat().st_mtime > 0, "a heartbeat", 0.5)
 
     system.predictor.before = be_slow
     system.run(job)
@@ -807,7 +807,7 @@ def test_images_that_are_gone_fail_the_job(system: System) -> None:
 @pytest.mark.parametrize(
     "error", [redis.ConnectionError("gone"), OperationalError("gone"), OSError("gone")]
 )
-@pytest.mark.parametrize("where", ["send", "ring"])
+@pytest.mark.parametrize("where", ["send", "notify"])
 def test_a_broker_that_is_away_costs_no_result(
     tmp_path: Path, error: Exception, where: str
 ) -> None:
@@ -822,7 +822,7 @@ def test_a_broker_that_is_away_costs_no_result(
         reuse=Reuse(ReuseStore(tmp_path), 1_000_000),
         settings=StorageSettings(),
         send=fail if where == "send" else lambda message: None,
-        ring=fail if where == "ring" else lambda job_id, fields: None,
+        notify=fail if where == "notify" else lambda job_id, fields: None,
     )
     job = system.array_job(range(10))
     assert runner.run(PredictBatch(job=job.id, batch=0))["images"] == 4

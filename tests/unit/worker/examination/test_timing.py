@@ -36,14 +36,14 @@ def test_versions_are_timed_in_turns() -> None:
     fast, slow = in_turns(predictors, images_of([1]))
     assert machine.calls == ["fast", "slow"] * MOST_TURNS
     assert slow.latency_ms / fast.latency_ms == pytest.approx(4, rel=0.4)
-    assert slow.processor_ms / fast.processor_ms == pytest.approx(4, rel=0.4)
+    assert slow.cpu_ms / fast.cpu_ms == pytest.approx(4, rel=0.4)
 
 
 def test_a_machine_that_becomes_busy_meanwhile_makes_none_of_two_slower() -> None:
     machine = BusyMachine(busy_after=MOST_TURNS + 50, busy=10)
     predictors = [machine.predictor("first", 0.1), machine.predictor("second", 0.1)]
     first, second = in_turns(predictors, images_of([1]))
-    assert second.processor_ms / first.processor_ms == pytest.approx(1, rel=0.5)
+    assert second.cpu_ms / first.cpu_ms == pytest.approx(1, rel=0.5)
 
 
 def test_a_version_that_takes_long_is_asked_a_few_times_only(
