@@ -176,14 +176,14 @@ def test_a_stale_fencing_token_is_refused_and_changes_nothing(tmp_path: Path) ->
     store = ModelStore(tmp_path)
     late, early = publish(store), publish(store)
     store.promote(early, fencing_token=5)
-    with pytest.raises(StalePublication, match=r"digits@1 .*fencing_token 4, the champion has 5"):
+    with pytest.raises(StalePublication, match=r"digits@1 .*fencing token 4, the champion has 5"):
         store.promote(late, fencing_token=4)
     champion = store.champion("digits")
     assert champion is not None
     assert (champion.number, champion.fencing_token, champion.former) == (2, 5, ())
 
 
-def test_the_fence_outlives_promotions_by_hand_and_rollbacks(tmp_path: Path) -> None:
+def test_the_fencing_token_outlives_promotions_by_hand_and_rollbacks(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     first, second, third = publish(store), publish(store), publish(store)
     store.promote(first, fencing_token=5)
