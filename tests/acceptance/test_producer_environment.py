@@ -15,7 +15,16 @@ from tests.builders import array_job, images_of
 from tests.fake_queue import FakeWorker
 from tests.processes import REPOSITORY
 
-PACKAGES = ("messaging", "storage", "producer")
+PACKAGES = (
+    "console",
+    "process",
+    "imaging",
+    "evaluation",
+    "messaging",
+    "storage",
+    "dispatch",
+    "producer",
+)
 PANDAS = "pandas==3.1.1"
 """In no lock: a producer does without."""
 FRAME = """
