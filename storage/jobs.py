@@ -40,6 +40,7 @@ from storage.files import (
     touch,
     write_atomically,
 )
+from storage.identity import storage_id
 from storage.images import Pixels
 from storage.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.models import ModelPin
@@ -208,6 +209,7 @@ class JobStore:
         content = job.model_dump_json(indent=2).encode()
         write_atomically(draft.folder / "job.json", content, durable=False)
         sync_tree(draft.folder)
+        storage_id(self.root)  # made with the first job: workers wait for it
         try:
             draft.folder.rename(self.path(job.id))
         except OSError:
