@@ -370,6 +370,7 @@ def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_
     end = list(seen)[-1]
     assert (end.status, end.images) == (Status.COMPLETED, 30)
     assert (store.path("job") / "predictions.parquet").exists()
+    assert not list(store.path("job").glob(".new-*"))
 
 
 def test_another_storage_in_its_place_counts_as_none(tmp_path: Path) -> None:
