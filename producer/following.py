@@ -3,6 +3,7 @@
 Whoever follows a job also keeps it going: batches whose messages were lost are sent again.
 """
 
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -97,6 +98,7 @@ class Follower:
         self._told_of_workers = False
         self._storage_id = present_id(jobs.root)
         self._last: Progress | None = None
+        self._draft = secrets.token_hex(4)
         if not queued:
             self._send_idle_now()
 
@@ -129,7 +131,7 @@ class Follower:
 
     def _follow(self) -> Iterator[Progress]:
         """Progress to the end of the job, or of storage; its results are taken in anew."""
-        with Gathering(self._jobs, self._job) as gathering:
+        with Gathering(self._jobs, self._job, self._draft) as gathering:
             while True:
                 notice = self._look(gathering)
                 if gathering.unmerged:

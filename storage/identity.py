@@ -94,14 +94,23 @@ class StorageWatch:
         self._seen = seen
 
     def look(self) -> str:
-        """The id of the storage, created if none was ever seen; raises `StorageError`.
+        """The id of the storage; raises `StorageError`.
 
-        Another storage is taken over if it holds jobs. An empty folder is what a mount had hidden.
+        It is made by whoever stores the first job, never here where there is none: an empty folder
+        is what a mount had hidden. Another storage is taken over if it holds jobs.
         """
         jobs = self.root / "jobs"
-        if self._seen is None or list_folders(jobs):
-            storage_id(self.root)
+        try:
+            if list_folders(jobs):
+                storage_id(self.root)
+        except OSError as error:
+            raise unwritable(self.root, error) from error
         found = present_id(self.root)
+        if found is None and self._seen is None:
+            raise StorageAway(
+                f"Shared storage at {self.root} is empty: if it is new, submit a job; if not, "
+                "mount it, or point BATCHSIGHT_STORAGE to where it is."
+            )
         if found is None:
             raise StorageAway(
                 f"Shared storage is not there at {self.root} ({ID_FILE} is missing): mount it, or "

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ from producer.errors import BadSettings
 from producer.settings import read_settings
 from storage.errors import StorageError
 from storage.files import TEMPORARY_PREFIX
-from storage.identity import storage_id
+from storage.identity import present_id, storage_id
 from storage.settings import StorageSettings
 
 Fact = TypeVar("Fact")
@@ -51,6 +52,8 @@ STARTING_SECONDS = 60.0
 """A worker younger than this may still be importing TensorFlow, and idle for that reason."""
 REPLY_SECONDS, PATIENT_SECONDS = 1.0, 4.0
 """How long to wait for the answers of an unknown number of workers, and of known ones."""
+NOTICE_SECONDS = 5.0
+"""Until workers that wait for new storage have seen it, and said so."""
 STARTS = {
     PREDICT_QUEUE: "celery -A worker worker",
     SWEEP_QUEUE: "celery -A worker worker",
@@ -125,6 +128,8 @@ class StorageFacts:
     id: str | None
     problem: str | None
     """Why it cannot be written."""
+    new: bool = False
+    """Whether nobody had used it before this look."""
     free_bytes: int = 0
     total_bytes: int = 0
 
@@ -584,6 +589,8 @@ def look_at_role(client: "redis.Redis") -> Refusal | None:
 
 def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) -> Facts:
     """Add what Redis and, through it, the workers tell. What this user may not ask stays None."""
+    if facts.storage.new:
+        time.sleep(NOTICE_SECONDS)
     before = permitted(lambda: queue_lengths(client))
     workers = permitted(lambda: inspect_workers(settings, client))
     after = permitted(lambda: queue_lengths(client))
@@ -669,7 +676,8 @@ def longest_late_task(tasks: Sequence[str]) -> float | None:
 
 
 def look_at_storage(root: Path) -> StorageFacts:
-    """Create the storage root if need be, as any program does, and write to it."""
+    """Create the storage root if need be, as who submits a job does, and write to it."""
+    new = present_id(root) is None
     try:
         identity = storage_id(root)
         jobs = root / "jobs"  # may be a mount of its own
@@ -684,7 +692,12 @@ def look_at_storage(root: Path) -> StorageFacts:
     except OSError as error:
         return StorageFacts(root=str(root), id=None, problem=error.strerror or str(error))
     return StorageFacts(
-        root=str(root), id=identity, problem=None, free_bytes=usage.free, total_bytes=usage.total
+        root=str(root),
+        id=identity,
+        problem=None,
+        new=new,
+        free_bytes=usage.free,
+        total_bytes=usage.total,
     )
 
 

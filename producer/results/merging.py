@@ -15,9 +15,12 @@ from storage.jobs.tally import Tally
 
 
 class Gathering:
-    """The results of one job, in order. Use it as a context manager."""
+    """The results of one job, in order. Use it as a context manager.
 
-    def __init__(self, store: JobStore, job: Job) -> None:
+    Its drafts lie there still if storage went away: see `PredictionsWriter` for the name `draft`.
+    """
+
+    def __init__(self, store: JobStore, job: Job, draft: str | None = None) -> None:
         self._labels = KnownLabels(store, job)
         self.tally = Tally(store, job, self._labels)
         """Counts over the results taken in so far: those without a gap before them."""
@@ -28,6 +31,7 @@ class Gathering:
         self.scan_seconds = 0.0
         """What it cost to find the results there are, without taking them in."""
         self._store = store
+        self._draft = draft
         self._job = job
         self.next_batch = 0
         """The first batch not taken in yet."""
@@ -37,7 +41,7 @@ class Gathering:
 
     def __enter__(self) -> "Gathering":
         if not (self._folder / PREDICTIONS_FILE).exists():
-            self._writer = self._stack.enter_context(PredictionsWriter(self._folder))
+            self._writer = self._stack.enter_context(PredictionsWriter(self._folder, self._draft))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,22 +40,28 @@ def prune(
     """
     now = now or datetime.now(UTC)
     pruned = []
+    drafts = stale_drafts(store.folder, now - DRAFT_AGE)
     for job_id in store.ids():
         with apart(job_id, on_fault):
-            if not ended_before(store, job_id, now - older_than):
+            ended_at = store.ended_at(store.get(job_id))
+            if ended_at is None:
+                continue
+            if ended_at >= now - older_than:
+                if ended_at < now - DRAFT_AGE:
+                    drafts += stale_drafts(store.path(job_id), now - DRAFT_AGE)
                 continue
             size = bytes_below(store.path(job_id))
             if not dry_run:
                 store.remove(job_id)
             pruned.append(Pruned(name=job_id, bytes=size))
-    for draft in stale_drafts(store.folder, now - DRAFT_AGE):
+    for draft in drafts:
         size = bytes_below(draft)
         if not dry_run:
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_draft(draft)
             if draft.exists():
                 on_fault(f"The draft {draft} cannot be removed: it is somebody else's.")
                 continue
-        pruned.append(Pruned(name=draft.name, bytes=size))
+        pruned.append(Pruned(name=str(draft.relative_to(store.folder)), bytes=size))
     return pruned
 
 
@@ -82,18 +89,21 @@ def prune_reuse(
     return [Pruned(name=name, bytes=size) for name, size in removed]
 
 
-def ended_before(store: JobStore, job_id: str, moment: datetime) -> bool:
-    """Whether a job has ended, and before `moment`."""
-    ended_at = store.ended_at(store.get(job_id))
-    return ended_at is not None and ended_at < moment
-
-
 def stale_drafts(folder: Path, moment: datetime) -> list[Path]:
     """Drafts in which nothing has changed since `moment`."""
     drafts = sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
     return [d for d in drafts if max(modified(d), modified(d / "inputs")) < moment.timestamp()]
 
 
-def bytes_below(folder: Path) -> int:
-    """What the files below a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def remove_draft(draft: Path) -> None:
+    """Remove that of a job, which is a folder, or that of a file of a job, as far as one may."""
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def bytes_below(path: Path) -> int:
+    """What a file takes, or all files below a folder."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())

@@ -193,14 +193,15 @@ class PredictionsWriter:
     fixed batches, and no time or machine is recorded. Nothing is visible before `commit`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, draft: str | None = None) -> None:
+        """`draft` names its drafts, so that whoever begins again writes over its own."""
         # Arrow takes 60 ms to import. Nobody waits for it here, while the workers begin.
         import pyarrow.compute
         import pyarrow.parquet  # noqa: F401
 
         self._folder = folder
         self._began_at = time.time()
-        suffix = secrets.token_hex(4)
+        suffix = draft or secrets.token_hex(4)
         self._predictions = folder / f"{TEMPORARY_PREFIX}{PREDICTIONS_FILE}-{suffix}"
         self._errors = folder / f"{TEMPORARY_PREFIX}{ERRORS_FILE}-{suffix}"
         self._error_file = self._errors.open("w", encoding="utf-8")

@@ -40,6 +40,7 @@ from storage.files import (
     touch,
     write_atomically,
 )
+from storage.identity import storage_id
 from storage.jobs.attempts import Attempt, History, read_events, read_history
 from storage.jobs.inputs import ArrayInputs, FileInputs, ImageFiles, write_pack
 from storage.jobs.results import BatchResult, count_errors
@@ -208,6 +209,7 @@ class JobStore:
         content = job.model_dump_json(indent=2).encode()
         write_atomically(draft.folder / "job.json", content, durable=False)
         sync_tree(draft.folder)
+        storage_id(self.root)  # made with the first job: workers wait for it
         try:
             draft.folder.rename(self.path(job.id))
         except OSError:
@@ -535,7 +537,7 @@ def modified(path: Path) -> float:
     """Time of a file's last change by the storage's clock; 0 when it does not exist."""
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0.0
 
 

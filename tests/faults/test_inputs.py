@@ -102,11 +102,13 @@ def test_a_full_disk_stops_nothing_for_good(
     os.close(descriptor)
     worker = house.worker()
     worker.wait_for_log("No batches are taken. ")
-    time.sleep(3)
+    time.sleep(17)  # three pauses
+    assert worker.log.count("No batches are taken. ") == 1
     assert house.done() < 3000 // BATCH_SIZE
     client = house.redis.client()
     waiting = client.llen("predict") + client.hlen("unacked.worker")
     assert house.done() + waiting == house.jobs.get("job").batches, "no message is swallowed"
     ballast.unlink()
     assert_exact(house, undisturbed)
+    worker.wait_for_log("Batches are taken again.")
     assert worker.running

@@ -1,5 +1,6 @@
 """A worker that cannot work takes nothing, says why, harms no job and recovers by itself."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from messaging.worker_heartbeats import WorkerHeartbeat, living_workers
 from storage.identity import storage_id
 from tests.faults.conftest import BATCHES, IMAGES, House
-from tests.processes import Program, wait_for
+from tests.processes import Program, run, wait_for
 
 
 def presence(house: House, name: str) -> WorkerHeartbeat:
@@ -96,7 +97,9 @@ def mounted(house: House) -> Iterator[Path]:
         break
 
 
-def test_a_worker_that_never_had_its_storage_takes_no_second_batch(house: House) -> None:
+def test_a_worker_without_its_storage_from_the_beginning_takes_and_creates_nothing(
+    house: House, undisturbed: bytes
+) -> None:
     empty = house.folder / "empty"
     empty.mkdir()
     its_own = dict(house.environment)
@@ -104,14 +107,36 @@ def test_a_worker_that_never_had_its_storage_takes_no_second_batch(house: House)
     strange = house.worker("strange")
     house.environment = its_own
     house.submit()
-    strange.wait_for_log("No batches are taken. ")
     time.sleep(12)  # longer than a pause
-    assert (
-        strange.log.count("received") <= 4
-    )  # what its two children had, and what was fetched ahead
+    told = f"Shared storage at {empty} is empty: if it is new, submit a job; if not, mount it"
+    assert strange.log.count("No batches are taken. ") == 1
+    assert f"No batches are taken. {told}" in strange.log
     client = house.redis.client()
     assert (client.llen("predict"), client.hlen("unacked.worker")) == (BATCHES, 0)
-    assert presence(house, "strange").problem
+    assert told in (presence(house, "strange").problem or "")
+    empty.rmdir()  # nothing was created in it
+    empty.symlink_to(house.storage)
+    strange.wait_for_log("Batches are taken again.")
+    assert_exact(house, undisturbed)
+
+
+def test_a_worker_on_new_storage_waits_for_whoever_uses_it_first(
+    house: House, undisturbed: bytes
+) -> None:
+    worker = house.worker()
+    worker.wait_for_log(f"No batches are taken. Shared storage at {house.storage} is empty")
+    assert not (house.storage / "jobs").exists()
+    house.submit()
+    worker.wait_for_log("received", seconds=10)
+    assert_exact(house, undisturbed)
+
+
+def test_the_doctor_finds_a_worker_on_new_storage_well(house: House) -> None:
+    house.worker().wait_for_log("No batches are taken. ")
+    asked = run(house.environment, "producer", "doctor", "--json", check=False)
+    found = {finding["check"]: finding for finding in json.loads(asked.stdout)}
+    assert {found[check]["status"] for check in ("shared", "ready", "idle")} == {"ok"}
+    assert found["queues"]["message"] == "No worker listens on train."
 
 
 def test_a_worker_without_its_mount_leaves_the_work_to_the_others(

@@ -25,6 +25,7 @@ from producer.doctor.doctor import (
     gather_facts,
     look_at_flower,
 )
+from storage.identity import storage_id
 from storage.settings import StorageSettings
 from tests.processes import Program, RedisServer, run, wait_for
 
@@ -132,6 +133,7 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
 def test_messages_that_wait_for_a_pool_that_hangs_are_found(
     environment: Mapping[str, str], celery: Celery
 ) -> None:
+    storage_id(Path(environment["BATCHSIGHT_STORAGE"]))
     arguments = ("-A", "worker", "worker", "-l", "INFO", "-c", "1")
     program = celery(environment, "hanging", *arguments)
     program.wait_for_log("Ready with")

@@ -27,6 +27,10 @@ STALE_SECONDS = 10.0
 """Storage that has not answered for so long counts as absent: a network mount can hang for ever."""
 PAUSE_SECONDS = 5.0
 """How long no batch is taken after one whose files were not there."""
+SETTLED_SECONDS = 30.0
+"""After so long without such a batch storage counts as well again."""
+REPEAT_SECONDS = 300.0
+"""How often the same reason for taking no batches is logged."""
 PREPARING = "Its children are preparing."
 
 log = logging.getLogger(__name__)
@@ -85,15 +89,16 @@ class Intake:
         self._closed: tuple[str, ...] = ()
         self._paused_until = 0.0
         self._complaint: str | None = None
+        self._told: dict[str, float] = {}
+        """When each reason was logged, since batches were taken last."""
         self._kills = memory_kills()
 
     def look(self, consumer: Any) -> None:
         """Open or close the queues of Celery's consumer as children and storage are now."""
         reason = self._reason_to_close(consumer)
-        problem = None if reason == PREPARING else reason
-        if problem and problem != self.problem:
-            log.warning("No batches are taken. %s", problem)
-        self.problem, self.children = problem, consumer.pool.num_processes
+        self.problem = None if reason == PREPARING else reason
+        self.children = consumer.pool.num_processes
+        self._tell(reason)
         queues = consumer.app.amqp.queues
         if reason and not self._closed:
             self._closed = tuple(queues.consume_from)
@@ -104,6 +109,21 @@ class Intake:
             for name in self._closed:
                 consumer.add_task_queue(name)
             self._closed = ()
+
+    def _tell(self, reason: str | None) -> None:
+        """Log a reason once, and again every few minutes; and when batches are taken again.
+
+        Full storage shows only when a batch is tried: between two tries nothing is known.
+        """
+        now = time.monotonic()
+        if self.problem:
+            told_at = self._told.get(self.problem)
+            if told_at is None or now >= told_at + REPEAT_SECONDS:
+                log.warning("No batches are taken. %s", self.problem)
+                self._told[self.problem] = now
+        elif self._told and not reason and now >= self._paused_until + SETTLED_SECONDS:
+            log.warning("Batches are taken again.")
+            self._told.clear()
 
     def _reason_to_close(self, consumer: Any) -> str | None:
         if isinstance(consumer.pool, TaskPool):  # other pools have no children

@@ -10,7 +10,7 @@ import pytest
 from producer.errors import DamagedResult
 from producer.following import Follower, Progress, Rhythm, idle_heads, send_lost
 from producer.results.records import PredictionsWriter
-from storage.identity import storage_id
+from storage.identity import ID_FILE, storage_id
 from storage.jobs.store import Job, JobStore, Status
 from tests.builders import array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
@@ -342,11 +342,16 @@ def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
 # Storage that goes away
 
 
+@pytest.mark.parametrize("has_id", [True, False], ids=["with an id", "of before there were ids"])
 def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_back(
-    tmp_path: Path,
+    tmp_path: Path, has_id: bool
 ) -> None:
     store = JobStore(tmp_path / "storage")
     job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
+    told = f"Shared storage is not there at {store.root}"
+    if not has_id:
+        (store.root / ID_FILE).unlink()
+        told = f"The folder {store.folder} is missing or empty"
     worker = FakeWorker(store)
     for batch in range(4):
         store.write_result(job, batch, worker.result(job, batch))
@@ -355,7 +360,7 @@ def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_
     away = store.root.rename(tmp_path / "away")
     absent = list(islice(seen, 3))
     assert [bool(progress.notice) for progress in absent] == [True, False, False]
-    assert (absent[0].notice or "").startswith(f"The folder {store.folder} is missing or empty")
+    assert (absent[0].notice or "").startswith(told)
     assert [(p.images, p.status) for p in absent] == 3 * [(16, Status.RUNNING)]
     assert not store.root.exists()
     away.rename(store.root)
@@ -365,12 +370,12 @@ def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_
     end = list(seen)[-1]
     assert (end.status, end.images) == (Status.COMPLETED, 30)
     assert (store.path("job") / "predictions.parquet").exists()
+    assert not list(store.path("job").glob(".new-*"))
 
 
 def test_another_storage_in_its_place_counts_as_none(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "storage")
     job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
-    storage_id(store.root)
     seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
     next(seen)
     store.root.rename(tmp_path / "away")
@@ -381,7 +386,6 @@ def test_another_storage_in_its_place_counts_as_none(tmp_path: Path) -> None:
 def test_a_job_that_is_removed_while_it_is_followed_ends_the_following(
     store: JobStore, job: Job
 ) -> None:
-    storage_id(store.root)
     seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
     next(seen)
     store.remove("job")

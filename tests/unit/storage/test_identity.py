@@ -35,8 +35,9 @@ def test_many_who_begin_at_once_find_the_same_id(tmp_path: Path) -> None:
 
 
 def test_storage_that_was_emptied_is_taken_over_with_its_first_job(tmp_path: Path) -> None:
+    first = storage_id(tmp_path)
     watch = StorageWatch(tmp_path)
-    first = watch.look()
+    assert watch.look() == first
     (tmp_path / ID_FILE).unlink()
     with pytest.raises(StorageAway, match="mount it, or point BATCHSIGHT_STORAGE"):
         watch.look()
@@ -48,8 +49,9 @@ def test_storage_that_was_emptied_is_taken_over_with_its_first_job(tmp_path: Pat
 
 def test_storage_that_goes_away_is_missed_and_found_again(tmp_path: Path) -> None:
     root, away = tmp_path / "root", tmp_path / "away"
+    identity = storage_id(root)
     watch = StorageWatch(root)
-    identity = watch.look()
+    assert watch.look() == identity
     for hidden in ("nothing", "a folder", "an id of its own"):
         root.rename(away)
         if hidden != "nothing":
@@ -67,10 +69,31 @@ def test_storage_that_goes_away_is_missed_and_found_again(tmp_path: Path) -> Non
         assert watch.look() == identity
 
 
-def test_a_worker_that_began_without_the_mount_takes_over_what_comes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", ["nothing", "a folder", "an empty folder of jobs"])
+def test_what_is_looked_at_first_and_empty_is_waited_for(tmp_path: Path, hidden: str) -> None:
     root = tmp_path / "root"
+    if hidden != "nothing":
+        (root if hidden == "a folder" else root / "jobs").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
     watch = StorageWatch(root)
-    first = watch.look()
+    with pytest.raises(StorageAway, match="is empty: if it is new, submit a job"):
+        watch.look()
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is made where a mount may belong"
+    array_job(JobStore(root), images_of([1]))
+    assert watch.look() == present_id(root)
+
+
+def test_jobs_of_before_there_were_ids_get_one(tmp_path: Path) -> None:
+    array_job(JobStore(tmp_path), images_of([1]))
+    (tmp_path / ID_FILE).unlink()
+    assert StorageWatch(tmp_path).look() == present_id(tmp_path)
+
+
+def test_an_empty_storage_that_was_used_first_gives_way_to_one_with_jobs(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    first = storage_id(root)
+    watch = StorageWatch(root)
+    watch.look()
     root.rename(tmp_path / "covered")
     array_job(JobStore(root), images_of([1]))
     second = watch.look()
@@ -81,10 +104,11 @@ def test_a_worker_that_began_without_the_mount_takes_over_what_comes(tmp_path: P
         watch.look()
 
 
-def test_storage_that_cannot_be_made_is_looked_for_again(tmp_path: Path) -> None:
+def test_storage_that_cannot_be_there_is_looked_for_again(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     watch = StorageWatch(tmp_path / "file" / "root")
     with pytest.raises(StorageError):
         watch.look()
     (tmp_path / "file").unlink()
-    assert watch.look()
+    identity = storage_id(tmp_path / "file" / "root")
+    assert watch.look() == identity

@@ -331,6 +331,28 @@ def test_drafts_that_were_left_behind_are_removed_and_those_being_written_are_no
     assert {path.name for path in store.folder.iterdir()} == {".new-busy"}
 
 
+def test_drafts_that_were_left_in_a_job_that_has_ended_are_removed(
+    store: JobStore, worker: FakeWorker
+) -> None:
+    for name in ("ended", "ended just now", "goes on"):
+        job = array_job(store, images_of(range(8)), batch_size=4, id=name.replace(" ", "-"))
+        work(store, job, worker, *([0] if name == "goes on" else []))
+        draft = store.path(job.id) / ".new-errors.jsonl-0a1b2c3d"
+        draft.write_bytes(b"x" * 100)
+        aged(draft, 3)
+        if name == "ended":
+            aged(store.path(job.id), 3)
+    fresh = store.path("ended") / ".new-errors.jsonl-4e5f6a7b"
+    fresh.touch()
+    entries = prune(store, timedelta(days=30), on_fault=print)
+    assert [(entry.name, entry.bytes) for entry in entries] == [
+        ("ended/.new-errors.jsonl-0a1b2c3d", 100)
+    ]
+    assert [path.parent.name for path in store.folder.glob("*/.new-*")] == [
+        *("ended", "ended-just-now", "goes-on")
+    ]
+
+
 def test_predictions_for_reuse_go_with_their_age_and_with_their_model(
     store: JobStore, models: ModelStore
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import AlreadyExists, BadName, ConflictingResult, Corrupt, NotFound, UnsafePath
+from storage.identity import ID_FILE
 from storage.jobs.inputs import ArrayInputs, read_pack
 from storage.jobs.results import BatchResult
 from storage.jobs.store import Job, JobStore, Status
@@ -120,7 +121,7 @@ def test_an_id_that_belongs_to_another_job_is_refused(
 def test_a_removed_job_leaves_nothing_and_its_id_is_free(store: JobStore) -> None:
     commit(store, describe_job())
     store.remove("job")
-    assert list(store.folder.iterdir()) == []
+    assert list(store.folder.iterdir()) == [store.root / ID_FILE]
     assert commit(store, describe_job(fingerprint="e" * 64))
 
 
