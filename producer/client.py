@@ -24,13 +24,8 @@ from messaging.settings import BrokerSettings
 from producer.errors import JobStopped, ModelUnclear, NotQueued
 from producer.results.summary import JobLine, Summary, line_of, summarise
 from producer.settings import ProducerSettings, read_settings
-from producer.sources.source import (
-    BATCHES_OF_A_SMALL_JOB,
-    FEWEST_IMAGES,
-    Prepared,
-    Request,
-    open_source,
-)
+from producer.sources.open_source import open_source
+from producer.sources.source import BATCHES_OF_A_SMALL_JOB, FEWEST_IMAGES, Prepared, Request
 from storage.errors import StorageError
 from storage.jobs.labels import KnownLabels
 from storage.jobs.reuse import ReuseStore

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.sources.source import Prepared, Request, open_source
+from producer.sources.open_source import open_source
+from producer.sources.source import Prepared, Request
 from storage.jobs.inputs import ImageFile, read_pack
 from storage.jobs.store import JobDraft, JobStore, pack_name
 from tests.builders import LABELS, SHAPE
