@@ -1,18 +1,16 @@
 """The worker's Celery app: `celery -A worker worker`."""
 
-import gc
 import logging
 import os
 from typing import Any
 
-from celery.signals import celeryd_after_setup, worker_process_init
+from celery.signals import celeryd_after_setup
 from pydantic import ValidationError
 
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
 from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
-from worker.pool.children import children
 from worker.pool.intake import IntakeStep
 from worker.settings import worker_settings
 
@@ -26,7 +24,9 @@ except ValidationError as error:
     raise SystemExit(f"error: The environment cannot be used: {problems_of(error)}.") from None
 
 app = make_app(
-    "worker", queues=[PREDICT_QUEUE, SWEEP_QUEUE], include=["worker.tasks", "worker.pool.heartbeat"]
+    "worker",
+    queues=[PREDICT_QUEUE, SWEEP_QUEUE],
+    include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.preparation"],
 )
 app.conf.worker_concurrency = settings.concurrency or fitting_children()
 app.steps["consumer"].add(IntakeStep)
@@ -46,17 +46,3 @@ def settle_concurrency(instance: Any, conf: Any, **_: Any) -> None:
             usable_cores(),
             usable_memory() / 1e9,
         )
-
-
-@worker_process_init.connect
-def prepare_child(**_: Any) -> None:
-    """Import TensorFlow and load the champions before the child takes its first batch."""
-    with children.preparing():
-        from worker.runtimes.tensorflow import limit_threads
-        from worker.tasks import batch_runner
-
-        limit_threads()
-        # TensorFlow's objects stay: looking through them takes twice as long as changing the model.
-        gc.freeze()
-        loaded = batch_runner().models.warm_champions()
-        log.info("Ready with %s.", ", ".join(loaded) or "no model yet")

@@ -1,15 +1,10 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from celery.exceptions import SoftTimeLimitExceeded
-from numpy.typing import NDArray
 
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape
@@ -21,33 +16,14 @@ from storage.jobs.batches import BatchImages
 from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.store import Job, JobStore, modified
 from storage.settings import StorageSettings
-
-if TYPE_CHECKING:
-    from worker.batches.reuse import Reuse
+from worker.batches.phases import Phases
+from worker.batches.reuse import Reuse
+from worker.runtimes.classify import Classify
 
 log = logging.getLogger(__name__)
 
 NOT_OF_AN_IMAGE = (SoftTimeLimitExceeded, StorageAway, MemoryError)
 """What goes wrong while an image is read, but not because of it."""
-
-Classify = Callable[[Pixels], tuple[NDArray[np.int32], NDArray[np.float32]]]
-
-
-@dataclass
-class Phases:
-    """Seconds spent in each phase of a batch."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Time a block under this name."""
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            spent = self.seconds.get(name, 0.0) + perf_counter() - began
-            self.seconds[name] = round(spent, 6)
 
 
 class BatchReader(BatchImages):
@@ -69,7 +45,7 @@ class BatchReader(BatchImages):
         super().__init__(store, job, batch, shape, preprocessing, settings)
         self._submitted = modified(store.path(job.id) / "job.json")
 
-    def read_all(self, skip: Mapping[int, str], phases: "Phases") -> tuple[Pixels, dict[int, str]]:
+    def read_all(self, skip: Mapping[int, str], phases: Phases) -> tuple[Pixels, dict[int, str]]:
         """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
 
         A failed image is all zeros: the batch keeps its shape, so that the other images' scores
@@ -90,7 +66,7 @@ class BatchReader(BatchImages):
         return pixels, errors
 
     def _decode_files(
-        self, positions: Sequence[int], pixels: Pixels, errors: dict[int, str], phases: "Phases"
+        self, positions: Sequence[int], pixels: Pixels, errors: dict[int, str], phases: Phases
     ) -> None:
         contents: dict[int, bytes] = {}
         with phases("read"):
@@ -169,7 +145,7 @@ def classify_batch(
     classify: Classify,
     skip: Mapping[int, str],
     phases: Phases,
-    reuse: "Reuse | None" = None,
+    reuse: Reuse | None = None,
 ) -> BatchResult:
     """Predict every image; those in `skip` become errors with the reason given there.
 

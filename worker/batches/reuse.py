@@ -10,7 +10,8 @@ from imaging.images import Pixels
 from storage.errors import Corrupt, StorageError
 from storage.jobs.reuse import Keys, Known, ReuseFile, ReuseStore, distinct, keys_of
 from storage.models.store import ModelPin
-from worker.batches.batch import Classify, Phases
+from worker.batches.phases import Phases
+from worker.runtimes.classify import Classify
 
 log = logging.getLogger(__name__)
 

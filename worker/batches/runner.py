@@ -36,7 +36,8 @@ from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.store import DUPLICATE, Job, JobStore, Status, modified
 from storage.jobs.tally import Tally
 from storage.settings import StorageSettings
-from worker.batches.batch import NOT_OF_AN_IMAGE, BatchReader, Phases, classify_batch, reason_of
+from worker.batches.batch import NOT_OF_AN_IMAGE, BatchReader, classify_batch, reason_of
+from worker.batches.phases import Phases
 from worker.batches.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, left_out, walk
 from worker.batches.reuse import Reuse
 from worker.errors import ModelRefused

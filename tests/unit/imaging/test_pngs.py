@@ -18,7 +18,8 @@ from imaging.preprocessing import Preprocessing
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
 from tests.builders import encode, file_job, image_file
-from worker.batches.batch import BatchReader, Phases
+from worker.batches.batch import BatchReader
+from worker.batches.phases import Phases
 
 SHAPES: Sequence[Shape] = [(9, 7, 1), (9, 7, 3), (9, 7, 4)]
 UNTOUCHED = 99

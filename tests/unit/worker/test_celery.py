@@ -10,7 +10,8 @@ import pytest
 from tests.processes import REPOSITORY
 
 PREPARE = """
-from worker.celery import app, prepare_child
+from worker.celery import app
+from worker.pool.preparation import prepare_child
 app.conf.worker_concurrency = {children}
 prepare_child()
 from tensorflow import config

@@ -14,7 +14,8 @@ from storage.jobs.results import FAILED
 from storage.jobs.store import Job, JobStore
 from storage.settings import StorageSettings
 from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of
-from worker.batches.batch import BatchReader, Phases, classify_batch
+from worker.batches.batch import BatchReader, classify_batch
+from worker.batches.phases import Phases
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tests.builders import (
     publish,
     result_of,
 )
-from worker.batches.batch import Phases
+from worker.batches.phases import Phases
 from worker.batches.quarantine import CONVICTED_AFTER, SUSPECT_AFTER
 from worker.batches.reuse import Memory, Reuse
 from worker.batches.runner import BatchRunner
