@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from messaging.messages import PredictBatch
+from messaging.messages import PredictBatch, key_of
 from messaging.settings import PREDICT_QUEUE, BrokerSettings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class RedisQueue:
 
         with broker_errors(self._settings):
             task_ids = waiting_task_ids(self._client, PREDICT_QUEUE)
-        return {task_id.rpartition(".")[0] for task_id in task_ids}
+        return set(map(key_of, task_ids))
 
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
         """Hear the job's notifications, from the first one on."""
@@ -103,7 +103,7 @@ class RedisQueue:
             if not names:
                 return None
             running = self._app.control.inspect(destination=names, timeout=1.0).active() or {}
-        return {task["id"].rpartition(".")[0] for tasks in running.values() for task in tasks}
+        return {key_of(task["id"]) for tasks in running.values() for task in tasks}
 
     def obstacles(self) -> dict[str, str]:
         """Read the workers' heartbeats."""

@@ -90,6 +90,16 @@ class PredictBatch(Message):
         return f"job {self.job}, batch {self.batch + 1}"
 
 
+def key_of(task_id: str) -> str:
+    """The key of the batch that a task with this id asks for."""
+    return task_id.rpartition(".")[0]
+
+
+def job_of(key: str) -> str:
+    """The job of the batch with this key."""
+    return key.rpartition(".")[0]
+
+
 class Sweep(Message):
     """Look for jobs that stand still and send their missing batches again."""
 

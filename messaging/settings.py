@@ -13,6 +13,9 @@ PREDICT_QUEUE = "predict"
 SWEEP_QUEUE = "sweep"
 TRAIN_QUEUE = "train"
 
+VISIBILITY_FACTOR = 2.5
+"""How many times the time limit Redis waits before it hands a message out again."""
+
 CONSUMERS = ("worker", "trainer")
 """Names of the apps that take messages."""
 
@@ -149,7 +152,7 @@ class BrokerSettings(BaseSettings):
     @property
     def visibility_timeout_seconds(self) -> int:
         """After how long Redis may hand out an unacknowledged message again."""
-        return int(2.5 * self.time_limit_seconds)
+        return int(VISIBILITY_FACTOR * self.time_limit_seconds)
 
 
 def problems_of(error: ValidationError) -> str:

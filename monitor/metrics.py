@@ -18,7 +18,7 @@ from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from messaging.messages import MESSAGES, SENT_AT, PredictBatch
+from messaging.messages import MESSAGES, SENT_AT, PredictBatch, key_of
 from messaging.notifications import AllNotifications
 from messaging.settings import CONSUMERS, unacked_key
 from messaging.worker_heartbeats import living_workers
@@ -139,7 +139,7 @@ def is_done(taken: str, jobs: JobStore) -> bool:
         headers = json.loads(taken)[0]["headers"]
         if headers["task"] != PredictBatch.task:
             return False
-        job_id, batch, _ = headers["id"].rsplit(".", 2)
+        job_id, batch = key_of(headers["id"]).rsplit(".", 1)
         job = jobs.get(job_id)
         return jobs.stopped(job) is not None or jobs.has_result(job, int(batch))
     except NotFound:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dispatch.predict_queue import PredictQueue
+from dispatch.resending import idle_heads, send_lost
 from messaging.errors import BrokerUnavailable
-from messaging.messages import PredictBatch
+from messaging.messages import job_of
 from producer.errors import DamagedResult
 from producer.results.merging import Gathering
 from storage.errors import StorageAway, StorageError
@@ -50,24 +51,6 @@ class Progress:
     """Counts; final once `status.ended`."""
     notice: str | None = None
     """Something the user should know, said once."""
-
-
-def send_lost(jobs: JobStore, job: Job, batches: Sequence[int], queue: PredictQueue) -> list[int]:
-    """Send those of `batches` again whose messages are not in the queue; returns them."""
-    if not batches:
-        return []
-    waiting = queue.waiting()
-    messages = [PredictBatch(job=job.id, batch=batch) for batch in batches]
-    lost = [message for message in messages if message.key not in waiting]
-    if lost:
-        queue.send(lost)
-        jobs.note_sent(job)
-    return [message.batch for message in lost]
-
-
-def idle_heads(jobs: JobStore, job: Job, lease_seconds: float) -> list[int]:
-    """What has to be sent to get a job going: the heads of its chains that nobody runs now."""
-    return [h for h in jobs.heads(job) if not jobs.history(job, h, lease_seconds).live]
 
 
 class Follower:
@@ -209,7 +192,13 @@ class Follower:
         find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
         if stalled := find(self._job, self._lease_seconds):
             try:
-                sent = send_lost(self._jobs, self._job, stalled, self._queue)
+                sent = send_lost(
+                    self._jobs,
+                    self._job,
+                    stalled,
+                    waiting=self._queue.waiting(),
+                    send=self._queue.send,
+                )
             except BrokerUnavailable as error:
                 return self._say_unavailable(error)
             self._unavailable = False
@@ -258,7 +247,7 @@ class Follower:
                 "No worker seems to listen: start one with `celery -A worker worker`, on the same "
                 "Redis and the same BATCHSIGHT_STORAGE."
             )
-        if any(key.rpartition(".")[0] == self._job.id for key in in_hand):
+        if any(job_of(key) == self._job.id for key in in_hand):
             return None
         if in_hand:
             return f"The workers are busy with other jobs; {self._job.id} waits for its turn."

@@ -1,13 +1,16 @@
 """Finds jobs that stand still and sends their missing batches again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from messaging.messages import PredictBatch
+from dispatch.resending import send_lost
+from messaging.messages import PredictBatch, key_of
 from storage.jobs.store import Job, JobStore, apart
 
 log = logging.getLogger(__name__)
+
+Send = Callable[[Sequence[PredictBatch]], object]
 
 
 class Sweeper:
@@ -23,7 +26,9 @@ class Sweeper:
         self._told: dict[str, str] = {}
 
     def sweep(
-        self, send: Callable[[PredictBatch], object], waiting_task_ids: Callable[[], set[str]]
+        self,
+        send: Callable[[Sequence[PredictBatch]], object],
+        waiting_task_ids: Callable[[], set[str]],
     ) -> dict[str, int]:
         """Send what has stalled; returns the number of batches sent by job."""
         sent: dict[str, int] = {}
@@ -37,16 +42,18 @@ class Sweeper:
             if job is None or not stalled:
                 continue
             if waiting is None:
-                waiting = {task_id.rpartition(".")[0] for task_id in waiting_task_ids()}
-            lost = [PredictBatch(job=job_id, batch=batch) for batch in stalled]
-            lost = [message for message in lost if message.key not in waiting]
-            for message in lost:
-                send(message)
-            if lost:
-                with apart(job_id, partial(self._warn, job_id)):
-                    self._jobs.note_sent(job)
-                sent[job_id] = len(lost)
+                waiting = set(map(key_of, waiting_task_ids()))
+            send_and_count = partial(self._send, send, sent, job_id)
+            with apart(job_id, partial(self._warn, job_id)):
+                send_lost(self._jobs, job, stalled, waiting=waiting, send=send_and_count)
         return sent
+
+    @staticmethod
+    def _send(
+        send: Send, sent: dict[str, int], job_id: str, messages: Sequence[PredictBatch]
+    ) -> None:
+        send(messages)
+        sent[job_id] = len(messages)
 
     def _unfinished(self, job_id: str) -> Job | None:
         changed = self._jobs.changed(job_id)

@@ -83,6 +83,7 @@ def sweep(*args: Any, **fields: Any) -> Summary:
     """Send lost batches of standing jobs again."""
     client = connect(broker_settings())
     sent = sweeper().sweep(
-        lambda message: message.send(app), lambda: waiting_task_ids(client, PREDICT_QUEUE)
+        lambda messages: [message.send(app) for message in messages],
+        lambda: waiting_task_ids(client, PREDICT_QUEUE),
     )
     return {"sent again": sent} if sent else {"standing still": 0}

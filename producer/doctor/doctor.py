@@ -31,7 +31,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from messaging.beat_heartbeats import living_beats
 from messaging.broker import connect
 from messaging.refusals import PASSWORD, REFUSALS, Refusal, probe, refusal_of
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
+from messaging.settings import (
+    PREDICT_QUEUE,
+    SWEEP_QUEUE,
+    TRAIN_QUEUE,
+    VISIBILITY_FACTOR,
+    BrokerSettings,
+)
 from messaging.worker_heartbeats import WorkerHeartbeat, living_workers, seconds_ahead
 from producer.errors import BadSettings
 from producer.settings import read_settings
@@ -43,7 +49,6 @@ from storage.settings import StorageSettings
 Fact = TypeVar("Fact")
 
 HIGHEST_MEMORY_SHARE = 0.6
-VISIBILITY_FACTOR = 2.5
 LOWEST_FREE_SHARE = 0.05
 LOWEST_FREE_BYTES = 10**9
 LARGEST_SKEW_SECONDS = 5.0

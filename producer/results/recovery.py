@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dispatch.predict_queue import PredictQueue
-from producer.following import idle_heads, send_lost
+from dispatch.resending import idle_heads, send_lost
 from producer.results.records import discard_merged
 from storage.errors import Corrupt
 from storage.jobs.store import Job, JobStore
@@ -45,7 +45,9 @@ def resume(
         jobs.attempt_path(job, batch).unlink(missing_ok=True)
     missing = job.batches - len(jobs.done(job))
     jobs.unstop(job)
-    sent = send_lost(jobs, job, idle_heads(jobs, job, lease_seconds), queue)
+    heads = idle_heads(jobs, job, lease_seconds)
+    waiting = queue.waiting() if heads else set()
+    sent = send_lost(jobs, job, heads, waiting=waiting, send=queue.send)
     return Resumption(
         damaged=len(damaged),
         failed=len(failed),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dispatch.resending import idle_heads, send_lost
 from producer.errors import DamagedResult
-from producer.following import Follower, Progress, Rhythm, idle_heads, send_lost
+from producer.following import Follower, Progress, Rhythm
 from producer.results.records import PredictionsWriter
 from storage.identity import ID_FILE, storage_id
 from storage.jobs.store import Job, JobStore, Status
@@ -55,7 +56,7 @@ def test_only_batches_whose_messages_are_not_waiting_are_sent_again(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.1", "other.2"})
-    assert send_lost(store, job, [0, 1, 2], queue) == [0, 2]
+    assert send_lost(store, job, [0, 1, 2], waiting=queue.waiting(), send=queue.send) == [0, 2]
     assert queue.batches == [0, 2]
     assert {message.job for message in queue.sent} == {"job"}
     assert (store.path("job") / "sent").exists()
@@ -65,7 +66,7 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.0"})
-    assert send_lost(store, job, [0], queue) == []
+    assert send_lost(store, job, [0], waiting=queue.waiting(), send=queue.send) == []
     assert queue.sent == []
     assert not (store.path("job") / "sent").exists()
 

@@ -1,5 +1,6 @@
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ class Queue:
         self.waiting: set[str] = set()
         self.looks = 0
 
-    def send(self, message: PredictBatch) -> None:
-        self.sent.append(message.key)
+    def send(self, messages: Sequence[PredictBatch]) -> None:
+        self.sent += [message.key for message in messages]
 
     def waiting_task_ids(self) -> set[str]:
         self.looks += 1

@@ -311,5 +311,5 @@ def test_messages_are_sent_for_what_nobody_does(house: House) -> None:
     house.queue.serve = lambda message: None
     job = house.submit().job
     sent: list[PredictBatch] = []
-    Sweeper(house.jobs, -1).sweep(sent.append, set)
+    Sweeper(house.jobs, -1).sweep(sent.extend, set)
     assert [message.batch for message in sent] == house.jobs.heads(job)

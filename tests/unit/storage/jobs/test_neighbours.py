@@ -109,7 +109,7 @@ class Neighbours:
 
     def swept(self) -> dict[str, int]:
         sent: list[PredictBatch] = []
-        return self.sweeper.sweep(sent.append, set)
+        return self.sweeper.sweep(sent.extend, set)
 
     def counted(self) -> dict[str, float]:
         return {s.labels["status"]: s.value for s in self.metrics.metrics().samples if s.value}
