@@ -92,7 +92,7 @@ def prune_reuse(
 def stale_drafts(folder: Path, moment: datetime) -> list[Path]:
     """Drafts in which nothing has changed since `moment`."""
     drafts = sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
-    return [d for d in drafts if max(modified(d), modified(d / "inputs")) < moment.timestamp()]
+    return [d for d in drafts if max(map(modified, (d, *d.glob("inputs")))) < moment.timestamp()]
 
 
 def remove_draft(draft: Path) -> None:

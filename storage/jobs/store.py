@@ -537,7 +537,7 @@ def modified(path: Path) -> float:
     """Time of a file's last change by the storage's clock; 0 when it does not exist."""
     try:
         return path.stat().st_mtime
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return 0.0
 
 
