@@ -142,6 +142,7 @@ def test_the_doctor_finds_a_worker_on_new_storage_well(house: House) -> None:
 def test_a_worker_without_its_mount_leaves_the_work_to_the_others(
     house: House, mounted: Path, undisturbed: bytes
 ) -> None:
+    storage_id(house.storage)
     own = dict(house.environment)
     house.environment["BATCHSIGHT_STORAGE"] = str(mounted)
     sick = house.worker("sick")
@@ -198,6 +199,7 @@ def little_memory() -> Iterator[Path]:
 def test_children_that_memory_is_too_small_for_are_said_and_become_fewer(
     house: House, little_memory: Path, undisturbed: bytes, request: pytest.FixtureRequest
 ) -> None:
+    storage_id(house.storage)
     celery = f"{sys.executable} -m celery -A worker worker -l INFO -n worker@%h -c 4"
     join = f"echo $$ > {little_memory}/cgroup.procs && exec {celery}"
     worker = Program(["sh", "-c", join], house.folder / "worker.log", house.environment)

@@ -126,10 +126,14 @@ class Intake:
             self._told.clear()
 
     def _reason_to_close(self, consumer: Any) -> str | None:
+        unready = False
         if isinstance(consumer.pool, TaskPool):  # other pools have no children
             died = children.hear(set(consumer.pool.info["processes"]))
             if self._too_many(died) and consumer.pool.num_processes > 1:
                 shrink(consumer)
+            unready = not children.ready
+        if unready and children.problem:
+            return children.problem
         if self.storage.problem:
             return self.storage.problem
         if complaint := children.take_complaint():
@@ -141,9 +145,7 @@ class Intake:
         if self._complaint and not self.storage.has_jobs:
             return self._complaint
         self._complaint = None
-        if isinstance(consumer.pool, TaskPool) and not children.ready:
-            return children.problem or PREPARING
-        return None
+        return PREPARING if unready else None
 
     def _too_many(self, died: int) -> bool:
         """Whether there is no room for so many children, `died` of which just now, not ready yet.
