@@ -178,6 +178,8 @@ class IntakeStep(StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Look now, whenever a child has something to tell, and every second."""
+        # Celery ends a worker one of whose children died before the first connection.
+        consumer.pool.did_start_ok = lambda: True
         intake.storage.begin()
         intake.look(consumer)
         self._timer = consumer.timer.call_repeatedly(LOOK_SECONDS, intake.look, (consumer,))
