@@ -12,11 +12,12 @@ from PIL import Image, UnidentifiedImageError
 from imaging.damage import check_whole
 from imaging.depth import eight_bits
 from imaging.errors import ImageError
+from imaging.geometry import Geometry, Window
 from imaging.interpolation import resample
 from imaging.jpegs import SIGNATURE, read_jpeg
 from imaging.limits import MAX_PIXELS
 from imaging.orientation import TURNS, metadata, orientation, read_rows, turned_size
-from imaging.preprocessing import DEFAULT, Preprocessing
+from imaging.preprocessing import DEFAULT, Colour, Preprocessing
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours
 
@@ -67,8 +68,10 @@ def decode_image(
                 )
             if jpeg is not None:
                 turn = orientation(jpeg.exif, jpeg.xmp)
-                if preprocessing.interpolation in FILTERS:  # at a fraction of its size
-                    image.draft(None, turned_size((shape[1], shape[0]), turn))
+                if preprocessing.filters and preprocessing.scaled_decoding:
+                    upright = turned_size(image.size, turn)
+                    needed = Geometry.of(upright, (shape[1], shape[0]), preprocessing).size
+                    image.draft(None, turned_size(needed, turn))
                 elif shape[2] == 1:  # the luminance that is in the file, as Keras
                     image.draft("L", None)
                 image.load()
@@ -130,22 +133,47 @@ def fit_image(
         image = over(preprocessing.background, image)
     if image.mode != mode:
         image = image.convert(mode)
+    wanted = (width, height)
+    geometry = Geometry.of(turned_size(image.size, turn), wanted, preprocessing)
+    if turn in TURNS and (geometry.before or geometry.after or preprocessing.filters):
+        image, turn = image.transpose(TURNS[turn]), 1
+    if geometry.before:
+        image = cut(image, geometry.before, preprocessing.fill)
+    image = resized(image, geometry.size, preprocessing, turn)
+    if geometry.after:
+        image = cut(image, geometry.after, preprocessing.fill)
+    return np.asarray(image, dtype=np.uint8).reshape(shape)
+
+
+def resized(
+    image: Image.Image, wanted: tuple[int, int], preprocessing: Preprocessing, turn: int
+) -> Image.Image:
+    """The image upright, in the wanted width and height."""
     size = turned_size(image.size, turn)
-    if size == (width, height) or preprocessing.interpolation in FILTERS:
-        if turn in TURNS:
-            image = image.transpose(TURNS[turn])
-        if size != (width, height):
-            image = image.resize((width, height), FILTERS[preprocessing.interpolation])
-        return np.asarray(image, dtype=np.uint8).reshape(shape)
-    return resample(
+    if size == wanted:
+        return image.transpose(TURNS[turn]) if turn in TURNS else image
+    if preprocessing.filters:
+        return image.resize(wanted, FILTERS[preprocessing.interpolation])
+    pixels = resample(
         lambda rows: read_rows(image, rows, turn),
         (size[1], size[0]),
-        (height, width),
+        (wanted[1], wanted[0]),
         preprocessing.interpolation,
     )
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def over(background: tuple[int, int, int], image: Image.Image) -> Image.Image:
+def cut(image: Image.Image, window: Window, fill: Colour) -> Image.Image:
+    """A part of an image, with a margin of this colour where it lies beyond the edges."""
+    left, top, right, bottom = window.box
+    if left >= 0 and top >= 0 and right <= image.width and bottom <= image.height:
+        return image.crop(window.box)
+    margin = Image.new("RGB", (window.width, window.height), fill).convert(image.mode)
+    margin.paste(image, (-left, -top))
+    return margin
+
+
+def over(background: Colour, image: Image.Image) -> Image.Image:
     """A transparent image before this colour, in RGB."""
     whole = Image.new("RGBA", image.size, (*background, 255))
     whole.alpha_composite(image.convert("RGBA"))

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-Resize = Literal["stretch"]
+Resize = Literal["stretch", "crop", "letterbox"]
 Interpolation = Literal[
     "antialias",
     "antialias-bicubic",
@@ -20,19 +20,35 @@ Interpolation = Literal[
 """Those that begin with `antialias` filter when they shrink, as Pillow does; the first one is its
 `BILINEAR`. The others have the names and the pixels of Keras' `image_dataset_from_directory`."""
 
+Colour = tuple[int, int, int]
+
 
 class Preprocessing(BaseModel, frozen=True, extra="forbid"):
     """What a model was trained with, and therefore has to be given.
 
     The defaults are those of data sets and versions that were made before there was a choice.
+    `imaging.geometry` says to the pixel what `resize` does.
     """
 
     resize: Resize = "stretch"
-    """How a picture comes to the model's height and width."""
+    """How a picture comes to the model's height and width: `stretch` takes all of it, whatever
+    its proportions; `crop` what is in its middle; `letterbox` all of it, with a margin."""
+    shorter_side: int | None = Field(default=None, ge=1, le=10_000)
+    """To how many pixels `crop` brings the shorter side before it cuts; none is just enough."""
+    fill: Colour = (0, 0, 0)
+    """The colour of the margin of `letterbox`."""
     interpolation: Interpolation = "antialias"
     """How the pixels of another size are computed from those there are."""
-    background: tuple[int, int, int] | None = None
+    background: Colour | None = None
     """The colour behind transparent pixels; none drops their transparency, as Keras does."""
+    scaled_decoding: bool = True
+    """Whether a large JPEG may be decoded at a fraction of its size where `interpolation` filters:
+    several times as fast, and pixels differ by a little from those of the whole."""
+
+    @property
+    def filters(self) -> bool:
+        """Whether all pixels of a large picture count, not only those near the wanted ones."""
+        return self.interpolation.startswith("antialias")
 
 
 DEFAULT = Preprocessing()

@@ -175,3 +175,31 @@ def test_the_jpeg_decoder_of_image_dataset_from_directory_is_less_exact(tmp_path
     difference = np.abs(decoded - batch.numpy()[0])
     assert difference.mean() < 1.5
     assert difference.max() < 10
+
+
+@pytest.mark.parametrize("size", [(48, 37), (31, 90), (64, 64), (333, 250)])
+@pytest.mark.parametrize("wanted", [(20, 20), (24, 40)])
+@pytest.mark.parametrize("resize", ["crop", "letterbox"])
+def test_crop_and_letterbox_are_those_of_image_dataset_from_directory(
+    tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int], resize: str
+) -> None:
+    pixels = noise(*size, 3)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "picture.png").write_bytes(encode(pixels))
+    dataset = keras.utils.image_dataset_from_directory(
+        tmp_path,
+        labels=None,
+        image_size=wanted,
+        interpolation="bilinear",
+        crop_to_aspect_ratio=resize == "crop",
+        pad_to_aspect_ratio=resize == "letterbox",
+        shuffle=False,
+        verbose=False,
+    )
+    (expected,) = (batch.numpy() for batch in dataset)
+    fitted = decode_image(
+        encode(pixels),
+        (*wanted, 3),
+        Preprocessing.model_validate({"resize": resize, "interpolation": "bilinear"}),
+    )
+    np.testing.assert_array_equal(fitted, np.rint(expected[0]))
