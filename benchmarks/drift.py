@@ -20,7 +20,8 @@ from imaging.images import Pixels
 from storage.datasets.store import DataSet, DatasetStore
 from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
-from worker.runtimes.tensorflow import Predictor
+from worker.runtimes.model_cache import load_predictor
+from worker.runtimes.predictor import Predictor, likeliest
 
 SIZES = (50, 200, 1000, 5000)
 ROUNDS = 200
@@ -102,7 +103,7 @@ def held_back(dataset: DataSet, seed: int) -> Pixels:
 
 def pool_of(images: Pixels, predictor: Predictor) -> Pool:
     """Classify and measure."""
-    predictions, scores = predictor(images)
+    predictions, scores = likeliest(predictor(images))
     return Pool(predictions=predictions, scores=comparable(scores), features=pixel_features(images))
 
 
@@ -132,7 +133,7 @@ def main() -> None:
     images = held_back(
         DatasetStore(root).get(f"{manifest.dataset}@{manifest.dataset_number}"), manifest.seed
     )
-    predictor = Predictor(version.model_path, manifest.input_shape, len(manifest.labels))
+    predictor = load_predictor(version)
     sizes = [size for size in SIZES if size <= len(images)]
     print(f"| {version} | {' | '.join(f'{size:,}' for size in sizes)} |")
     print(f"|---|{'---|' * len(sizes)}")

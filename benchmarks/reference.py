@@ -19,12 +19,12 @@ from storage.models.store import Manifest
 
 def loop(folder: Path, images: Path, part: int, parts: int, batch_size: int, gate: Barrier) -> None:
     """Classify every `parts`-th batch, beginning with batch `part`."""
-    from worker.runtimes.tensorflow import CHUNK_BYTES, Predictor, limit_threads
+    from worker.runtimes.tensorflow import CHUNK_BYTES, TensorFlowPredictor, limit_threads
 
     threads = max(1, len(os.sched_getaffinity(0)) // parts)
     limit_threads(threads)
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-    predictor = Predictor(
+    predictor = TensorFlowPredictor(
         folder / "model.keras",
         manifest.input_shape,
         len(manifest.labels),
@@ -38,7 +38,7 @@ def loop(folder: Path, images: Path, part: int, parts: int, batch_size: int, gat
         for first in range(part * batch_size, len(array), parts * batch_size)
     ]
     gate.wait()
-    assert sum(len(predictions) for predictions, _ in kept) > 0
+    assert sum(map(len, kept)) > 0
 
 
 def measure(folder: Path, images: Path, processes: int, batch_size: int) -> float:

@@ -97,7 +97,8 @@ def pad_after(size: Size, wanted: Size) -> Geometry:
 
 def pad_after_as_keras(size: Size, wanted: Size) -> Geometry:
     """As large as fits in, and a margin around, with the rounding of `resize_with_pad`."""
-    (width, height), (across, down) = np.float32(size), np.float32(wanted)
+    width, height = map(np.float32, size)
+    across, down = map(np.float32, wanted)
     ratio = max(width / across, height / down)
     exact = width / ratio, height / ratio
     resized = max(int(exact[0]), 1), max(int(exact[1]), 1)

@@ -52,3 +52,5 @@ class Preprocessing(BaseModel, frozen=True, extra="forbid"):
 
 
 DEFAULT = Preprocessing()
+AS_KERAS = Preprocessing(interpolation="bilinear")
+"""How pictures come to a model's size where Keras reads them."""

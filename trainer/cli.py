@@ -18,6 +18,8 @@ from trainer.terminal import say, say_logs
 
 if TYPE_CHECKING:
     from imaging.preprocessing import Preprocessing
+    from imaging.scalings import Scaling
+    from storage.models.contract import Layout, Output
     from storage.models.store import ModelVersion
     from trainer.pipeline import Pipeline
     from trainer.queue.train_queue import TrainQueue
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from trainer.training.train import TrainingRequest
 
 FAILED, INTERRUPTED = 1, 130
+LAYOUTS = ("nhwc", "nchw", "nhw", "flat")
+OUTPUTS = ("probabilities", "log-probabilities", "logits", "sigmoid", "tanh")
 
 EXIT_CODES = """
 \b
@@ -434,18 +438,40 @@ def compare(
 
 
 @main.command("import")
-@click.argument("file", metavar="FILE.keras")
+@click.argument("file", metavar="FILE")
 @click.option("--name", required=True, help="Name of the model.")
 @click.option(
-    "--labels", required=True, metavar="FILE", help="Names of the classes, one a line, in order."
+    "--labels",
+    metavar="FILE",
+    help="Names of the classes, one a line, in the order of the outputs. Default: those in the "
+    "file, or those of --check or --dataset, sorted.",
 )
+@click.option("--check", metavar="FOLDER", help="Class folders of images to find out what fits.")
 @click.option("--dataset", metavar="NAME", help="Test it on this data set, and promote it if good.")
-@click.option("--resize", metavar="HOW", help="How pictures come to its size: stretch (default).")
+@click.option(
+    "--scale",
+    metavar="HOW",
+    help="What pixels it was trained on: none (0 to 255), 0..1, -1..1, imagenet, caffe, or "
+    "MEAN/DEVIATION in pixels, one number or one a channel.",
+)
+@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="In which order. Default: rgb.")
+@click.option("--size", metavar="N|HxW", help="Of the images, where the model takes any.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="Default: by the shape of its input.")
+@click.option("--output", type=click.Choice(OUTPUTS), help="Default: by its end and its answers.")
+@click.option(
+    "--resize",
+    metavar="HOW",
+    help="How pictures come to its size: stretch (default), crop to the middle, or letterbox.",
+)
+@click.option(
+    "--shorter-side", type=int, metavar="N", help="To which crop resizes first, 256 often for 224."
+)
+@click.option("--fill", metavar="COLOUR", help="The margin of letterbox. Default: 000000.")
 @click.option(
     "--interpolation",
     metavar="HOW",
     help="How their pixels are computed: bilinear (default, as Keras), nearest, antialias (as "
-    "Pillow) and more.",
+    "Pillow and torchvision) and more.",
 )
 @click.option(
     "--background",
@@ -453,44 +479,65 @@ def compare(
     help="What they are laid over where they are transparent: ffffff is white, none (default) "
     "drops their transparency.",
 )
+@click.option(
+    "--scaled-decoding/--full-decoding",
+    default=None,
+    help="Whether antialias may decode a large JPEG at a fraction of its size, which is faster.",
+)
 @as_json
 def import_file(
     file: str,
     *,
     name: str,
-    labels: str,
+    labels: str | None,
+    check: str | None,
     dataset: str | None,
+    scale: str | None,
+    channels: str | None,
+    size: str | None,
+    layout: "Layout | None",
+    output: "Output | None",
     resize: str | None,
+    shorter_side: int | None,
+    fill: str | None,
     interpolation: str | None,
     background: str | None,
+    scaled_decoding: bool | None,
     json_: bool,
 ) -> None:
-    """Publish a Keras model that was trained elsewhere as a new version.
+    """Publish a model that was trained elsewhere as a new version.
 
-    It must take raw pixels (N, H, W, C), 0 to 255, and give one probability per class: scaling and
-    softmax are layers of it. Without --dataset its accuracy stays unknown, and only
-    `trainer promote --force` makes it champion.
-
-    Pictures of another size come to its size as its training did it: say how, if that was not the
-    `image_dataset_from_directory` of Keras.
+    FILE is a .keras or .h5 file of Keras 3 or 2, the folder of a SavedModel, or an .onnx file. What
+    it wants besides raw pixels is put around it: it must give one number per class, or one for two
+    classes. --check tries the usual ways on images whose classes are known. Without --dataset its
+    accuracy stays unknown, and only `trainer promote --force` makes it champion.
     """
     from pathlib import Path
 
+    from imaging.preprocessing import AS_KERAS
     from storage.files import check_name
-    from trainer.models.class_names_file import read_labels
-    from trainer.models.model_import import AS_KERAS, ImportRequest
+    from trainer.importing.class_names_file import read_labels
+    from trainer.importing.model_import import ImportRequest
 
     check_name(name, "model name")
     request = ImportRequest(
         path=Path(file),
         name=name,
-        labels=read_labels(Path(labels)),
+        labels=read_labels(Path(labels)) if labels else (),
         preprocessing=parse_preprocessing(
             AS_KERAS,
             resize=resize,
+            shorter_side=shorter_side,
+            fill=parse_colour(fill, "--fill"),
             interpolation=interpolation,
-            background=parse_colour(background),
+            background=parse_colour(background, "--background"),
+            scaled_decoding=scaled_decoding,
         ),
+        scaling=parse_scaling(scale, channels),
+        size=parse_size(size),
+        layout=layout,
+        output=output,
+        check=Path(check) if check else None,
     )
     summary = open_pipeline().bring_in(request, dataset)
     for note in summary.notes:
@@ -543,15 +590,29 @@ def parse_size(size: str | None) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[-1])
 
 
-def parse_colour(colour: str | None) -> tuple[int, ...] | None:
+def parse_scaling(scale: str | None, channels: str | None) -> "Scaling | None":
+    """A scaling by its name or numbers; in BGR if that is the order."""
+    from imaging.scalings import NAMES, NONE, parse
+
+    if scale is None and channels is None:
+        return None
+    try:
+        scaling = parse(scale) if scale else NONE
+    except ValueError as error:
+        raise click.UsageError(
+            f"--scale {error}: write {', '.join(NAMES)}, or MEAN/DEVIATION."
+        ) from None
+    return scaling.model_copy(update={"bgr": channels == "bgr"}) if channels else scaling
+
+
+def parse_colour(colour: str | None, option: str = "--background") -> tuple[int, ...] | None:
     """Red, green and blue, 0 to 255, from `ffffff`; none from `none`."""
     if colour is None or colour.lower() == "none":
         return None
     digits = colour.removeprefix("#")
     if len(digits) != 6 or not set(digits) <= set(hexdigits):
         raise click.UsageError(
-            f"--background {colour!r} is no colour: write ffffff for white, 000000 for black, "
-            "or none."
+            f"{option} {colour!r} is no colour: write ffffff for white, 000000 for black, or none."
         )
     return tuple(bytes.fromhex(digits))
 
@@ -569,9 +630,10 @@ def parse_preprocessing(usual: "Preprocessing", **given: object) -> "Preprocessi
         return Preprocessing.model_validate(usual.model_dump() | chosen)
     except ValidationError as error:
         fault = error.errors()[0]
-        known = fault["ctx"]["expected"].replace("'", "")
+        option = f"--{str(fault['loc'][0]).replace('_', '-')} {fault['input']!r}"
+        known = fault["ctx"].get("expected", "").replace("'", "")
         raise click.UsageError(
-            f"--{fault['loc'][0]} {fault['input']!r} is none of {known}."
+            f"{option} is none of {known}." if known else f"{option}: {fault['msg']}."
         ) from None
 
 

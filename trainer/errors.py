@@ -56,11 +56,6 @@ class ExaminationFailed(TrainerError):
 class Unusable(ExaminationFailed):
     """A version that a worker refuses, whenever it is asked."""
 
-    def __init__(self, sentence: str, remedy: tuple[str, ...] = ()) -> None:
-        super().__init__(sentence)
-        self.remedy = remedy
-        """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""
-
 
 class NotPromoted(TrainerError):
     """A version that the gate refuses as champion."""

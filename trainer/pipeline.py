@@ -14,7 +14,7 @@ from storage.settings import StorageSettings
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.known_datasets import ensure_dataset
 from trainer.errors import ExaminationFailed, as_clause
-from trainer.models.model_import import ImportRequest, import_model
+from trainer.importing.model_import import ImportRequest, import_model
 from trainer.promotion.gate import Gate, Judgement, Verdict
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoint import sweep_abandoned

@@ -15,8 +15,3 @@ class WorkerError(BatchsightError):
 
 class ModelRefused(WorkerError):
     """A model version that this worker will not use."""
-
-    def __init__(self, sentence: str, remedy: tuple[str, ...] = ()) -> None:
-        super().__init__(sentence)
-        self.remedy = remedy
-        """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""

@@ -1,6 +1,7 @@
 """What a `.keras` file says of its network, read from its configuration: nothing is loaded."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -118,6 +119,28 @@ class Architecture:
                 return layer, str(registered or f"{module}.{kind}")
         return None
 
+    def obstacle(self, keras: str) -> str | None:
+        """Why this version of Keras refuses the file, as far as that can be seen."""
+        instead = "Put layers of Keras or functions of keras.ops in its place, and save it again."
+        if self.code:
+            layer, kind = self.code
+            return (
+                f"its layer {layer!r} is a {kind}, which holds code of its own, and that is not "
+                f"run. {instead}"
+            )
+        if self.foreign:
+            part, kind = self.foreign
+            return (
+                f"its {part} is a {kind}, which is no part of Keras. {instead} Or export it where "
+                'it was made, by model.export("model"), and import that folder.'
+            )
+        if self.keras and version_of(self.keras) > version_of(keras):
+            return (
+                f"it was written by Keras {self.keras}, and here is the older Keras {keras}: save "
+                "it with this one, or update batchsight."
+            )
+        return None
+
     def layers(self) -> Iterator[Config]:
         """All layers in the order of the network, those of networks inside it in their place."""
         waiting = [self.config]
@@ -208,3 +231,8 @@ def is_of_keras(module: Any, registered: Any) -> bool:
     if module is None:
         return registered is None
     return str(module).split(".")[0] in ("keras", "tf_keras", "builtins")
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """A version to compare, `3.9` before `3.10`."""
+    return tuple(map(int, re.findall(r"\d+", text)[:2]))

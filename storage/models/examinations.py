@@ -2,10 +2,8 @@
 
 The request comes as JSON on the stdin of `python -m worker.examination.examine`; the
 metrics, or the refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions`
-int32 (N,), `scores` float32
-(N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these rows
-when they are scaled in the first k of the ways of `imaging.scalings` that fit their channels.
-In the same way `python -m worker.examination.timing` compares the times that versions take.
+int32 (N,) and `scores` float32 (N,). In the same way `python -m worker.examination.timing` compares
+the times that versions take.
 """
 
 from pathlib import Path
@@ -24,8 +22,6 @@ class ExaminationRequest(BaseModel, frozen=True):
     manifest: Manifest
     images: Path | None
     """A `.npy` file of uint8 (N, H, W, C)."""
-    trials: bool
-    """Whether to try the images in other scales too, as for a model that nobody knows yet."""
     answers: Path
     """Where to write the `.npz` file."""
     seconds: int
@@ -38,8 +34,6 @@ class ExaminationRequest(BaseModel, frozen=True):
         images: Path | None,
         answers: Path,
         seconds: int,
-        *,
-        trials: bool = False,
     ) -> "ExaminationRequest":
         """Ask about one version."""
         return cls(
@@ -48,7 +42,6 @@ class ExaminationRequest(BaseModel, frozen=True):
             folder=version.folder,
             manifest=version.manifest,
             images=images,
-            trials=trials,
             answers=answers,
             seconds=seconds,
         )
@@ -81,8 +74,6 @@ class ExaminationAnswer(BaseModel, frozen=True):
 
     metrics: Metrics | None = None
     refusal: str = ""
-    remedy: tuple[str, ...] = ()
-    """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""
 
 
 class TimingRequest(BaseModel, frozen=True):

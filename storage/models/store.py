@@ -1,16 +1,17 @@
 """Model versions on shared storage: immutable folders, one of which is the champion.
 
-models/<name>/<number>/model.keras, manifest.json, pictures, promotion.json
+models/<name>/<number>/model.keras or model.onnx, manifest.json, pictures, promotion.json
 models/<name>/champion.json             the version that `name` resolves to, and its forerunners
 """
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
@@ -30,8 +31,12 @@ from storage.files import (
     sync_tree,
     write_atomically,
 )
+from storage.models.contract import Contract
 
-MODEL_FILE = "model.keras"
+ArtefactFormat = Literal["keras", "onnx"]
+"""Which runtime a version is for."""
+FILE_OF: Mapping[ArtefactFormat, str] = {"keras": "model.keras", "onnx": "model.onnx"}
+MODEL_FILE = FILE_OF["keras"]
 MODEL_MEMBERS = r"metadata\.json|config\.json|model\.weights\.(h5|npz)|assets/.*"
 MODEL_BYTES_LIMIT = 4_000_000_000
 IMPORTED = "imported"
@@ -68,6 +73,9 @@ class Manifest(BaseModel, frozen=True):
     labels: tuple[str, ...]
     input_shape: Shape
     preprocessing: Preprocessing = DEFAULT
+    format: ArtefactFormat = "keras"
+    contract: Contract | None = None
+    """Of an imported network: what is put around it."""
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
@@ -76,7 +84,7 @@ class Manifest(BaseModel, frozen=True):
     versions: dict[str, str]
     """Library versions by name."""
     sha256: str
-    """Digest of `model.keras`."""
+    """Digest of the artefact."""
     created_at: AwareDatetime
     fencing_token: int = 0
     """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
@@ -119,8 +127,8 @@ class ModelVersion:
 
     @property
     def model_path(self) -> Path:
-        """The Keras file."""
-        return self.folder / MODEL_FILE
+        """The artefact: uint8 pixels (N, H, W, C) in, probabilities (N, classes) out."""
+        return self.folder / FILE_OF[self.manifest.format]
 
     @property
     def pin(self) -> ModelPin:
@@ -131,7 +139,7 @@ class ModelVersion:
         """Raise `Corrupt` unless the model file matches its digest."""
         if not self.model_path.is_file() or sha256_of(self.model_path) != self.manifest.sha256:
             raise Corrupt(
-                f"Model {self} is damaged: {MODEL_FILE} does not match its digest. "
+                f"Model {self} is damaged: {self.model_path.name} does not match its digest. "
                 f"Train again, or return to an earlier one with `trainer promote {self.name}@N`."
             )
 

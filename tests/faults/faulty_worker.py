@@ -37,6 +37,7 @@ class FaultyPredictor:
         self._real = load_predictor(version)
         self.shape = self._real.shape
         self.preprocessing = self._real.preprocessing
+        self.chunk = self._real.chunk
 
     def __call__(self, pixels: Pixels) -> Any:
         time.sleep(SECONDS_PER_CALL if len(pixels) > 1 else 0)
@@ -53,7 +54,7 @@ class FaultyPredictor:
 def faulty_runner() -> BatchRunner:
     """The real runner with the faulty predictor."""
     runner = real_runner()
-    runner.models = ModelCache(ModelStore(storage_settings().root), load=FaultyPredictor)  # type: ignore[arg-type]
+    runner.models = ModelCache(ModelStore(storage_settings().root), load=FaultyPredictor)
     if DIE_BEFORE_RING:
         notify = runner._notify
 

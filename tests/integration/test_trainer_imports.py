@@ -16,7 +16,7 @@ from tests.digits import TEST_IMAGES, digits
 from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.datasets.downloads import Downloads
 from trainer.errors import ImportFailed, Unusable
-from trainer.models.model_import import ImportRequest
+from trainer.importing.model_import import ImportRequest
 from trainer.pipeline import Pipeline
 from trainer.promotion.gate import Gate
 from trainer.settings import TrainerSettings

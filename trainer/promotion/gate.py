@@ -39,7 +39,7 @@ MOST_NAMED = 3
 """So many classes a finding names; the others are counted."""
 
 Examine = Callable[..., Examination]
-"""Called with a version and the path of images, and for a first look with `trials=True`."""
+"""Called with a version and the path of images."""
 Measure = Callable[[Sequence[ModelVersion], Path], Sequence[Timing]]
 
 

@@ -18,7 +18,7 @@ from storage.jobs.store import Job, JobStore, modified
 from storage.settings import StorageSettings
 from worker.batches.phases import Phases
 from worker.batches.reuse import Reuse
-from worker.runtimes.classify import Classify
+from worker.runtimes.predictor import Predictor, likeliest
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def reason_of(error: Exception) -> str:
 def classify_batch(
     job: Job,
     reader: BatchReader,
-    classify: Classify,
+    predictor: Predictor,
     skip: Mapping[int, str],
     phases: Phases,
     reuse: Reuse | None = None,
@@ -156,14 +156,14 @@ def classify_batch(
     if reuse is None:
         reused = None
         with phases("predict"):
-            predictions, scores = classify(pixels)
+            predictions, scores = likeliest(predictor(pixels))
     else:
         predictions = np.zeros(reader.count, np.int32)
         scores = np.zeros(reader.count, np.float32)
         good = np.setdiff1d(np.arange(reader.count), failed)
         wanted = pixels[good] if failed else pixels
         predictions[good], scores[good], reused = reuse.classify(
-            job.model, wanted, classify, phases
+            job.model, wanted, predictor, phases
         )
     predictions[failed] = FAILED
     scores[failed] = 0.0

@@ -11,7 +11,7 @@ from storage.errors import Corrupt, StorageError
 from storage.jobs.reuse import Keys, Known, ReuseFile, ReuseStore, distinct, keys_of
 from storage.models.store import ModelPin
 from worker.batches.phases import Phases
-from worker.runtimes.classify import Classify
+from worker.runtimes.predictor import Predictor, likeliest
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Reuse:
         self._memories: OrderedDict[ModelPin, Memory] = OrderedDict()
 
     def classify(
-        self, model: ModelPin, pixels: Pixels, classify: Classify, phases: Phases
+        self, model: ModelPin, pixels: Pixels, predictor: Predictor, phases: Phases
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
         """Predictions (N,), scores (N,), and how many of the N images were not computed.
 
@@ -93,7 +93,8 @@ class Reuse:
             with phases("predict"):
                 wanted = first[new]
                 whole = len(wanted) == len(pixels)
-                predictions[new], scores[new] = classify(pixels if whole else pixels[wanted])
+                probabilities = predictor(pixels if whole else pixels[wanted])
+                predictions[new], scores[new] = likeliest(probabilities)
             with phases("reuse"):
                 new.sort()  # keys are kept in their order
                 self._keep(

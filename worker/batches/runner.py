@@ -44,7 +44,7 @@ from worker.errors import ModelRefused
 from worker.runtimes.model_cache import ModelCache
 
 if TYPE_CHECKING:
-    from worker.runtimes.tensorflow import Predictor
+    from worker.runtimes.predictor import Predictor
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from storage.models.store import check_archive
 from worker.errors import ModelRefused, WorkerError
 from worker.examination.speed import check_duration, measure_speed
 from worker.examination.timing import in_turns
-from worker.examination.trials import try_scalings
 from worker.runtimes.model_cache import load_predictor
+from worker.runtimes.predictor import likeliest
 
 
 def main() -> None:
@@ -29,8 +28,6 @@ def main() -> None:
     signal.alarm(request.seconds)
     try:
         answer = ExaminationAnswer(metrics=examine(request))
-    except ModelRefused as error:
-        answer = ExaminationAnswer(refusal=str(error), remedy=error.remedy)
     except (StorageError, WorkerError) as error:
         answer = ExaminationAnswer(refusal=str(error))
     print(answer.model_dump_json())
@@ -40,7 +37,8 @@ def examine(request: ExaminationRequest) -> Metrics:
     """Load the version and write its answers to all images; raises `Corrupt` or `ModelRefused`."""
     version = request.version
     version.verify()
-    check_archive(version.model_path, str(version))  # before TensorFlow is waited for
+    if version.manifest.format == "keras":
+        check_archive(version.model_path, str(version))  # before TensorFlow is waited for
 
     from worker.runtimes.tensorflow import limit_threads
 
@@ -53,18 +51,15 @@ def examine(request: ExaminationRequest) -> Metrics:
     if request.images:
         images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
         first = images[:1]
-        if request.trials:
-            check_duration(request, predictor, images)
+        check_duration(request, predictor, images)
         began = perf_counter()
-        predictions, scores = predictor(images)
+        predictions, scores = likeliest(predictor(images))
         if odd := int((~np.isfinite(scores)).sum()):
             raise ModelRefused(
                 f"{version} gives no finite score to {odd:,} of {len(images):,} images."
             )
         images_per_second = len(images) / (perf_counter() - began)
-        tried = try_scalings(request, predictor, images, images_per_second)
-        arrays: dict[str, Any] = {"predictions": predictions, "scores": scores, **tried}
-        np.savez(request.answers, **arrays)
+        np.savez(request.answers, predictions=predictions, scores=scores)
     (timing,) = in_turns([predictor], first)
     if not request.images:
         images_per_second = measure_speed(predictor, timing.latency_ms / 1000)

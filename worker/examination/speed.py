@@ -1,23 +1,20 @@
 """How many images a second a model does, as far as that can be found out in little time."""
 
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imaging.images import Pixels
 from storage.models.examinations import ExaminationRequest
 from worker.errors import ModelRefused
-
-if TYPE_CHECKING:
-    from worker.runtimes.tensorflow import Predictor
+from worker.runtimes.predictor import Predictor
 
 SPEED_SECONDS = 1.0
 FAR_TOO_LONG = 2.0
 """So many times the time for an examination: less may be due to a busy machine."""
 
 
-def measure_speed(predictor: "Predictor", latency: float) -> float:
+def measure_speed(predictor: Predictor, latency: float) -> float:
     """Images per second on random pixels, as many at a time as a batch has, or time allows for."""
     count = min(predictor.chunk, max(1, round(SPEED_SECONDS / latency)))
     images = np.random.default_rng(1).integers(0, 256, (count, *predictor.shape), np.uint8)
@@ -30,7 +27,7 @@ def measure_speed(predictor: "Predictor", latency: float) -> float:
     return done / (perf_counter() - began)
 
 
-def check_duration(request: ExaminationRequest, predictor: "Predictor", images: Pixels) -> None:
+def check_duration(request: ExaminationRequest, predictor: Predictor, images: Pixels) -> None:
     """Raise `ModelRefused` if the first images show that all would take far too long."""
     began = perf_counter()
     first = images[: predictor.chunk]

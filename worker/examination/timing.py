@@ -38,7 +38,8 @@ def measure(request: TimingRequest) -> list[Timing]:
     """Load the versions and time them; raises `Corrupt` or `ModelRefused`."""
     for version in request.versions:
         version.verify()
-        check_archive(version.model_path, str(version))  # before TensorFlow is waited for
+        if version.manifest.format == "keras":
+            check_archive(version.model_path, str(version))  # before TensorFlow is waited for
 
     from worker.runtimes.tensorflow import limit_threads
 

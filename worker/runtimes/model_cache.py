@@ -4,14 +4,11 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
 from storage.models.store import ModelPin, ModelStore, ModelVersion, check_archive
 from worker.errors import ModelRefused
-
-if TYPE_CHECKING:
-    from worker.runtimes.tensorflow import Predictor
+from worker.runtimes.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +20,13 @@ class ModelCache:
     """Loads each pinned version once and keeps the latest two."""
 
     def __init__(
-        self, store: ModelStore, load: "Callable[[ModelVersion], Predictor] | None" = None
+        self, store: ModelStore, load: Callable[[ModelVersion], Predictor] | None = None
     ) -> None:
         self._store = store
         self._load = load or load_predictor
         self._loaded: OrderedDict[ModelPin, Predictor] = OrderedDict()
 
-    def get(self, pin: ModelPin) -> "Predictor":
+    def get(self, pin: ModelPin) -> Predictor:
         """The predictor of exactly this version.
 
         The new version is loaded before an old one is dropped, and only after its digest was
@@ -69,13 +66,16 @@ class ModelCache:
         return [name for _, name in sorted(latest, reverse=True)[:KEPT_VERSIONS]]
 
 
-def load_predictor(version: ModelVersion) -> "Predictor":
-    """Load a verified version from storage. TensorFlow is imported here, in the pool's child."""
-    check_archive(version.model_path, str(version))
+def load_predictor(version: ModelVersion) -> Predictor:
+    """Load a verified version from storage. Its runtime is imported here, in the pool's child."""
+    path, manifest = version.model_path, version.manifest
+    about = manifest.input_shape, len(manifest.labels), manifest.preprocessing
+    if manifest.format == "onnx":
+        from worker.runtimes.onnx import OnnxPredictor
 
-    from worker.runtimes.tensorflow import Predictor
+        return OnnxPredictor(path, *about)
+    check_archive(path, str(version))
 
-    manifest = version.manifest
-    return Predictor(
-        version.model_path, manifest.input_shape, len(manifest.labels), manifest.preprocessing
-    )
+    from worker.runtimes.tensorflow import TensorFlowPredictor
+
+    return TensorFlowPredictor(path, *about)

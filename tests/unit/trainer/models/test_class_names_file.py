@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import ImportFailed
-from trainer.models.class_names_file import read_labels
+from trainer.importing.class_names_file import read_labels
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.models.model_files import find_obstacle
+from trainer.importing.model_files import find_obstacle
 
 
 def write(path: Path, content: bytes) -> Path:

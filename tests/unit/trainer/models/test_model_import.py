@@ -19,7 +19,7 @@ from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, SHAPE, add_dataset, as_any
 from trainer import cli
 from trainer.errors import ExaminationFailed, ImportFailed
-from trainer.models.model_import import AS_KERAS, ImportRequest
+from trainer.importing.model_import import AS_KERAS, ImportRequest
 from trainer.pipeline import Pipeline
 from trainer.promotion.examination import Examination
 from trainer.promotion.gate import Gate

@@ -1,10 +1,8 @@
-"""What a file is that is no Keras model as it has to be, and what makes one of it."""
+"""What a file is that is no model to import."""
 
 import mmap
 import zipfile
 from pathlib import Path
-
-from trainer.models.remedies import IMPORT, fixed, loaded, program, quoted
 
 HEAD_BYTES = 512
 HDF5, ZIP, GZIP, TFLITE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x1f\x8b", b"TFL3"
@@ -12,22 +10,19 @@ LFS = b"version https://git-lfs"
 PICKLED = (".pkl", ".pickle", ".joblib")
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
 OTHERS = {
-    ".onnx": "an ONNX model",
     ".tflite": "a TensorFlow Lite model",
     ".pb": "a TensorFlow graph",
     ".safetensors": "a file of weights",
     ".mlmodel": "a Core ML model",
     ".gguf": "a GGUF model",
 }
-WHOLE_ONLY = (
-    "and only whole Keras models are imported: save it where it was made, by "
-    'model.save("model.keras") of Keras 3.'
-)
-KERAS_ONLY = f"{WHOLE_ONLY} One of another framework has to be built in Keras anew."
+TAKEN = "what is imported is a .keras or .h5 file, the folder of a SavedModel, or an .onnx file"
+WHOLE_ONLY = f"and {TAKEN}: save the whole model where it was made."
+EXPORT = f"and {TAKEN}: export it to ONNX where it was made."
 
 
 def find_obstacle(path: Path) -> str | None:
-    """Why a file cannot be a `.keras` file, in a sentence about it, if that can be seen."""
+    """Why a file or folder is no model to import, in a sentence about it, if that can be seen."""
     if path.is_dir():
         return of_folder(path)
     if not path.is_file():
@@ -43,13 +38,13 @@ def find_obstacle(path: Path) -> str | None:
     if head.startswith(ZIP):
         return of_zip(path)
     if head[4:8] == TFLITE:
-        return f"{path} is {OTHERS['.tflite']}, {KERAS_ONLY}"
+        return f"{path} is {OTHERS['.tflite']}, {EXPORT}"
     if kind in TORCH:
-        return f"{path} is a PyTorch model, {KERAS_ONLY}"
+        return f"{path} is a PyTorch model, {EXPORT}"
     if kind in OTHERS:
-        return f"{path} is {OTHERS[kind]}, {KERAS_ONLY}"
+        return f"{path} is {OTHERS[kind]}, {EXPORT}"
     if kind in PICKLED or (head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5")):
-        return f"{path} is pickled, which is code that runs when it is read, {KERAS_ONLY}"
+        return f"{path} is pickled, which is code that runs when it is read, {EXPORT}"
     if head.startswith(LFS):
         return f"{path} is only a pointer of Git LFS: fetch the file with `git lfs pull`."
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -58,40 +53,28 @@ def find_obstacle(path: Path) -> str | None:
         return f"{path} is a network without its weights, {WHOLE_ONLY}"
     if head.startswith(GZIP):
         return f"{path} is compressed: unpack it first."
-    return f"{path} is no Keras file, which is a zip archive, {KERAS_ONLY}"
+    if kind == ".onnx":
+        return None
+    return f"{path} is no model that is known here, {EXPORT}"
 
 
-def of_folder(path: Path) -> str:
-    """What a folder is."""
-    if not (path / "saved_model.pb").is_file():
-        return f"{path} is a folder: name the .keras file."
-    if not (path / "keras_metadata.pb").is_file():
-        return f"{path} is a SavedModel, a graph without its layers, {WHOLE_ONLY}"
-    older = path.with_suffix(".h5")
-    return (
-        f"{path} is a SavedModel of Keras 2. Make a .keras file of it, with tf-keras "
-        "(pip install tf-keras):"
-    ) + program(
-        "import keras, tf_keras",
-        f"model = tf_keras.models.load_model({quoted(path)}, compile=False)",
-        f"model.save({quoted(older)})",
-        f"{loaded(older)}.save(",
-        f"    {quoted(fixed(path))})",
-    )
+def of_folder(path: Path) -> str | None:
+    """What a folder is, none if it is a SavedModel."""
+    if (path / "saved_model.pb").is_file():
+        return None
+    return f"{path} is a folder: name the model's file in it, or a SavedModel."
 
 
-def of_hdf5(path: Path) -> str:
+def of_hdf5(path: Path) -> str | None:
     """What an HDF5 file is: looked for as text, since nothing here parses foreign HDF5."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        whole = content.find(b"model_config") >= 0
     if path.suffix.lower() not in (".h5", ".hdf5"):
         return f"{path} is an HDF5 file: name it {path.with_suffix('.h5').name} and import that."
-    if whole:
-        return f"{path} is a model in Keras' older format. Make a .keras file of it:" + program(
-            IMPORT, f"model = {loaded(path)}", f"model.save({quoted(fixed(path))})"
-        )
-    return f"{path} holds weights without their network. Build that, and save both:" + program(
-        f"model.load_weights({quoted(path)})", f"model.save({quoted(fixed(path))})"
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"model_config") >= 0:
+            return None
+    return (
+        f"{path} holds weights without their network: build that, load them by "
+        "model.load_weights(PATH), and save both by model.save()."
     )
 
 
@@ -105,7 +88,7 @@ def of_zip(path: Path) -> str | None:
     if "config.json" in names:
         return None
     if any(name.endswith("data.pkl") for name in names):
-        return f"{path} is a PyTorch model, {KERAS_ONLY}"
+        return f"{path} is a PyTorch model, {EXPORT}"
     if inner := [name for name in names if name.endswith((".keras", "saved_model.pb", ".h5"))]:
         return f"{path} is an archive with {inner[0][:80]!r} in it: unpack it and import that."
     return f"{path} is a zip archive, but not of Keras: it has no config.json."

@@ -1,0 +1,66 @@
+"""Images whose classes are known, to see how a network wants them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from imaging.errors import ImageError
+from imaging.images import Pixels, Shape, decode_image, fit_pixels
+from imaging.preprocessing import Preprocessing
+from storage.class_names import Classes
+from trainer.errors import ImportFailed
+
+
+class CheckImages(BaseModel, frozen=True):
+    """Files, or rows of an array, and the class of each."""
+
+    name: str
+    """What people call them: the folder, or the data set."""
+    classes: tuple[str, ...]
+    """Of each image."""
+    files: tuple[Path, ...] = ()
+    array: Path | None = None
+    """Instead of files, a `.npy` file of uint8 (N, H, W, C)."""
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of the images in an array; files have none in common."""
+        if self.array is None:
+            return None
+        height, width, channels = np.load(self.array, mmap_mode="r", allow_pickle=False).shape[1:]
+        return height, width, channels
+
+    def sample(self, count: int) -> list[int]:
+        """Which images to take for so many, from the first to the last."""
+        total = len(self.classes)
+        rows: list[int] = np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
+        return rows
+
+    def read(self, rows: Sequence[int], shape: Shape, preprocessing: Preprocessing) -> Pixels:
+        """Pixels (n, H, W, C) of these images; raises `ImportFailed`."""
+        if self.array:
+            array = np.load(self.array, mmap_mode="r", allow_pickle=False)[list(rows)]
+            if array.shape[1:] == shape:
+                return np.asarray(array)
+            return np.stack([fit_pixels(row, shape, preprocessing) for row in array])
+        pixels = []
+        for row in rows:
+            try:
+                content = self.files[row].read_bytes()
+                pixels.append(decode_image(content, shape, preprocessing))
+            except (ImageError, OSError) as error:
+                raise ImportFailed(f"{self.files[row]} cannot be checked: {error}.") from None
+        return np.stack(pixels)
+
+    def require_classes(self, labels: Sequence[str]) -> None:
+        """Raise `ImportFailed` for a class that is not among these."""
+        position = Classes(labels)
+        for name in dict.fromkeys(self.classes):
+            if name not in position:
+                more = " ..." if len(labels) > 5 else ""
+                raise ImportFailed(
+                    f"{self.name} has the class {name!r}, and the model has not: its classes are "
+                    f"{', '.join(labels[:5])}{more}."
+                )

@@ -1,0 +1,158 @@
+"""`python -m trainer.importing.convert`: a foreign model becomes an artefact, in a clean process.
+
+`trainer.importing.conversions` says what comes in and goes out.
+"""
+
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from imaging.images import Pixels
+from imaging.preprocessing import AS_KERAS
+from imaging.scalings import NONE
+from storage.errors import StorageError
+from storage.models.contract import Contract
+from storage.models.store import FILE_OF
+from trainer.errors import ImportFailed, TrainerError
+from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
+from trainer.importing.findings import Findings
+from trainer.importing.fit import Check
+from trainer.importing.opening import open_original
+from trainer.importing.original import Facts
+from trainer.importing.outputs import kind_of
+from trainer.importing.shapes import layout_of, shape_of
+from trainer.importing.subject import TRIALS_SHARE, Subject
+
+SAME = 1e-5
+"""How far a probability may be from what the file gives."""
+PROBES = 8
+
+
+def main() -> None:
+    """Answer one request."""
+    request = ConversionRequest.model_validate_json(sys.stdin.buffer.read())
+    signal.alarm(request.seconds)
+    try:
+        answer = ConversionAnswer(conversion=convert(request))
+    except (TrainerError, StorageError) as error:
+        answer = ConversionAnswer(refusal=str(error))
+    print(answer.model_dump_json())
+
+
+def convert(request: ConversionRequest) -> Conversion:
+    """Open, find out, try, write and compare; raises `ImportFailed` or `Corrupt`."""
+    original = open_original(request.path)
+    facts = original.facts
+    labels = labels_of(request, facts)
+    layout = layout_of(facts.shape, request.path, request.layout)
+    known = request.check.shape if request.check else None
+    shape = shape_of(facts.shape, layout, request.path, size=request.size, known=known)
+    told = Contract(source=facts.source, scaling=request.scaling or NONE, layout=layout)
+    if not told.scaling.fits(shape[2]):
+        raise ImportFailed(
+            f"{request.path} takes images of {shape[2]} channels, and --scale "
+            f"{told.scaling.name} is for others."
+        )
+    subject = Subject(
+        original=original,
+        shape=shape,
+        contract=told,
+        preprocessing=request.preprocessing or AS_KERAS,
+    )
+    probes = probes_for(request, subject)
+    output = kind_of(
+        subject.outputs(probes, told.scaling),
+        request.path,
+        classes=len(labels),
+        activation=facts.activation,
+        told=request.output,
+    )
+    subject = replace(subject, contract=told.model_copy(update={"output": output}))
+    findings = find_out(request, subject, labels, probes)
+    contract = subject.contract.model_copy(update={"scaling": findings.chosen.scaling})
+    format = original.write(request.folder, contract, shape)
+    expected = subject.probabilities(probes, contract.scaling)
+    compare(run_artefact(request.folder / FILE_OF[format], probes), expected, request.path)
+    return Conversion(
+        format=format,
+        shape=shape,
+        labels=labels,
+        contract=contract,
+        preprocessing=findings.chosen.preprocessing,
+        framework=facts.framework,
+        accuracy=findings.accuracy,
+        checked=findings.checked,
+        notes=tuple(findings.notes(request, facts, contract)),
+    )
+
+
+def labels_of(request: ConversionRequest, facts: Facts) -> tuple[str, ...]:
+    """As told, as the file says, or the classes of the check; raises `ImportFailed`."""
+    labels = request.labels or facts.labels
+    if not labels and request.check:
+        labels = tuple(sorted(set(request.check.classes)))
+    if not labels:
+        raise ImportFailed(
+            f"{request.path} does not name its classes: give their names by --labels, a file with "
+            "one a line, in the order of its outputs."
+        )
+    if request.check:
+        request.check.require_classes(labels)
+    return labels
+
+
+def probes_for(request: ConversionRequest, subject: Subject) -> Pixels:
+    """A few images of the check, or noise: uint8 (n, H, W, C)."""
+    if request.check is None:
+        return np.random.default_rng(1).integers(0, 256, (PROBES, *subject.shape), np.uint8)
+    rows = request.check.sample(PROBES)
+    return request.check.read(rows, subject.shape, subject.preprocessing)
+
+
+def find_out(
+    request: ConversionRequest, subject: Subject, labels: tuple[str, ...], probes: Pixels
+) -> Findings:
+    """Try the usual ways on the check's images; raises `ImportFailed` if what is told is wrong."""
+    if request.check is None:
+        return Findings.untried(subject)
+    rows = request.check.sample(subject.affordable(probes, request.seconds))
+    until = perf_counter() + TRIALS_SHARE * request.seconds
+    check = Check(labels, [request.check.classes[row] for row in rows])
+    scalings = subject.try_scalings(request.check, rows, until)
+    scaled = scalings[0] if request.scaling else check.chosen(scalings)
+    ways = [scaled, *subject.try_ways(request.check, rows, scaled.scaling, until)]
+    chosen = scaled if request.preprocessing else check.chosen(ways)
+    better = check.better_fit([*scalings, *ways[1:]], chosen)
+    if better and better.sure:
+        raise ImportFailed(f"{request.path} is not published: {better}")
+    return Findings.of(check, told=scalings[0], chosen=chosen, scalings=scalings, better=better)
+
+
+def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:
+    """Raise `ImportFailed` unless the artefact gives what the file and plain NumPy give."""
+    if given.shape != expected.shape or (difference := np.abs(given - expected).max()) > SAME:
+        raise ImportFailed(
+            f"{path} is not published: its probabilities would differ by {difference:.2g} from "
+            "those of the file."
+        )
+
+
+def run_artefact(artefact: Path, images: Pixels) -> np.ndarray:
+    """Probabilities (n, classes) of what was written."""
+    if artefact.suffix == ".onnx":
+        from trainer.importing.onnx_original import OnnxOriginal
+
+        (probabilities,) = OnnxOriginal.read(artefact)(images)
+        return probabilities
+    import keras
+
+    model = keras.saving.load_model(artefact, compile=False, safe_mode=True)
+    return np.asarray(model(images, training=False), np.float32)
+
+
+if __name__ == "__main__":
+    main()

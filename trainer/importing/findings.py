@@ -1,0 +1,142 @@
+"""What trying a network has shown, and what its owner has to know of it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.preprocessing import AS_KERAS
+from imaging.scalings import NAMES
+from storage.models.contract import Contract
+from trainer.importing.conversions import ConversionRequest
+from trainer.importing.fit import BetterFit, Check, Trial, changes_between
+from trainer.importing.original import Facts
+from trainer.importing.subject import Subject
+
+NEAR_GUESSING = 3.0
+"""An accuracy that is less than so many times that of guessing is worth a word."""
+SCALES = ", ".join(name for name in NAMES if name != "none")
+OUTPUT_IN_WORDS = {
+    "logits": "Its outputs are logits: a softmax is put behind it",
+    "log-probabilities": "Its outputs are logarithms of probabilities: they are raised to e",
+    "sigmoid": "Its one unit is the probability of the second class, {second}",
+    "sigmoid-logit": "Its one unit is the logit of the second class, {second}: a sigmoid is put "
+    "behind it",
+    "tanh": "Its one unit, from -1 to 1, stands for the second class, {second}",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What fits the images of a check, if there was one."""
+
+    chosen: Trial
+    changes: tuple[str, ...] = ()
+    """Options that were chosen because nobody told them."""
+    accuracy: float | None = None
+    told_accuracy: float | None = None
+    checked: int = 0
+    guess: float = 0.0
+    """Share of the most frequent class: what one gets by always naming that."""
+    rivals: tuple[str, ...] = ()
+    """Other scales that have as many images right."""
+    better: BetterFit | None = None
+
+    @classmethod
+    def untried(cls, subject: Subject) -> "Findings":
+        """Without any images to try it with."""
+        return cls(
+            chosen=Trial(
+                scaling=subject.contract.scaling,
+                preprocessing=subject.preprocessing,
+                predictions=np.empty(0, np.int32),
+            )
+        )
+
+    @classmethod
+    def of(
+        cls,
+        check: Check,
+        *,
+        told: Trial,
+        chosen: Trial,
+        scalings: Sequence[Trial],
+        better: BetterFit | None,
+    ) -> "Findings":
+        """From what the network named."""
+        rivals = check.as_good(scalings, chosen)
+        return cls(
+            chosen=chosen,
+            changes=changes_between(told, chosen),
+            accuracy=float(check.right(chosen).mean()),
+            told_accuracy=float(check.right(told).mean()),
+            checked=len(check.actual),
+            guess=max(Counter(check.actual).values()) / len(check.actual),
+            rivals=tuple(trial.scaling.name for trial in rivals if not trial.scaling.bgr),
+            better=better,
+        )
+
+    def notes(self, request: ConversionRequest, facts: Facts, contract: Contract) -> Iterator[str]:
+        """What was assumed, found out or looks odd, a sentence each."""
+        yield from self._on_accuracy(request)
+        yield from self._on_scaling(request, facts)
+        yield from self._on_output(request, contract)
+        yield from self._on_size(request)
+        yield from self._on_labels(request, facts)
+
+    def _on_accuracy(self, request: ConversionRequest) -> Iterator[str]:
+        if request.check is None or self.accuracy is None:
+            return
+        yield (f"{self.accuracy:.2f} of {self.checked:,} images of {request.check.name} are right.")
+        if self.accuracy < min(NEAR_GUESSING * self.guess, 0.5):
+            yield (
+                f"WARNING: that is near guessing, which gives {self.guess:.2f}: labels in another "
+                "order, another scale or other images than it was trained on are the usual reasons."
+            )
+        if self.better:
+            yield f"It may not be as it should: {self.better}."
+
+    def _on_scaling(self, request: ConversionRequest, facts: Facts) -> Iterator[str]:
+        name = self.chosen.scaling.name
+        if self.changes:
+            yield (
+                f"{' and '.join(self.changes)} is taken, which nobody told: as it was, "
+                f"{self.told_accuracy:.2f} were right."
+            )
+        elif request.scaling is None and not facts.scales:
+            reason = "nothing at its start scales pixels, and nobody told a scale"
+            if self.rivals:
+                reason += f"; as many are right with {', '.join(self.rivals)}"
+            yield (
+                f"It is given pixels of 0 to 255 (--scale {name}): {reason}. If it was trained on "
+                f"others, say so: --scale {SCALES} or MEAN/DEVIATION; --check FOLDER finds out."
+            )
+
+    def _on_output(self, request: ConversionRequest, contract: Contract) -> Iterator[str]:
+        if request.output is None and (words := OUTPUT_IN_WORDS.get(contract.output)):
+            labels = request.labels or (request.check.classes if request.check else ())
+            second = repr(labels[1]) if len(labels) > 1 else "of two"
+            yield f"{words.format(second=second)} (--output says otherwise)."
+
+    def _on_size(self, request: ConversionRequest) -> Iterator[str]:
+        chosen = self.chosen.preprocessing
+        if request.preprocessing is not None or chosen != AS_KERAS:
+            return
+        yield (
+            f"Pictures of another size come to its size by {chosen.resize}, "
+            f"{chosen.interpolation}, as Keras does, and their transparency is dropped: --resize, "
+            "--interpolation and --background change that."
+        )
+
+    def _on_labels(self, request: ConversionRequest, facts: Facts) -> Iterator[str]:
+        if not request.labels and facts.labels:
+            yield "The names of its classes are those in the file (--labels says otherwise)."
+        elif not request.labels and request.check:
+            yield (
+                f"Its classes are those of {request.check.name}, sorted by name, as Keras sorts "
+                "folders (--labels says otherwise)."
+            )
+        elif all(re.match(rf"{i}[\s,:;]", label) for i, label in enumerate(request.labels)):
+            yield f"Its labels begin with their numbers: the first is {request.labels[0]!r}."

@@ -1,0 +1,195 @@
+"""Which contract fits images whose classes are known, and is that chance?
+
+What is wrong with a model from elsewhere is often only the scale of its pixels or the order of its
+labels, and nothing else tells it.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.significance import mcnemar
+from imaging.preprocessing import Preprocessing
+from imaging.scalings import Scaling
+from storage.class_names import Classes
+
+ALPHA, LIKELY = 0.001, 0.05
+"""By chance, less likely than the first is sure, and likelier than the second not worth a word."""
+FAR_BETTER = 2.0
+"""So many times as many right, or as few wrong."""
+CHANGE = 0.02
+"""A change more must gain so much: what makes no difference is not advised."""
+MOST_FACTORIAL = 150
+"""The factorial of more is no float."""
+MOST_NAMED = 10
+
+Right = NDArray[np.bool_]
+Predictions = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a network answered for all images of a check in one way of giving them."""
+
+    scaling: Scaling
+    preprocessing: Preprocessing
+    predictions: Predictions
+    """Indices of its outputs (n,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The names of a model's classes in some order."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BetterFit:
+    """How a model would be right far more often."""
+
+    now: float
+    """Share of right predictions as it is told."""
+    then: float
+    images: int
+    sure: bool
+    """Whether it cannot be chance."""
+    changes: tuple[str, ...]
+    """Options that make it so."""
+    order: Order | None
+
+    def __str__(self) -> str:
+        """The end of a sentence."""
+        how = " and ".join([*self.changes, *([f"labels {self.order.name}"] if self.order else [])])
+        told = f"as told {self.now:.2f} of {self.images:,} images are right; with {how} it would be"
+        told += f" {self.then:.2f}"
+        if self.order:
+            told += ". Write the labels in that order:"
+            told += "".join(f"\n  {label}" for label in cut(self.order.labels))
+        return told
+
+
+class Check:
+    """Images of known classes, and what a network made of them."""
+
+    def __init__(self, labels: Sequence[str], actual: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.actual = actual
+
+    def right(self, trial: Trial, labels: Sequence[str] | None = None) -> Right:
+        """Which images (n,) are right, in this order of the labels."""
+        position = Classes(labels or self.labels)
+        actual = np.array([position[name] for name in self.actual])
+        right: Right = trial.predictions == actual
+        return right
+
+    def chosen(self, trials: Sequence[Trial]) -> Trial:
+        """The trial that fits best; the first unless another one is better by more than chance."""
+        first = trials[0]
+        best = max(trials, key=lambda trial: self.right(trial).mean())
+        before, after = self.right(first), self.right(best)
+        chance = mcnemar(int((after & ~before).sum()), int((before & ~after).sum()))
+        return best if chance < LIKELY / max(len(trials) - 1, 1) else first
+
+    def as_good(self, trials: Sequence[Trial], chosen: Trial) -> list[Trial]:
+        """Those with other pixels that have as many right, or more."""
+        count = self.right(chosen).sum()
+        return [t for t in trials if t is not chosen and self.right(t).sum() >= count]
+
+    def better_fit(self, trials: Sequence[Trial], told: Trial) -> BetterFit | None:
+        """What would make twice as many right, or half as many wrong, if anything does."""
+        given = Order(name="as they are", labels=self.labels)
+        orders = [given, *other_orders(self.labels)]
+        tried = [(trial, order, len(orders) * len(trials)) for trial in trials for order in orders]
+        if order := self._order_by_answers(told):
+            tried.append((told, order, math.factorial(min(len(self.labels), MOST_FACTORIAL))))
+
+        def merit(one: tuple[Trial, Order, int]) -> float:
+            trial, order, _ = one
+            changes = len(changes_between(told, trial)) + (order is not given)
+            return float(self.right(trial, order.labels).mean()) - CHANGE * changes
+
+        trial, order, chances = max(tried, key=merit)
+        before, after = self.right(told), self.right(trial, order.labels)
+        chance = mcnemar(int((after & ~before).sum()), int((before & ~after).sum()))
+        if not is_far_better(before, after) or chance >= LIKELY:
+            return None
+        return BetterFit(
+            now=float(before.mean()),
+            then=float(after.mean()),
+            images=len(after),
+            sure=chance < ALPHA / chances,
+            changes=changes_between(told, trial),
+            order=None if order is given else order,
+        )
+
+    def _order_by_answers(self, told: Trial) -> Order | None:
+        """The order in which each output names the class whose images it stands for, if any.
+
+        Every output must win a class of its own.
+        """
+        position = Classes(self.labels)
+        actual = np.array([position[name] for name in self.actual])
+        matrix = np.zeros((len(self.labels), len(self.labels)), np.int64)
+        np.add.at(matrix, (told.predictions, actual), 1)
+        best = matrix.argmax(axis=1)
+        if len(set(best.tolist())) < len(self.labels) or not matrix.any(axis=1).all():
+            return None
+        return Order(name="in another order", labels=tuple(self.labels[i] for i in best))
+
+
+def changes_between(told: Trial, other: Trial) -> tuple[str, ...]:
+    """The options by which two trials differ."""
+    changes = []
+    if other.scaling != told.scaling:
+        if other.scaling.model_copy(update={"bgr": False}) != told.scaling.model_copy(
+            update={"bgr": False}
+        ):
+            changes.append(f"--scale {other.scaling.name}")
+        if other.scaling.bgr != told.scaling.bgr and other.scaling.name != "caffe":
+            changes.append(f"--channels {'bgr' if other.scaling.bgr else 'rgb'}")
+    for field in ("resize", "shorter_side", "interpolation"):
+        value = getattr(other.preprocessing, field)
+        if value != getattr(told.preprocessing, field) and value is not None:
+            changes.append(f"--{field.replace('_', '-')} {value}")
+    return tuple(changes)
+
+
+def is_far_better(before: Right, after: Right) -> bool:
+    """Whether twice as many are right, or half as many wrong."""
+    gained = after.sum() > before.sum()
+    twice = after.sum() >= FAR_BETTER * before.sum()
+    half = (~before).sum() >= FAR_BETTER * (~after).sum()
+    return bool(gained and (twice or half))
+
+
+def other_orders(labels: Sequence[str]) -> Iterator[Order]:
+    """Orders that the same names often have."""
+    orders = {
+        "sorted by name": sorted(labels),
+        "sorted by name, numbers by value": sorted(labels, key=natural),
+        "sorted by name, capitals or not": sorted(labels, key=str.casefold),
+        "the other way round": list(reversed(labels)),
+    }
+    seen = [list(labels)]
+    for name, order in orders.items():
+        if order not in seen:
+            seen.append(order)
+            yield Order(name=name, labels=tuple(order))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers inside names by their value."""
+    words = re.split(r"([0-9]+)", name)
+    return [(int(word), "") if i % 2 else (-1, word) for i, word in enumerate(words)]
+
+
+def cut(labels: Sequence[str]) -> list[str]:
+    """The first names, and how many more."""
+    more = len(labels) - MOST_NAMED
+    return [*labels[:MOST_NAMED], *([f"... and {more:,} more"] if more > 0 else [])]

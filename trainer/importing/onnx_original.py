@@ -1,0 +1,344 @@
+"""An ONNX graph, its own or made of a TensorFlow graph, and the same with nodes put around it."""
+
+import ast
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from imaging.images import Shape
+from storage.class_names import canonical
+from storage.models.contract import ONE_UNIT, Contract, Source
+from storage.models.store import FILE_OF, ArtefactFormat
+from trainer.errors import ImportFailed
+from trainer.importing.original import Facts, Floats
+
+OLDEST_OPSET = 7
+"""From here on arithmetic broadcasts as NumPy's does."""
+FEATURES = (
+    *("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Softmax"),
+    *("ConvTranspose", "Clip", "Sigmoid", "LeakyRelu", "Elu", "Tanh", "QLinearConv"),
+)
+"""Before these, pixels are as they were given; anything that computes otherwise scales them."""
+SCALING = ("Sub", "Mul", "Div", "Add", "BatchNormalization", "InstanceNormalization")
+ACTIVATIONS = {
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Gemm": "linear",
+    "MatMul": "linear",
+    "Conv": "linear",
+    "Add": "linear",
+}
+PASSING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout")
+LABEL_KEYS = ("names", "labels", "classes", "class_names", "class_labels")
+TYPES = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT8: "int8",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+}
+PREFIX = "batchsight_"
+
+
+class OnnxOriginal:
+    """A graph that ONNX Runtime runs."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        path: Path,
+        source: Source = "onnx",
+        framework: str | None = None,
+    ) -> None:
+        self._model = model
+        self._path = path
+        graph = model.graph
+        weights = {weight.name for weight in graph.initializer}
+        inputs = [given for given in graph.input if given.name not in weights]
+        if len(inputs) != 1:
+            names = ", ".join(given.name for given in inputs)
+            raise ImportFailed(
+                f"{path} takes {len(inputs)} inputs ({names}), and only an image is given: "
+                "save a model that has the others built in."
+            )
+        (self._input,) = inputs
+        kind = self._input.type.tensor_type.elem_type
+        if kind not in TYPES:
+            raise ImportFailed(
+                f"{path} takes {TensorProto.DataType.Name(kind)}, which is no number of pixels."
+            )
+        dims = [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            for dim in self._input.type.tensor_type.shape.dim
+        ]
+        self._batch = dims[0] if dims else None
+        self._free_batch()
+        self.facts = Facts(
+            source=source,
+            shape=tuple(dims[1:]),
+            dtype=TYPES[kind],
+            scales=TYPES[kind].startswith(("uint", "int")) or begins_with_scaling(graph),
+            activation=last_activation(graph),
+            outputs=tuple(output.name for output in graph.output),
+            labels=labels_in(model),
+            framework=framework or (f"{model.producer_name} {model.producer_version}".strip()),
+        )
+        self._session = session_of(self._model, path)
+
+    @classmethod
+    def read(cls, path: Path) -> "OnnxOriginal":
+        """Read a file; raises `ImportFailed`."""
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except Exception as error:  # protobuf and onnx raise many kinds
+            raise ImportFailed(f"{path} cannot be read as ONNX: {first_line(error)}") from None
+        if any(
+            weight.data_location == TensorProto.EXTERNAL
+            for weight in (*model.graph.initializer, *tensors_in(model.graph))
+        ):
+            raise ImportFailed(
+                f"{path} keeps its weights in other files: save it as one, by "
+                "onnx.save_model(onnx.load(PATH), NEW_PATH, save_as_external_data=False)."
+            )
+        return cls(model, path)
+
+    def _free_batch(self) -> None:
+        """Take any number of images, where that is only a number in the file."""
+        if self._batch is None:
+            return
+        freed = onnx.ModelProto()
+        freed.CopyFrom(self._model)
+        for value in (*freed.graph.input, *freed.graph.output):
+            if value.name == self._input.name or value in list(freed.graph.output):
+                dims = value.type.tensor_type.shape.dim
+                if dims and dims[0].dim_value == self._batch:
+                    dims[0].Clear()
+                    dims[0].dim_param = "images"
+        del freed.graph.value_info[:]
+        with suppress(Exception):  # whatever the graph runs into with more of them
+            if agrees(session_of(freed, self._path), session_of(self._model, self._path)):
+                self._model, self._batch = freed, None
+                (self._input,) = (
+                    given for given in freed.graph.input if given.name == self._input.name
+                )
+
+    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+        """Its outputs for images (N, ...) as it takes them."""
+        given = images.astype(self.facts.dtype)
+        step = self._batch or max(len(given), 1)
+        parts = []
+        for start in range(0, len(given), step):
+            chunk = given[start : start + step]
+            missing = step - len(chunk)
+            padded = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
+            outputs = self._session.run(None, {self._input.name: padded})
+            parts.append([output[: len(chunk)] for output in outputs])
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
+        """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes)."""
+        onnx.save_model(self._wrapped(contract, shape), folder / FILE_OF["onnx"])
+        return "onnx"
+
+    def _wrapped(self, contract: Contract, shape: Shape) -> onnx.ModelProto:
+        graph = self._model.graph
+        before = Nodes("before", "pixels")
+        before.add("Cast", to=TensorProto.FLOAT)
+        scaling = contract.scaling
+        if scaling.bgr:
+            before.add("Gather", before.constant(np.array([2, 1, 0])), axis=3)
+        if set(scaling.mean) != {0.0}:
+            before.add("Sub", before.constant(channelwise(scaling.mean)))
+        if set(scaling.deviation) != {1.0}:
+            before.add("Div", before.constant(channelwise(scaling.deviation)))
+        match contract.layout:
+            case "nchw":
+                before.add("Transpose", perm=[0, 3, 1, 2])
+            case "nhw":
+                before.add("Reshape", before.constant(np.array([0, 0, -1])))
+            case "flat":
+                before.add("Reshape", before.constant(np.array([0, -1])))
+        before.add("Cast", to=self._input.type.tensor_type.elem_type)
+
+        after = Nodes("after", graph.output[0].name)
+        after.add("Cast", to=TensorProto.FLOAT)
+        after.add("Flatten", axis=1)
+        match contract.output:
+            case "log-probabilities":
+                after.add("Exp")
+            case "logits":
+                after.add("Softmax", axis=1)
+            case "sigmoid-logit":
+                after.add("Sigmoid")
+            case "tanh":
+                after.add("Add", after.constant(np.ones((1, 1), np.float32)))
+                after.add("Div", after.constant(np.full((1, 1), 2, np.float32)))
+        if contract.output in ONE_UNIT:
+            second = after.last
+            after.last = after.constant(np.ones((1, 1), np.float32))
+            after.add("Sub", second)
+            after.add("Concat", second, axis=1)
+        after.add("Identity", name="probabilities")
+
+        renamed = {self._input.name: before.last}
+        inner = []
+        for node in graph.node:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[:] = [renamed.get(name, name) for name in node.input]
+            inner.append(copy)
+        batch = self._batch or "images"
+        whole = helper.make_graph(
+            [*before.nodes, *inner, *after.nodes],
+            "batchsight",
+            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, *shape])],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, None])],
+            [*graph.initializer, *before.constants, *after.constants],
+        )
+        whole.sparse_initializer.extend(graph.sparse_initializer)
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        model.graph.CopyFrom(whole)
+        return model
+
+
+class Nodes:
+    """A chain of nodes, each of which takes what the one before gives."""
+
+    def __init__(self, name: str, first: str) -> None:
+        self._name = f"{PREFIX}{name}"
+        self.last = first
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def add(self, kind: str, *others: str, name: str = "", **attributes: Any) -> None:
+        """Another node."""
+        result = name or f"{self._name}_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(kind, [self.last, *others], [result], name=result, **attributes)
+        )
+        self.last = result
+
+    def constant(self, value: np.ndarray) -> str:
+        """The name of a constant."""
+        name = f"{self._name}_constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+
+def channelwise(numbers: tuple[float, ...]) -> np.ndarray:
+    """To compute pixels (N, H, W, C) with, each channel with its own."""
+    return np.array(numbers, np.float32).reshape(1, 1, 1, -1)
+
+
+def session_of(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSession:
+    """A session with one thread; raises `ImportFailed`."""
+    opsets = {known.domain: known.version for known in model.opset_import}
+    if opsets.get("", 99) < OLDEST_OPSET:
+        raise ImportFailed(
+            f"{path} is written in opset {opsets['']} of ONNX, and {OLDEST_OPSET} is the oldest: "
+            "export it anew."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime has a dozen, of no common base
+        raise ImportFailed(f"{path} cannot be run: {first_line(error)}") from None
+
+
+def agrees(freed: onnxruntime.InferenceSession, fixed: onnxruntime.InferenceSession) -> bool:
+    """Whether several images at once give what they give alone."""
+    given = fixed.get_inputs()[0]
+    batch, *sides = (side if isinstance(side, int) and side > 0 else 64 for side in given.shape)
+    kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(given.type, np.float32)
+    images = np.random.default_rng(1).random((2 * batch, *sides)).astype(kind)
+    if "int" in given.type:
+        images = (255 * images).astype(given.type.removeprefix("tensor(").removesuffix(")"))
+    together = freed.run(None, {given.name: images})
+    for start in (0, batch):
+        alone = fixed.run(None, {given.name: images[start : start + batch]})
+        for whole, part in zip(together, alone, strict=True):
+            if len(whole) != 2 * batch or not np.allclose(
+                whole[start : start + batch], part, rtol=1e-4, atol=1e-5
+            ):
+                return False
+    return True
+
+
+def begins_with_scaling(graph: onnx.GraphProto) -> bool:
+    """Whether the first that is done with the image is arithmetic."""
+    for node in following(graph):
+        if node.op_type in SCALING:
+            return True
+        if node.op_type in FEATURES:
+            return False
+    return False
+
+
+def following(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes that the image goes through, in order."""
+    reached = {given.name for given in graph.input} - {w.name for w in graph.initializer}
+    for node in graph.node:
+        if reached & set(node.input):
+            reached.update(node.output)
+            yield node
+
+
+def last_activation(graph: onnx.GraphProto) -> str | None:
+    """What the only output comes from."""
+    maker = {name: node for node in graph.node for name in node.output}
+    node = maker.get(graph.output[0].name) if graph.output else None
+    while node is not None and node.op_type in PASSING:
+        node = maker.get(node.input[0])
+    return ACTIVATIONS.get(node.op_type) if node is not None else None
+
+
+def tensors_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """The constants among the nodes, those of inner graphs included."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from attribute.g.initializer
+                yield from tensors_in(attribute.g)
+
+
+def labels_in(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of classes from the metadata, as a list, a dictionary by number or lines."""
+    metadata = {entry.key.lower(): entry.value for entry in model.metadata_props}
+    text = next((metadata[key] for key in LABEL_KEYS if metadata.get(key)), "")
+    found: object = None
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = read(text)
+            break
+    if isinstance(found, dict):
+        found = [found[key] for key in sorted(found, key=lambda key: int(str(key)))]
+    if not isinstance(found, list):
+        found = text.splitlines() if "\n" in text else text.split(",")
+    names = tuple(canonical(str(name)) for name in found)
+    return names if len(names) > 1 and all(names) and len(set(names)) == len(names) else ()
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in short."""
+    return (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]

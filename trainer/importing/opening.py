@@ -1,0 +1,53 @@
+"""Which kind of file a foreign model is, and who opens it."""
+
+import zipfile
+from pathlib import Path
+
+from storage.models.architecture import Architecture
+from storage.models.store import check_archive
+from trainer.errors import ImportFailed
+from trainer.importing.model_files import find_obstacle
+from trainer.importing.original import Original
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def open_original(path: Path) -> Original:
+    """Load a model file or folder; raises `ImportFailed` or `Corrupt`."""
+    if obstacle := find_obstacle(path):
+        raise ImportFailed(obstacle)
+    if path.is_dir():
+        from trainer.importing.tensorflow_graph import open_saved_model
+
+        return open_saved_model(path)
+    if path.suffix.lower() == ".onnx":
+        from trainer.importing.onnx_original import OnnxOriginal
+
+        return OnnxOriginal.read(path)
+    if zipfile.is_zipfile(path):
+        check_archive(path, str(path))
+        architecture = Architecture.read(path, str(path))
+    else:
+        architecture = hdf5_architecture(path)
+    if (architecture.keras or "2").startswith("2"):
+        from trainer.importing.tensorflow_graph import open_keras_2
+
+        return open_keras_2(path, architecture.keras)
+    from trainer.importing.keras_original import KerasOriginal
+
+    return KerasOriginal(path, architecture)
+
+
+def hdf5_architecture(path: Path) -> Architecture:
+    """What an `.h5` file of Keras says of its network."""
+    import json
+
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(path, "r") as file:
+            config = json.loads(file.attrs["model_config"])
+            version = file.attrs.get("keras_version")
+    except (OSError, KeyError, ValueError, RecursionError) as error:
+        raise ImportFailed(f"{path} cannot be read: {error}.") from None
+    return Architecture(config, version.decode() if isinstance(version, bytes) else version)

@@ -1,0 +1,87 @@
+"""A model from elsewhere as its author has it: what it takes, what it gives, and how to run it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.images import Shape
+from storage.models.contract import Contract, Layout, Output, Source
+from storage.models.store import ArtefactFormat
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a file says of its network."""
+
+    source: Source
+    shape: tuple[int | None, ...]
+    """What one image is to it, in its own layout; none where any size will do."""
+    dtype: str
+    scales: bool
+    """Whether it begins with something that scales pixels, or takes whole numbers."""
+    activation: str | None = None
+    """What it ends with, if that is known."""
+    outputs: tuple[str, ...] = ("output",)
+    labels: tuple[str, ...] = ()
+    """The names of its classes, if the file has them."""
+    framework: str | None = None
+    """Version of what wrote it."""
+
+
+class Original(Protocol):
+    """A loaded model."""
+
+    @property
+    def facts(self) -> Facts:
+        """What its file says."""
+
+    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+        """Its outputs for images (N, ...) in its own layout and scaling."""
+
+    def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
+        """Write the artefact, which takes uint8 (N, H, W, C), and return its format."""
+
+
+def laid_out(pixels: Floats, layout: Layout) -> Floats:
+    """Images (N, H, W, C) as a network takes them."""
+    match layout:
+        case "nchw":
+            return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        case "nhw":
+            return pixels[..., 0]
+        case "flat":
+            return pixels.reshape(len(pixels), -1)
+        case _:
+            return pixels
+
+
+def probabilities_of(output: NDArray[np.generic], kind: Output) -> Floats:
+    """Probabilities (N, classes) from what a network gives."""
+    given = output.astype(np.float64).reshape(len(output), -1)
+    match kind:
+        case "log-probabilities":
+            given = np.exp(given)
+        case "logits":
+            powers = np.exp(given - given.max(axis=1, keepdims=True))
+            given = powers / powers.sum(axis=1, keepdims=True)
+        case "sigmoid":
+            given = np.concatenate([1 - given, given], axis=1)
+        case "sigmoid-logit":
+            second = 1 / (1 + np.exp(-given))
+            given = np.concatenate([1 - second, second], axis=1)
+        case "tanh":
+            second = (1 + given) / 2
+            given = np.concatenate([1 - second, second], axis=1)
+    return given.astype(np.float32)
+
+
+def only(outputs: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The one output that there is."""
+    (output,) = outputs
+    return output

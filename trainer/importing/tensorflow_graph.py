@@ -1,0 +1,231 @@
+"""Models of TensorFlow that Keras 3 does not load: SavedModels, and what Keras 2 wrote.
+
+They become ONNX graphs. Nothing of them is run here but what a graph needs to restore its weights.
+"""
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from process.heavy_imports import keras_imports, native_logs_held_back
+from storage.models.contract import Source
+from trainer.errors import ImportFailed
+from trainer.importing.onnx_original import OnnxOriginal
+
+with keras_imports():
+    import tensorflow as tf
+
+OPSET = 18
+GRAPH = "saved_model.pb"
+REACHING_OUT = frozenset(
+    {
+        *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2"),
+        *("PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2", "LookupTableExportV2"),
+        *("TextLineDataset", "TFRecordDataset", "FixedLengthRecordDataset", "DebugIdentityV2"),
+        *("SaveDataset", "LoadDataset", "DatasetToTFRecord", "CollectiveReduceV2", "RpcCall"),
+    }
+)
+"""Operations that a classifier has no need of."""
+CODE = ("Lambda",)
+SAME = 1e-5
+"""How far the probabilities of the graph may be from those of the original."""
+
+
+def open_saved_model(path: Path) -> OnnxOriginal:
+    """A SavedModel by its serving signature; raises `ImportFailed`."""
+    check_operations(path)
+    try:
+        loaded = tf.saved_model.load(path)
+    except Exception as error:  # whatever restoring runs into
+        raise ImportFailed(f"{path} cannot be loaded: {short(error)}") from None
+    signatures = dict(loaded.signatures)
+    chosen = signatures.get("serving_default") or signatures.get("serve")
+    if chosen is None and len(signatures) == 1:
+        (chosen,) = signatures.values()
+    if chosen is None:
+        raise ImportFailed(
+            f"{path} has no signature to call it by: save it with `model.export(PATH)` of Keras 3, "
+            "or with tf.saved_model.save(..., signatures=...)."
+        )
+    _, named = chosen.structured_input_signature
+    if len(named) != 1:
+        raise ImportFailed(
+            f"{path} takes {len(named)} inputs ({', '.join(named)}), and only an image is given: "
+            "save a model that has the others built in."
+        )
+    ((name, spec),) = named.items()
+    check_one_output(path, list(chosen.structured_outputs))
+    (output,) = chosen.structured_outputs
+    call = chosen
+    return converted(lambda x: call(**{name: x})[output], spec, path, "saved-model", keep=loaded)
+
+
+def open_keras_2(path: Path, version: str | None) -> OnnxOriginal:
+    """What Keras 2 saved as `.h5` or `.keras`; raises `ImportFailed`."""
+    for kind in CODE:
+        if kind in set(classes_in(path)):
+            raise ImportFailed(
+                f"{path} is not published: it has a {kind} layer, which holds code of its own, and "
+                "that is not run. Put layers of Keras in its place, or export it as a SavedModel."
+            )
+    with keras_imports():
+        try:
+            import tf_keras
+        except ImportError:
+            raise ImportFailed(
+                f"{path} was written by Keras 2, which takes `pip install tf-keras` to be read."
+            ) from None
+    try:
+        model = tf_keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its deserialisation runs into
+        raise ImportFailed(
+            f"{path} cannot be loaded: {short(error)} If it has parts of its own, export it where "
+            "it was made, by `model.export(PATH)`."
+        ) from None
+    if len(model.inputs) != 1:
+        raise ImportFailed(
+            f"{path} takes {len(model.inputs)} inputs, and only an image is given: save a model "
+            "that has the others built in."
+        )
+    check_one_output(path, list(model.output_names))
+    (given,) = model.inputs
+    spec = tf.TensorSpec(given.shape, given.dtype)
+    return converted(
+        lambda x: model(x, training=False), spec, path, "keras-2", f"keras {version or 2}", model
+    )
+
+
+def check_one_output(path: Path, names: list[str]) -> None:
+    """Raise `ImportFailed` for several outputs."""
+    if len(names) != 1:
+        raise ImportFailed(
+            f"{path} has {len(names)} outputs ({', '.join(names)}), and only the probabilities of "
+            "the classes are needed: save a model with that output alone."
+        )
+
+
+def check_operations(path: Path) -> None:
+    """Raise `ImportFailed` for a graph that would read, write or run something."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    graph = saved_model_pb2.SavedModel()
+    try:
+        graph.ParseFromString((path / GRAPH).read_bytes())
+    except Exception as error:  # protobuf's DecodeError is its own
+        raise ImportFailed(f"{path / GRAPH} cannot be read: {short(error)}") from None
+    for meta in graph.meta_graphs:
+        nodes = [*meta.graph_def.node]
+        for function in meta.graph_def.library.function:
+            nodes.extend(function.node_def)
+        for node in nodes:
+            if node.op in REACHING_OUT:
+                raise ImportFailed(
+                    f"{path} is not published: its graph holds {node.op}, which reaches beyond it."
+                )
+
+
+def classes_in(path: Path) -> Iterator[str]:
+    """The classes of the layers in an HDF5 or zip file of Keras 2."""
+    import zipfile
+
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                config: Any = json.loads(archive.read("config.json"))
+        else:
+            with h5py.File(path, "r") as file:
+                config = json.loads(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError, RecursionError) as error:
+        raise ImportFailed(f"{path} cannot be read: {short(error)}") from None
+    waiting = [config]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("class_name"), str):
+                yield part["class_name"]
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+
+
+def converted(
+    call: Callable[[Any], Any],
+    spec: Any,
+    path: Path,
+    source: Source,
+    framework: str | None = None,
+    keep: object = None,
+) -> OnnxOriginal:
+    """A function of TensorFlow as an ONNX graph that gives the same; raises `ImportFailed`.
+
+    `keep` is what holds its variables.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = tf.function(call, autograph=False, input_signature=[spec])
+    try:
+        with native_logs_held_back():
+            frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+            proto = onnx_of(
+                frozen.graph.as_graph_def(),
+                [given.name for given in frozen.inputs],
+                [given.name for given in frozen.outputs],
+            )
+    except Exception as error:  # tf2onnx raises ValueError, KeyError and its own
+        raise ImportFailed(f"{path} cannot be converted: {short(error)}") from None
+    restore_shape(proto, spec)
+    original = OnnxOriginal(proto, path, source, framework or f"tensorflow {tf.__version__}")
+    sides = [64 if side is None else side for side in spec.shape.as_list()[1:]]
+    probes = np.random.default_rng(1).integers(0, 256, (2, *sides)).astype(np.float32)
+    expected = np.asarray(function(tf.cast(probes, spec.dtype)))
+    given = original(probes)[0]
+    scale = max(1.0, float(np.abs(expected).max()))
+    if given.shape != expected.shape or not np.allclose(given, expected, atol=SAME * scale):
+        raise ImportFailed(
+            f"{path} cannot be converted: its outputs would differ by up to "
+            f"{np.abs(given - expected).max():.2g}."
+        )
+    return original
+
+
+def onnx_of(graph: Any, inputs: list[str], outputs: list[str]) -> Any:
+    """A frozen graph as ONNX: as `tf2onnx.convert` does it, in half of the memory.
+
+    Each of its optimisers copies the graph, and leaves the copy to be collected.
+    """
+    with keras_imports():
+        from tf2onnx import optimizer, tf_loader, tfonnx
+
+    with tf.Graph().as_default():
+        graph = tf_loader.tf_optimize(inputs, outputs, graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+        converted = tfonnx.process_tf_graph(
+            whole, opset=OPSET, input_names=inputs, output_names=outputs
+        )
+        del graph
+        for name, make in optimizer._get_optimizers().items():
+            converted = optimizer.optimize_graph(converted, False, optimizers={name: make})
+            gc.collect()
+        return converted.make_model("converted from TensorFlow")
+
+
+def restore_shape(proto: Any, spec: Any) -> None:
+    """Write the open dimensions as open: conversion gives each a name, or a number of its own."""
+    (given,) = (i for i in proto.graph.input)
+    for dim, side in zip(given.type.tensor_type.shape.dim, spec.shape.as_list(), strict=True):
+        if side is None:
+            dim.Clear()
+            dim.dim_param = "any"
+
+
+def short(error: Exception) -> str:
+    """The first line of an error as a sentence."""
+    line = (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
+    return line if line.endswith(".") else f"{line}."
