@@ -66,8 +66,8 @@ class Metrics(BaseModel, frozen=True):
 
     load_seconds: float
     """To check, load and compile it, TensorFlow being there already."""
-    images_per_second: float | None
-    """In large batches; none in examinations of before it was measured without images too."""
+    images_per_second: float
+    """In large batches."""
     latency_ms: float
     """Of one image alone, the median."""
     cpu_ms: float

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 from evaluation.baseline import Baseline
 from evaluation.confusion import ClassScore, Evaluation
 from imaging.images import Shape
-from imaging.preprocessing import DEFAULT, Preprocessing
+from imaging.preprocessing import Preprocessing
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication
 from storage.files import (
     check_name,
@@ -54,9 +54,9 @@ class Manifest(BaseModel, frozen=True):
 
     network: str
     """`IMPORTED` for one that was trained elsewhere; what is not known of it is none."""
-    preset: str | None = "default"
+    preset: str | None
     dataset: str | None
-    dataset_number: int = 1
+    dataset_number: int
     """Which version of the data set."""
     dataset_sha256: str | None
     seed: int | None
@@ -67,7 +67,7 @@ class Manifest(BaseModel, frozen=True):
     """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
-    preprocessing: Preprocessing = DEFAULT
+    preprocessing: Preprocessing
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
@@ -81,7 +81,7 @@ class Manifest(BaseModel, frozen=True):
     fencing_token: int = 0
     """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
     baseline: Baseline | None = None
-    """What jobs are compared with to see drift; none in versions of before there was one."""
+    """What jobs are compared with to see drift; none if the version was never tested."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

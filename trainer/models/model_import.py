@@ -207,7 +207,7 @@ def notes_on_accuracy(evaluation: Evaluation) -> Iterator[str]:
 
 def speed(found: Examination) -> dict[str, float]:
     """Images per second, as a metric."""
-    return {"images_per_second": round(found.metrics.images_per_second or 0.0, 1)}
+    return {"images_per_second": round(found.metrics.images_per_second, 1)}
 
 
 def test_results(found: Examination, manifest: Manifest, dataset: DataSet) -> dict[str, Any]:

@@ -730,7 +730,7 @@ def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_pa
 
 
 def test_a_damaged_data_set_does_not_hide_the_others(house: House) -> None:
-    folder = house.pipeline.datasets.folder / "broken"
+    folder = house.pipeline.datasets.folder / "broken" / "1"
     folder.mkdir(parents=True)
     (folder / "dataset.json").write_text("[]")
     done = house.run("data", "list", "--json")
