@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storage.datasets.store import Appended
     from storage.models.promotions import Promotion
     from storage.models.store import ModelVersion
-    from trainer.models.listing import DataSetLine, ModelLine
+    from trainer.catalogue import DataSetLine, ModelLine
     from trainer.promotion.gate import Answers, Judgement
     from trainer.queue.schedule import ScheduleLine
 

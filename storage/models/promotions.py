@@ -6,7 +6,7 @@ The one file in a version's folder that is written after it was published. No jo
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from storage.files import write_atomically
-from storage.models.examinations import Metrics
+from storage.models.examination_messages import Metrics
 from storage.models.store import ModelPin, ModelVersion
 
 PROMOTION_FILE = "promotion.json"

@@ -4,7 +4,7 @@ import mmap
 import zipfile
 from pathlib import Path
 
-from trainer.models.remedies import IMPORT, fixed, loaded, program, quoted
+from trainer.models.repair_scripts import IMPORT, fixed, loaded, program, quoted
 
 HEAD_BYTES = 512
 HDF5, ZIP, GZIP, TFLITE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x1f\x8b", b"TFL3"

@@ -33,9 +33,9 @@ from storage.models.store import (
 from trainer.errors import ExaminationFailed, ImportFailed, Unusable
 from trainer.models.input_shapes import input_shape
 from trainer.models.model_files import find_obstacle
-from trainer.models.remedies import rebuild
+from trainer.models.repair_scripts import rebuild
 from trainer.models.trials import another_scale_fits, find_better_fit
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
 
 AS_KERAS = Preprocessing(interpolation="bilinear")

@@ -24,7 +24,7 @@ from evaluation.confusion import Evaluation
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
-from storage.models.examinations import Metrics, Timing
+from storage.models.examination_messages import Metrics, Timing
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, encode, publish
@@ -32,7 +32,7 @@ from tests.processes import REPOSITORY, modules_after
 from trainer import cli
 from trainer.datasets.downloads import Downloads
 from trainer.pipeline import Outcome, Pipeline
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
 from trainer.training.networks import get_recipe
