@@ -104,12 +104,10 @@ class DataSet:
 
     @property
     def name(self) -> str:
-        """The name it was added under."""
         return self.description.name
 
     @property
     def number(self) -> int:
-        """Which version of the data set this is."""
         return self.description.number
 
     def __str__(self) -> str:
@@ -121,7 +119,6 @@ class DataSet:
         return self.folder / f"{split}_images.npy"
 
     def labels_path(self, split: str) -> Path:
-        """The `.npy` file with the labels of a split."""
         self.split(split)
         return self.folder / f"{split}_labels.npy"
 
@@ -136,7 +133,6 @@ class DataSet:
         return labels
 
     def split(self, name: str) -> Split:
-        """The description of one split."""
         try:
             return self.description.splits[name]
         except KeyError:

@@ -40,7 +40,6 @@ class ExaminationRequest(BaseModel, frozen=True):
         *,
         trials: bool = False,
     ) -> "ExaminationRequest":
-        """Ask about one version."""
         return cls(
             name=version.name,
             number=version.number,
@@ -54,7 +53,6 @@ class ExaminationRequest(BaseModel, frozen=True):
 
     @property
     def version(self) -> ModelVersion:
-        """The version that is asked about."""
         return ModelVersion(
             name=self.name, number=self.number, folder=self.folder, manifest=self.manifest
         )

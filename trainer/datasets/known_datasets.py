@@ -41,7 +41,6 @@ class Way:
 
     @property
     def origin(self) -> str:
-        """Where it leads."""
         return self.files[0].origin
 
     def take(self, downloads: Downloads) -> LabelledArrays:

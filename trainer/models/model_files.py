@@ -62,7 +62,6 @@ def find_obstacle(path: Path) -> str | None:
 
 
 def of_folder(path: Path) -> str:
-    """What a folder is."""
     if not (path / "saved_model.pb").is_file():
         return f"{path} is a folder: name the .keras file."
     if not (path / "keras_metadata.pb").is_file():

@@ -50,8 +50,6 @@ NEAR_GUESSING = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """What to publish, as what."""
-
     path: Path
     """The `.keras` file."""
     name: str

@@ -44,8 +44,6 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Which classes a model named."""
-
     rows: NDArray[np.int64]
     """Of which test images (n,)."""
     predictions: NDArray[np.int32]

@@ -24,7 +24,6 @@ from worker.runtimes.model_cache import load_predictor
 
 
 def main() -> None:
-    """Answer one request."""
     request = ExaminationRequest.model_validate_json(sys.stdin.buffer.read())
     signal.alarm(request.seconds)
     try:

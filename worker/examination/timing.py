@@ -24,7 +24,6 @@ SECONDS, FEWEST_TURNS, MOST_TURNS = 1.0, 5, 200
 
 
 def main() -> None:
-    """Answer one request."""
     request = TimingRequest.model_validate_json(sys.stdin.buffer.read())
     signal.alarm(request.seconds)
     try:
