@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 from evaluation.baseline import Baseline
 from evaluation.confusion import ClassScore, Evaluation
 from imaging.images import Shape
-from imaging.preprocessing import DEFAULT, Preprocessing
+from imaging.preprocessing import Preprocessing
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication
 from storage.files import (
     check_name,
@@ -59,9 +59,9 @@ class Manifest(BaseModel, frozen=True):
 
     network: str
     """`IMPORTED` for one that was trained elsewhere; what is not known of it is none."""
-    preset: str | None = "default"
+    preset: str | None
     dataset: str | None
-    dataset_number: int = 1
+    dataset_number: int
     """Which version of the data set."""
     dataset_sha256: str | None
     seed: int | None
@@ -72,10 +72,14 @@ class Manifest(BaseModel, frozen=True):
     """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
+<<<<<<< HEAD
     preprocessing: Preprocessing = DEFAULT
     format: ArtefactFormat = "keras"
     contract: Contract | None = None
     """Of an imported network: what is put around it."""
+=======
+    preprocessing: Preprocessing
+>>>>>>> main
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
@@ -89,7 +93,7 @@ class Manifest(BaseModel, frozen=True):
     fencing_token: int = 0
     """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
     baseline: Baseline | None = None
-    """What jobs are compared with to see drift; none in versions of before there was one."""
+    """What jobs are compared with to see drift; none if the version was never tested."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -104,8 +108,6 @@ class Manifest(BaseModel, frozen=True):
 
 
 class Champion(BaseModel, frozen=True):
-    """What `champion.json` says."""
-
     number: int
     former: tuple[int, ...] = ()
     """Earlier champions, the latest last: `rollback` returns to them."""
@@ -115,8 +117,6 @@ class Champion(BaseModel, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """One published version."""
-
     name: str
     number: int
     folder: Path
@@ -127,8 +127,12 @@ class ModelVersion:
 
     @property
     def model_path(self) -> Path:
+<<<<<<< HEAD
         """The artefact: uint8 pixels (N, H, W, C) in, probabilities (N, classes) out."""
         return self.folder / FILE_OF[self.manifest.format]
+=======
+        return self.folder / MODEL_FILE
+>>>>>>> main
 
     @property
     def pin(self) -> ModelPin:
@@ -250,7 +254,6 @@ class ModelStore:
         return ModelVersion(name=name, number=number, folder=target, manifest=manifest)
 
     def champion(self, name: str) -> Champion | None:
-        """Which version is champion, if any."""
         path = self.folder / check_name(name, "model name") / "champion.json"
         try:
             return Champion.model_validate_json(path.read_bytes())

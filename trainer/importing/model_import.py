@@ -34,7 +34,7 @@ from trainer.importing.check_images import CheckImages
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.model_files import find_obstacle
 from trainer.limited_process import GRACE_SECONDS, ask
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
 
 PROGRAM = "trainer.importing.convert"

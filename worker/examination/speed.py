@@ -5,7 +5,7 @@ from time import perf_counter
 import numpy as np
 
 from imaging.images import Pixels
-from storage.models.examinations import ExaminationRequest
+from storage.models.examination_messages import ExaminationRequest
 from worker.errors import ModelRefused
 from worker.runtimes.predictor import Predictor
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.models.examinations import (
+from storage.models.examination_messages import (
     ExaminationAnswer,
     ExaminationRequest,
     Metrics,
@@ -49,7 +49,7 @@ def examine(
         answers = Path(folder, "answers.npz")
         request = ExaminationRequest.of(version, images, answers, round(seconds + GRACE_SECONDS))
         answer = ask(
-            "worker.examination.examine",
+            "worker.examination",
             request,
             ExaminationAnswer,
             str(version),
