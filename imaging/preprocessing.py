@@ -24,15 +24,11 @@ Colour = tuple[int, int, int]
 
 
 class Preprocessing(BaseModel, frozen=True, extra="forbid"):
-<<<<<<< HEAD
     """What a model was trained with, and therefore has to be given.
 
     The defaults are those of data sets and versions that were made before there was a choice.
     `imaging.geometry` says to the pixel what `resize` does.
     """
-=======
-    """What a model was trained with, and therefore has to be given."""
->>>>>>> main
 
     resize: Resize = "stretch"
     """How a picture comes to the model's height and width: `stretch` takes all of it, whatever

@@ -566,7 +566,7 @@ def export_model(version: str, file: str) -> None:
     """
     from pathlib import Path
 
-    from trainer.models.export import export
+    from trainer.export import export
 
     found = open_pipeline().models.resolve(version)
     export(found, Path(file))

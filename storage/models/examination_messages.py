@@ -1,17 +1,9 @@
 """What a trainer asks about model versions, and what a clean worker process finds out.
 
-<<<<<<< HEAD:storage/models/examinations.py
-The request comes as JSON on the stdin of `python -m worker.examination.examine`; the
-metrics, or the refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions`
-int32 (N,) and `scores` float32 (N,). In the same way `python -m worker.examination.timing` compares
-the times that versions take.
-=======
 The request comes as JSON on the stdin of `python -m worker.examination`; the metrics, or the
-refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores`
-float32 (N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these
-rows when they are scaled in the first k of the ways of `imaging.scalings` that fit their channels.
+refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,) and
+`scores` float32 (N,).
 In the same way `python -m worker.examination.timing` compares the times that versions take.
->>>>>>> main:storage/models/examination_messages.py
 """
 
 from pathlib import Path

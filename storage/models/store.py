@@ -72,14 +72,10 @@ class Manifest(BaseModel, frozen=True):
     """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
-<<<<<<< HEAD
-    preprocessing: Preprocessing = DEFAULT
+    preprocessing: Preprocessing
     format: ArtefactFormat = "keras"
     contract: Contract | None = None
     """Of an imported network: what is put around it."""
-=======
-    preprocessing: Preprocessing
->>>>>>> main
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
@@ -127,12 +123,8 @@ class ModelVersion:
 
     @property
     def model_path(self) -> Path:
-<<<<<<< HEAD
         """The artefact: uint8 pixels (N, H, W, C) in, probabilities (N, classes) out."""
         return self.folder / FILE_OF[self.manifest.format]
-=======
-        return self.folder / MODEL_FILE
->>>>>>> main
 
     @property
     def pin(self) -> ModelPin:

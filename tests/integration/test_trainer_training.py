@@ -17,7 +17,7 @@ from tests.digits import TEST_IMAGES, digits
 from tests.processes import run, start
 from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.errors import TrainingFailed
-from trainer.models.export import export
+from trainer.export import export
 from trainer.training.augmentation import Augmentation
 from trainer.training.networks import NETWORKS, get_network, get_recipe
 from trainer.training.progress import EpochReport

@@ -22,7 +22,7 @@ from trainer.importing.conversions import Conversion, ConversionAnswer, Conversi
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
 from trainer.importing.opening import open_original
-from trainer.importing.original import Facts
+from trainer.importing.original import Facts, require_one_output
 from trainer.importing.outputs import kind_of
 from trainer.importing.shapes import layout_of, shape_of
 from trainer.importing.subject import TRIALS_SHARE, Subject
@@ -47,6 +47,7 @@ def convert(request: ConversionRequest) -> Conversion:
     """Open, find out, try, write and compare; raises `ImportFailed` or `Corrupt`."""
     original = open_original(request.path)
     facts = original.facts
+    require_one_output(request.path, facts.outputs)
     labels = labels_of(request, facts)
     layout = layout_of(facts.shape, request.path, request.layout)
     known = request.check.shape if request.check else None
@@ -86,7 +87,7 @@ def convert(request: ConversionRequest) -> Conversion:
         framework=facts.framework,
         accuracy=findings.accuracy,
         checked=findings.checked,
-        notes=tuple(findings.notes(request, facts, contract)),
+        notes=tuple(findings.notes(request, facts, contract, labels)),
     )
 
 

@@ -78,11 +78,17 @@ class Findings:
             better=better,
         )
 
-    def notes(self, request: ConversionRequest, facts: Facts, contract: Contract) -> Iterator[str]:
+    def notes(
+        self,
+        request: ConversionRequest,
+        facts: Facts,
+        contract: Contract,
+        labels: tuple[str, ...],
+    ) -> Iterator[str]:
         """What was assumed, found out or looks odd, a sentence each."""
         yield from self._on_accuracy(request)
         yield from self._on_scaling(request, facts)
-        yield from self._on_output(request, contract)
+        yield from self._on_output(request, contract, labels)
         yield from self._on_size(request)
         yield from self._on_labels(request, facts)
 
@@ -109,16 +115,17 @@ class Findings:
             reason = "nothing at its start scales pixels, and nobody told a scale"
             if self.rivals:
                 reason += f"; as many are right with {', '.join(self.rivals)}"
+            more = "--check FOLDER" if request.check is None else "a larger check"
             yield (
                 f"It is given pixels of 0 to 255 (--scale {name}): {reason}. If it was trained on "
-                f"others, say so: --scale {SCALES} or MEAN/DEVIATION; --check FOLDER finds out."
+                f"others, say so: --scale {SCALES} or MEAN/DEVIATION; {more} finds out."
             )
 
-    def _on_output(self, request: ConversionRequest, contract: Contract) -> Iterator[str]:
+    def _on_output(
+        self, request: ConversionRequest, contract: Contract, labels: tuple[str, ...]
+    ) -> Iterator[str]:
         if request.output is None and (words := OUTPUT_IN_WORDS.get(contract.output)):
-            labels = request.labels or (request.check.classes if request.check else ())
-            second = repr(labels[1]) if len(labels) > 1 else "of two"
-            yield f"{words.format(second=second)} (--output says otherwise)."
+            yield f"{words.format(second=repr(labels[1]))} (--output says otherwise)."
 
     def _on_size(self, request: ConversionRequest) -> Iterator[str]:
         chosen = self.chosen.preprocessing

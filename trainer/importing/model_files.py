@@ -4,11 +4,6 @@ import mmap
 import zipfile
 from pathlib import Path
 
-<<<<<<< HEAD:trainer/importing/model_files.py
-=======
-from trainer.models.repair_scripts import IMPORT, fixed, loaded, program, quoted
-
->>>>>>> main:trainer/models/model_files.py
 HEAD_BYTES = 512
 HDF5, ZIP, GZIP, TFLITE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x1f\x8b", b"TFL3"
 LFS = b"version https://git-lfs"
@@ -63,30 +58,11 @@ def find_obstacle(path: Path) -> str | None:
     return f"{path} is no model that is known here, {EXPORT}"
 
 
-<<<<<<< HEAD:trainer/importing/model_files.py
 def of_folder(path: Path) -> str | None:
     """What a folder is, none if it is a SavedModel."""
     if (path / "saved_model.pb").is_file():
         return None
     return f"{path} is a folder: name the model's file in it, or a SavedModel."
-=======
-def of_folder(path: Path) -> str:
-    if not (path / "saved_model.pb").is_file():
-        return f"{path} is a folder: name the .keras file."
-    if not (path / "keras_metadata.pb").is_file():
-        return f"{path} is a SavedModel, a graph without its layers, {WHOLE_ONLY}"
-    older = path.with_suffix(".h5")
-    return (
-        f"{path} is a SavedModel of Keras 2. Make a .keras file of it, with tf-keras "
-        "(pip install tf-keras):"
-    ) + program(
-        "import keras, tf_keras",
-        f"model = tf_keras.models.load_model({quoted(path)}, compile=False)",
-        f"model.save({quoted(older)})",
-        f"{loaded(older)}.save(",
-        f"    {quoted(fixed(path))})",
-    )
->>>>>>> main:trainer/models/model_files.py
 
 
 def of_hdf5(path: Path) -> str | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imaging.images import Shape
 from storage.models.contract import Contract, Layout, Output, Source
 from storage.models.store import ArtefactFormat
+from trainer.errors import ImportFailed
 
 Floats = NDArray[np.float32]
 
@@ -81,7 +82,10 @@ def probabilities_of(output: NDArray[np.generic], kind: Output) -> Floats:
     return given.astype(np.float32)
 
 
-def only(outputs: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """The one output that there is."""
-    (output,) = outputs
-    return output
+def require_one_output(path: Path, names: Sequence[str]) -> None:
+    """Raise `ImportFailed` for a network with several outputs."""
+    if len(names) != 1:
+        raise ImportFailed(
+            f"{path} has {len(names)} outputs ({', '.join(names)}), and only the probabilities of "
+            "the classes are needed: save a model with that output alone."
+        )

@@ -15,6 +15,7 @@ from process.heavy_imports import keras_imports, native_logs_held_back
 from storage.models.contract import Source
 from trainer.errors import ImportFailed
 from trainer.importing.onnx_original import OnnxOriginal
+from trainer.importing.original import require_one_output
 
 with keras_imports():
     import tensorflow as tf
@@ -58,7 +59,7 @@ def open_saved_model(path: Path) -> OnnxOriginal:
             "save a model that has the others built in."
         )
     ((name, spec),) = named.items()
-    check_one_output(path, list(chosen.structured_outputs))
+    require_one_output(path, list(chosen.structured_outputs))
     (output,) = chosen.structured_outputs
     call = chosen
     return converted(lambda x: call(**{name: x})[output], spec, path, "saved-model", keep=loaded)
@@ -91,21 +92,12 @@ def open_keras_2(path: Path, version: str | None) -> OnnxOriginal:
             f"{path} takes {len(model.inputs)} inputs, and only an image is given: save a model "
             "that has the others built in."
         )
-    check_one_output(path, list(model.output_names))
+    require_one_output(path, list(model.output_names))
     (given,) = model.inputs
     spec = tf.TensorSpec(given.shape, given.dtype)
     return converted(
         lambda x: model(x, training=False), spec, path, "keras-2", f"keras {version or 2}", model
     )
-
-
-def check_one_output(path: Path, names: list[str]) -> None:
-    """Raise `ImportFailed` for several outputs."""
-    if len(names) != 1:
-        raise ImportFailed(
-            f"{path} has {len(names)} outputs ({', '.join(names)}), and only the probabilities of "
-            "the classes are needed: save a model with that output alone."
-        )
 
 
 def check_operations(path: Path) -> None:

@@ -16,7 +16,6 @@ from storage.errors import StorageError
 from storage.models.examination_messages import ExaminationAnswer, ExaminationRequest, Metrics
 from storage.models.store import check_archive
 from worker.errors import ModelRefused, WorkerError
-from worker.examination.scaling_trials import try_scalings
 from worker.examination.speed import check_duration, measure_speed
 from worker.examination.timing import in_turns
 from worker.runtimes.model_cache import load_predictor

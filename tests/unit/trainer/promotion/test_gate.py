@@ -18,7 +18,7 @@ from storage.models.promotions import Promotion, read_promotion
 from storage.models.store import ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, as_any, publish
 from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset, Unusable
-from trainer.models.export import older_config
+from trainer.export import older_config
 from trainer.pipeline import Pipeline
 from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate

@@ -1,0 +1,74 @@
+"""Which contract fits, and is that chance? Answers are made by hand."""
+
+import numpy as np
+import pytest
+
+from imaging.preprocessing import AS_KERAS
+from imaging.scalings import NAMED, NONE, Scaling
+from trainer.importing.fit import Check, Trial
+
+CLASSES = ("ant", "bee", "cat")
+ACTUAL = [CLASSES[i % 3] for i in range(300)]
+POSITIONS = np.arange(300, dtype=np.int32) % 3
+
+
+def trial(share: float, scaling: Scaling = NONE, seed: int = 1, shift: int = 0) -> Trial:
+    """One that has this share of the images right, and is wrong by one class in the others."""
+    right = np.random.default_rng(seed).random(300) < share
+    predictions = (POSITIONS + shift + ~right) % 3
+    return Trial(scaling=scaling, preprocessing=AS_KERAS, predictions=predictions.astype(np.int32))
+
+
+def check(labels: tuple[str, ...] = CLASSES) -> Check:
+    return Check(labels, ACTUAL)
+
+
+def test_the_scale_that_fits_is_chosen() -> None:
+    trials = [trial(0.35), trial(0.6, NAMED["0..1"]), trial(0.93, NAMED["-1..1"])]
+    assert check().chosen(trials).scaling == NAMED["-1..1"]
+
+
+def test_what_may_be_chance_changes_nothing() -> None:
+    trials = [trial(0.9, seed=1), trial(0.92, NAMED["0..1"], seed=2)]
+    assert check().chosen(trials) is trials[0]
+    assert check().better_fit(trials, trials[0]) is None
+
+
+def test_a_far_better_scale_is_told_with_its_option() -> None:
+    trials = [trial(0.11), trial(0.93, NAMED["-1..1"])]
+    better = check().better_fit(trials, trials[0])
+    assert better is not None
+    assert better.sure
+    now, then = (float(check().right(one).mean()) for one in trials)
+    assert str(better) == (
+        f"as told {now:.2f} of 300 images are right; with --scale -1..1 it would be {then:.2f}"
+    )
+
+
+@pytest.mark.parametrize("order", [("cat", "bee", "ant"), ("bee", "ant", "cat")])
+def test_labels_in_an_order_that_would_fit_are_written_out(order: tuple[str, ...]) -> None:
+    better = check(order).better_fit([trial(0.95)], trial(0.95))
+    assert better is not None
+    assert better.sure
+    assert str(better).endswith("Write the labels in that order:\n  ant\n  bee\n  cat")
+
+
+def test_scale_and_order_can_both_be_wrong() -> None:
+    labels = CLASSES[::-1]
+    told = Trial(scaling=NONE, preprocessing=AS_KERAS, predictions=np.zeros(300, np.int32))
+    better = check(labels).better_fit([told, trial(0.95, NAMED["caffe"])], told)
+    assert better is not None
+    assert better.changes == ("--scale caffe",)
+    assert better.order is not None
+    assert better.order.labels == CLASSES
+
+
+def test_few_images_make_nothing_sure() -> None:
+    few = Check(CLASSES, ACTUAL[:6])
+    told, other = (
+        Trial(scaling=s, preprocessing=AS_KERAS, predictions=p[:6].astype(np.int32))
+        for s, p in ((NONE, (POSITIONS + 1) % 3), (NAMED["0..1"], POSITIONS))
+    )
+    better = few.better_fit([told, other], told)
+    assert better is not None
+    assert not better.sure

@@ -1,1 +1,0 @@
-"""Model files from elsewhere, and for elsewhere."""
