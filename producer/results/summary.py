@@ -93,13 +93,12 @@ def summarise(
     tally: Tally,
     *,
     timeline: Timeline | None = None,
-    now: datetime | None = None,
 ) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
     end = store.end(job, tally.batches, tally.failed)
     done = tally.predicted + tally.failed
     ended_at = end.at if end else None
-    seconds = ((ended_at or now or datetime.now(UTC)) - job.created_at).total_seconds()
+    seconds = ((ended_at or datetime.now(UTC)) - job.created_at).total_seconds()
     evaluation = tally.evaluation
     return Summary(
         id=job.id,

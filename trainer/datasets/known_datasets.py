@@ -3,7 +3,7 @@
 import gzip
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +137,6 @@ def read_fashion(*paths: Path, origin: str) -> LabelledArrays:
     return LabelledArrays(train=train, test=test, classes=GARMENTS, origin=origin)
 
 
-def read_cifar_archive(path: Path, *, origin: str) -> LabelledArrays:
-    """The archive of python batches."""
-    return replace(read_cifar(path, origin), origin=origin)
-
-
 FASHION_FILES = (
     ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
     ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
@@ -212,7 +207,7 @@ KNOWN: Mapping[str, KnownDataset] = {
                         name="cifar-10-python.tar.gz",
                     ),
                 ),
-                read=read_cifar_archive,
+                read=read_cifar,
             ),
         ),
         way_out="get cifar-10-python.tar.gz and run "
