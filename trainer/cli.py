@@ -79,6 +79,43 @@ def main() -> None:
     """
 
 
+def with_preprocessing(interpolation: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that say how pictures come to a size, as `preprocessing`."""
+    options = (
+        click.option(
+            "--resize",
+            metavar="HOW",
+            help="How pictures come to its size: stretch (default), crop to the middle, letterbox.",
+        ),
+        click.option(
+            "--shorter-side",
+            type=int,
+            metavar="N",
+            help="To how many pixels crop brings the shorter side first: 256 often for 224.",
+        ),
+        click.option("--fill", metavar="COLOUR", help="The margin of letterbox. Default: 000000."),
+        click.option("--interpolation", metavar="HOW", help=interpolation),
+        click.option(
+            "--background",
+            metavar="COLOUR",
+            help="What they are laid over where they are transparent: ffffff is white, none drops "
+            "their transparency.",
+        ),
+        click.option(
+            "--scaled-decoding/--full-decoding",
+            default=None,
+            help="Whether antialias may decode large JPEGs at a fraction of their size: faster.",
+        ),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json` to a command."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
@@ -109,11 +146,9 @@ def data() -> None:
 @click.option(
     "--size", metavar="N|HxW", help="Bring the images of a folder to this size in pixels."
 )
-@click.option(
-    "--interpolation",
-    metavar="HOW",
-    help="How their pixels are computed: antialias (default, as Pillow), bilinear (as Keras), "
-    "nearest and more.",
+@with_preprocessing(
+    "How their pixels are computed: antialias (default, as Pillow), bilinear (as Keras), nearest "
+    "and more."
 )
 def add_data(
     name: str,
@@ -123,7 +158,7 @@ def add_data(
     test_share: float,
     seed: int,
     size: str | None,
-    interpolation: str | None,
+    **ways: Any,
 ) -> None:
     """Import SOURCE as the data set NAME, or as its next version.
 
@@ -140,9 +175,9 @@ def add_data(
     from trainer.settings import read_settings
 
     pixels = parse_size(size)
-    preprocessing = parse_preprocessing(ON_WHITE, interpolation=interpolation)
+    preprocessing = parse_preprocessing(ON_WHITE, **ways)
     if (pixels or preprocessing) and not (source or "").startswith("folder:"):
-        raise click.UsageError("--size and --interpolation are for the images of a folder:DIR.")
+        raise click.UsageError("--size and how to come to it are for the images of a folder:DIR.")
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
     dataset = add_dataset(
@@ -458,31 +493,9 @@ def compare(
 @click.option("--size", metavar="N|HxW", help="Of the images, where the model takes any.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Default: by the shape of its input.")
 @click.option("--output", type=click.Choice(OUTPUTS), help="Default: by its end and its answers.")
-@click.option(
-    "--resize",
-    metavar="HOW",
-    help="How pictures come to its size: stretch (default), crop to the middle, or letterbox.",
-)
-@click.option(
-    "--shorter-side", type=int, metavar="N", help="To which crop resizes first, 256 often for 224."
-)
-@click.option("--fill", metavar="COLOUR", help="The margin of letterbox. Default: 000000.")
-@click.option(
-    "--interpolation",
-    metavar="HOW",
-    help="How their pixels are computed: bilinear (default, as Keras), nearest, antialias (as "
-    "Pillow and torchvision) and more.",
-)
-@click.option(
-    "--background",
-    metavar="COLOUR",
-    help="What they are laid over where they are transparent: ffffff is white, none (default) "
-    "drops their transparency.",
-)
-@click.option(
-    "--scaled-decoding/--full-decoding",
-    default=None,
-    help="Whether antialias may decode a large JPEG at a fraction of its size, which is faster.",
+@with_preprocessing(
+    "How their pixels are computed: bilinear (default, as Keras), antialias (as Pillow and "
+    "torchvision), nearest and more."
 )
 @as_json
 def import_file(
@@ -497,13 +510,8 @@ def import_file(
     size: str | None,
     layout: "Layout | None",
     output: "Output | None",
-    resize: str | None,
-    shorter_side: int | None,
-    fill: str | None,
-    interpolation: str | None,
-    background: str | None,
-    scaled_decoding: bool | None,
     json_: bool,
+    **ways: Any,
 ) -> None:
     """Publish a model that was trained elsewhere as a new version.
 
@@ -524,15 +532,7 @@ def import_file(
         path=Path(file),
         name=name,
         labels=read_labels(Path(labels)) if labels else (),
-        preprocessing=parse_preprocessing(
-            AS_KERAS,
-            resize=resize,
-            shorter_side=shorter_side,
-            fill=parse_colour(fill, "--fill"),
-            interpolation=interpolation,
-            background=parse_colour(background, "--background"),
-            scaled_decoding=scaled_decoding,
-        ),
+        preprocessing=parse_preprocessing(AS_KERAS, **ways),
         scaling=parse_scaling(scale, channels),
         size=parse_size(size),
         layout=layout,
@@ -617,12 +617,14 @@ def parse_colour(colour: str | None, option: str = "--background") -> tuple[int,
     return tuple(bytes.fromhex(digits))
 
 
-def parse_preprocessing(usual: "Preprocessing", **given: object) -> "Preprocessing | None":
+def parse_preprocessing(usual: "Preprocessing", **given: Any) -> "Preprocessing | None":
     """How pictures become pixels, as usual but for what is given; none if nothing is."""
     from pydantic import ValidationError
 
     from imaging.preprocessing import Preprocessing
 
+    for field in ("fill", "background"):
+        given[field] = parse_colour(given[field], f"--{field}")
     chosen = {field: value for field, value in given.items() if value is not None}
     if not chosen:
         return None

@@ -138,7 +138,7 @@ def spread(model: Any, scaled: Floats) -> Any:
 
 
 PREPROCESS = keras.applications.imagenet_utils.preprocess_input
-RECIPES: dict[str, Callable[[Floats], Floats]] = {
+RECIPES: dict[str, Callable[[Floats], Any]] = {
     "none": lambda x: x,
     "0..1": lambda x: x / 255,
     "-1..1": lambda x: PREPROCESS(x.copy(), mode="tf"),
