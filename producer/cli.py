@@ -339,7 +339,7 @@ def parse_age(text: str) -> timedelta:
 @as_json
 def doctor(*, json_: bool) -> None:
     """Check the system, and name what is wrong and how to fix it."""
-    from producer.doctor.doctor import run_doctor
+    from producer.doctor.command import run_doctor
 
     click.get_current_context().exit(run_doctor(as_json=json_))
 
