@@ -211,9 +211,9 @@ def report(job_id: str, *, json_: bool) -> None:
     the model's test images, and where the time went.
     """
     handle = client().job(job_id)
-    tally = handle.tally()
-    say(f"Wrote {handle.report()}.")
-    show(handle, tally, json_, timeline=handle.timeline())
+    report = handle.write_report()
+    say(f"Wrote {report.path}.")
+    show(handle, report.tally, json_, timeline=report.timeline)
 
 
 @main.command()

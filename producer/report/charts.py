@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from evaluation.calibration import BINS, ReliabilityBin
 from evaluation.significance import wilson_interval
-from producer.report.analysis import SCORE_BINS, Scores
 from producer.report.html import Markup, element, join
+from producer.report.statistics.scores import SCORE_BINS, Scores
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 380.0, 46.0, 12.0, 12.0, 42.0
 SIDE = WIDTH - LEFT - RIGHT

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.baseline import Baseline
-from producer.report.page import write_report
+from producer.report.writing import write_report
 from storage.jobs.store import Job, JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
@@ -46,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     job = file_job(store, files, labels=CLASSES, model=model, batch_size=50, source=LONG)
     classify(store, job)
-    return write_report(store, models, job, StorageSettings())
+    return write_report(store, models, job, StorageSettings()).path
 
 
 def classify(store: JobStore, job: Job) -> None:
