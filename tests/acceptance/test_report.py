@@ -76,6 +76,16 @@ def test_the_report_is_sound_in_a_browser(
     assert (brightness(browser, "color") > 0.8) == (scheme == "dark")
 
 
+@pytest.mark.parametrize("section", ["classes", "errors", "drift", "time"])
+def test_every_table_but_the_matrix_fits_a_phone(
+    browser: Browser, report: Path, section: str
+) -> None:
+    browser.open(report, width=400, scheme="light")
+    box = f"document.querySelector('#{section} .scroll')"
+    assert browser.run(f"{box}.clientWidth") == 372
+    assert browser.run(f"{box}.scrollWidth") == 372
+
+
 def brightness(browser: Browser, colour: str) -> float:
     """Of a colour of the page, 0 to 1."""
     written = browser.run(f"getComputedStyle(document.body).{colour}")

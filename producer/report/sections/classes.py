@@ -34,7 +34,7 @@ def class_table(evaluation: Evaluation) -> Markup:
         said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
         rows = sorted(rows, key=lambda row: row[0].f1)[:MOST_CLASS_ROWS]
     head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
-    return table(said, head, [class_row(score, count) for score, count in rows])
+    return table(said, head, [class_row(*row) for row in rows], class_="by-class")
 
 
 def class_row(score: ClassScore, predicted: int) -> list[str]:
