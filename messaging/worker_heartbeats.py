@@ -25,8 +25,8 @@ class WorkerHeartbeat(BaseModel, frozen=True):
     """Names the kernel: containers on one machine have different hosts, but share its cores."""
     cpus: tuple[int, ...]
     """Numbers of the cores it may use."""
-    cores: int | None = Field(default=None, ge=1)
-    """How many of them its quota allows; None from a worker of before there was this."""
+    cores: int = Field(ge=1)
+    """How many of them its quota allows."""
     children: int = Field(ge=1)
     """Each has one TensorFlow thread."""
     storage: str

@@ -26,7 +26,7 @@ except ValidationError as error:
 app = make_app(
     "worker",
     queues=[PREDICT_QUEUE, SWEEP_QUEUE],
-    include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.preparation"],
+    include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.child_startup"],
 )
 app.conf.worker_concurrency = settings.concurrency or fitting_children()
 app.steps["consumer"].add(IntakeStep)

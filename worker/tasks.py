@@ -50,7 +50,6 @@ def batch_runner() -> BatchRunner:
 
 @cache
 def sweeper() -> Sweeper:
-    """The sweeper of this process."""
     settings = storage_settings()
     return Sweeper(JobStore(settings.root), settings.lease_seconds)
 
@@ -63,7 +62,6 @@ def sweeper() -> Sweeper:
     time_limit=broker_settings().time_limit_seconds,
 )
 def predict(*args: Any, **fields: Any) -> Summary:
-    """Classify one batch of a job."""
     try:
         if args:
             raise BadMessage(f"A {PredictBatch.task} message was dropped: it has no named fields.")

@@ -19,8 +19,6 @@ DRAFT_AGE = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """One thing removed, or to be removed."""
-
     name: str
     bytes: int
 

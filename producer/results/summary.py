@@ -16,8 +16,6 @@ REPORT_FILE = "report.html"
 
 
 class ImageCounts(BaseModel, frozen=True):
-    """Images of a job."""
-
     total: int
     predicted: int
     failed: int
@@ -25,8 +23,6 @@ class ImageCounts(BaseModel, frozen=True):
 
 
 class Summary(BaseModel, frozen=True):
-    """One job at one moment."""
-
     id: str
     status: Status
     reason: str | None = None
@@ -79,7 +75,6 @@ class JobLine(BaseModel, frozen=True):
 
 
 def line_of(store: JobStore, job: Job) -> JobLine:
-    """A job as one line of a list."""
     done = store.done(job)
     return JobLine(
         id=job.id,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_children_that_cannot_prepare_take_nothing_and_say_why(
     assert_exact(house, undisturbed)
     assert sick.running
     assert "received" not in sick.log
+
+
+def test_a_child_that_dies_before_the_broker_is_there_does_not_end_its_worker(
+    house: House, undisturbed: bytes
+) -> None:
+    house.redis.kill()
+    worker = house.worker()
+    worker.wait_for_log("Cannot connect to")
+    os.kill(worker.children()[0], signal.SIGKILL)
+    house.redis.start()
+    worker.wait_for_log("Ready with", 3)
+    house.submit()
+    assert_exact(house, undisturbed)
+    assert worker.running
 
 
 def test_storage_that_goes_away_in_the_middle_fails_nothing(

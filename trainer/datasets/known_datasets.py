@@ -41,7 +41,6 @@ class Way:
 
     @property
     def origin(self) -> str:
-        """Where it leads."""
         return self.files[0].origin
 
     def take(self, downloads: Downloads) -> LabelledArrays:
@@ -162,7 +161,6 @@ KNOWN: Mapping[str, KnownDataset] = {
                         digest="sha256:"
                         "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
                         name="mnist.npz",
-                        patience_seconds=60,
                     ),
                 ),
                 read=read_mnist_npz,
@@ -193,7 +191,6 @@ KNOWN: Mapping[str, KnownDataset] = {
                         url=f"{KERAS_HOST}/{name}",
                         digest=f"md5:{md5}",
                         name=f"fashion-{name}",
-                        patience_seconds=600,
                     )
                     for name, md5 in FASHION_FILES
                 ),
@@ -213,7 +210,6 @@ KNOWN: Mapping[str, KnownDataset] = {
                         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
                         digest="md5:c58f30108f718f92721af3b95e74349a",
                         name="cifar-10-python.tar.gz",
-                        patience_seconds=3600,
                     ),
                 ),
                 read=read_cifar_archive,

@@ -178,6 +178,8 @@ class IntakeStep(StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Look now, whenever a child has something to tell, and every second."""
+        # Celery ends a worker one of whose children died before the first connection.
+        consumer.pool.did_start_ok = lambda: True
         intake.storage.begin()
         intake.look(consumer)
         self._timer = consumer.timer.call_repeatedly(LOOK_SECONDS, intake.look, (consumer,))
@@ -185,7 +187,6 @@ class IntakeStep(StartStopStep):
             consumer.hub.add_reader(children.inbox, intake.look, consumer)
 
     def stop(self, consumer: Any) -> None:
-        """Look no more."""
         self._timer.cancel()
         if consumer.hub:
             consumer.hub.remove_reader(children.inbox)

@@ -32,7 +32,7 @@ def check_threads(facts: Facts) -> Finding:
     if not facts.presences:
         return skipped("threads", "No worker has told of its threads.")
     for presence in facts.presences:
-        if presence.cores and len(presence.cpus) > presence.cores < presence.children:
+        if len(presence.cpus) > presence.cores < presence.children:
             return too_many_threads([presence], presence.cores, " of its CPU quota")
     for machine in sorted({p.machine for p in facts.presences}):
         here = [p for p in facts.presences if p.machine == machine]

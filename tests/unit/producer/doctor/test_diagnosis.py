@@ -194,7 +194,6 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         {"beats": ()},
         with_presences(PRESENCE, presence(worker="worker@two", machine="n")),
         with_presences(presence(cores=1, children=1)),
-        with_presences(presence(cores=None)),
         with_presences(PRESENCE, presence(worker="worker@two", cpus=(2, 3))),
     ],
 )
