@@ -6,8 +6,6 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What a check came to."""
-
     FAULT = "fault"
     WARNING = "warning"
     SKIPPED = "skipped"
@@ -25,7 +23,6 @@ class Finding:
 
 
 def ok(check: str, message: str) -> Finding:
-    """All is well."""
     return Finding(check=check, status=Outcome.OK, message=message)
 
 
@@ -35,7 +32,6 @@ def skipped(check: str, message: str) -> Finding:
 
 
 def fault(check: str, message: str, remedy: str) -> Finding:
-    """Something is wrong."""
     return Finding(check=check, status=Outcome.FAULT, message=message, remedy=remedy)
 
 

@@ -57,7 +57,6 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
 
 
 def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
-    """One figure, large."""
     told = element("dd", figure, element("small", note))
     return element("div", element("dt", title), told, class_="bad" if bad else None)
 

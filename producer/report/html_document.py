@@ -27,7 +27,6 @@ def page(title: str, body: Markup) -> str:
 
 
 def section(title: str, content: Markup) -> Markup:
-    """One section under its heading."""
     anchor = title.lower()
     heading = element("h2", title, id=f"{anchor}-title")
     return element("section", heading, content, id=anchor, aria_labelledby=f"{anchor}-title")

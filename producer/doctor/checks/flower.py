@@ -6,7 +6,6 @@ from producer.doctor.probes.flower import Door
 
 
 def check_flower(facts: Facts) -> Finding:
-    """Strangers cannot watch the workers."""
     flower = facts.flower
     if flower.door is Door.CLOSED:
         return skipped("flower", f"No Flower answers at {flower.url}.")

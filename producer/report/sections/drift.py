@@ -11,7 +11,6 @@ from storage.models.store import Manifest
 
 
 def drift_section(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
-    """The job beside the model's test."""
     if manifest is None:
         said = f"Model {job.model} is no longer there: its test cannot be compared with."
         return element("p", said)

@@ -9,7 +9,6 @@ from producer.results.records import ERRORS_FILE
 
 
 def error_section(statistics: Statistics) -> Markup:
-    """Error records by reason."""
     if not statistics.tally.failed:
         return Markup()
     rows = [

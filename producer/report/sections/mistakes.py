@@ -26,7 +26,6 @@ def mistake_section(
     manifest: Manifest | None,
     settings: StorageSettings,
 ) -> Markup:
-    """The wrong predictions that the model was surest of, as pictures."""
     if not statistics.tally.evaluation.count:
         return Markup()
     if not statistics.mistakes:

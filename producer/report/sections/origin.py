@@ -8,7 +8,6 @@ from storage.models.store import IMPORTED, Manifest
 
 
 def origin_section(job: Job, manifest: Manifest | None) -> Markup:
-    """Everything needed to do it again."""
     images = f"{job.total:,} in {job.batches:,} batches of {job.batch_size:,}, digest "
     rows: list[tuple[str, str]] = [
         ("Model", join(name(str(job.model)), ", SHA-256 ", element("code", job.model.sha256))),

@@ -9,7 +9,6 @@ from producer.report.statistics.job_statistics import Statistics
 
 
 def score_section(statistics: Statistics) -> Markup:
-    """How sure the model is, and whether rightly so."""
     if not statistics.scores.all.any():
         return Markup()
     histogram = element(

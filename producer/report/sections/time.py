@@ -7,7 +7,6 @@ from producer.results.timeline import PHASES, Timeline
 
 
 def time_section(timeline: Timeline | None) -> Markup:
-    """The phases of the job's time."""
     if timeline is None or not timeline.phases:
         return Markup()
     longest = max(phase.seconds for phase in timeline.phases)

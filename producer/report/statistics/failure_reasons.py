@@ -25,7 +25,6 @@ class FailureReasons:
         self._kinds: dict[str, Reason] = {}
 
     def add(self, image_id: str, reason: str) -> None:
-        """Count one error record."""
         kind = kind_of(reason)
         if kind not in self._kinds and len(self._kinds) >= MOST_REASONS:
             kind = "other reasons"

@@ -25,7 +25,6 @@ class Scores:
     """Of right and wrong ones."""
 
     def add(self, result: BatchResult, labels: NDArray[np.int32] | None) -> None:
-        """Count one result."""
         predicted = result.predictions >= 0
         known = predicted & (labels >= 0) if labels is not None else np.zeros_like(predicted)
         right = known & (result.predictions == labels) if labels is not None else known
