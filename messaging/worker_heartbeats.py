@@ -5,6 +5,8 @@ follows a job that nobody works on.
 """
 
 import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import redis
 from pydantic import BaseModel, Field, ValidationError
@@ -62,3 +64,12 @@ def seconds_ahead(client: "redis.Redis") -> float:
     before = time.time()
     seconds, microseconds = client.time()
     return (before + time.time()) / 2 - (seconds + microseconds / 1e6)
+
+
+@cache
+def keras_version() -> str | None:
+    """The Keras installed here, found without importing it."""
+    try:
+        return version("keras")
+    except PackageNotFoundError:
+        return None
