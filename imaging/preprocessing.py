@@ -46,6 +46,11 @@ class Preprocessing(BaseModel, frozen=True, extra="forbid"):
     several times as fast, and pixels differ by a little from those of the whole."""
 
     @property
+    def keeps(self) -> bool:
+        """Whether a picture that has the model's size already stays as it is."""
+        return self.shorter_side is None
+
+    @property
     def filters(self) -> bool:
         """Whether all pixels of a large picture count, not only those near the wanted ones."""
         return self.interpolation.startswith("antialias")

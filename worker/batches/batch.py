@@ -85,7 +85,7 @@ class BatchReader(BatchImages):
     def _decode_plain(self, contents: Mapping[int, bytes], pixels: Pixels) -> set[int]:
         """Decode all at once what can be; returns which images are done."""
         height, width, _ = self._shape
-        if height * width > self._settings.max_image_pixels:
+        if height * width > self._settings.max_image_pixels or not self._preprocessing.keeps:
             return set()
         try:
             return decode_plain_pngs(contents, self._shape, pixels)
@@ -124,7 +124,7 @@ class BatchReader(BatchImages):
 
     def _whole_array(self) -> Pixels | None:
         """The batch as a view of the memory-mapped array, when no image has to be converted."""
-        if self._array is None or self._array.dtype != np.uint8:
+        if self._array is None or self._array.dtype != np.uint8 or not self._preprocessing.keeps:
             return None
         shape = self._array.shape[1:]
         if shape == self._shape or (*shape, 1) == self._shape:

@@ -7,7 +7,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from imaging.errors import ImageError
-from imaging.images import Pixels, Shape
+from imaging.images import Pixels, Shape, fit_pixels
 from imaging.preprocessing import Preprocessing
 from storage.errors import Corrupt, StorageAway
 from storage.jobs.results import FAILED
@@ -73,6 +73,19 @@ def test_files_and_arrays_give_the_same_pixels(store: JobStore) -> None:
         from_files, _ = reader_of(store, files, batch).read_all({}, Phases())
         from_arrays, _ = reader_of(store, arrays, batch).read_all({}, Phases())
         np.testing.assert_array_equal(from_files, from_arrays)
+
+
+def test_pictures_of_the_models_own_size_are_cropped_all_the_same(store: JobStore) -> None:
+    """`Resize` and `CenterCrop` of torchvision take the middle of these as well."""
+    images = images_of(range(4))
+    way = Preprocessing(resize="crop", shorter_side=8)
+    expected = [fit_pixels(image, SHAPE, way) for image in images]
+    assert not np.array_equal(expected, images)
+    files = file_job(store, [image_file(encode(image)) for image in images], id="files")
+    for job in (files, array_job(store, images, id="arrays")):
+        reader = BatchReader(store, job, 0, SHAPE, way, DEFAULTS)
+        pixels, _ = reader.read_all({}, Phases())
+        np.testing.assert_array_equal(pixels, expected)
 
 
 def test_one_image_is_read_as_it_is_in_the_batch(store: JobStore) -> None:
