@@ -97,10 +97,6 @@ def one_image() -> Iterator[None]:
     except MemoryError:
         raise ImageError("too large for the memory of this machine") from None
     except Exception as error:
-        from celery.exceptions import SoftTimeLimitExceeded  # slow to import, and seldom needed
-
-        if isinstance(error, SoftTimeLimitExceeded):
-            raise
         raise ImageError(f"damaged image: {str(error) or type(error).__name__}") from None
 
 

@@ -50,10 +50,12 @@ class BrokerSettings(BaseSettings):
         default=None, description="File with the CA that signed the broker's TLS certificate."
     )
     soft_time_limit_seconds: int = Field(
-        default=240, ge=1, description="A batch that takes longer is stopped and logged."
+        default=240,
+        ge=1,
+        description="A step of a batch, one image or one chunk, that takes longer is stopped.",
     )
     time_limit_seconds: int = Field(
-        default=300, ge=2, description="A batch that takes longer loses its worker process."
+        default=300, ge=2, description="A step that takes longer ends its worker process."
     )
     sweep_seconds: float = Field(
         default=10.0, ge=1.0, description="How often beat looks for jobs that stand still."

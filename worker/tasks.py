@@ -19,6 +19,7 @@ from storage.models.store import ModelStore
 from storage.settings import storage_settings
 from worker.batches.reuse import Reuse
 from worker.batches.runner import BatchRunner, Summary
+from worker.batches.watchdog import Watchdog
 from worker.celery import app
 from worker.pool.children import children
 from worker.settings import worker_settings
@@ -42,7 +43,9 @@ def batch_runner() -> BatchRunner:
         models=ModelCache(ModelStore(settings.root)),
         reuse=Reuse(ReuseStore(settings.root), worker_settings().reuse_limit),
         settings=settings,
-        soft_time_limit_seconds=broker_settings().soft_time_limit_seconds,
+        watchdog=Watchdog(
+            broker_settings().soft_time_limit_seconds, broker_settings().time_limit_seconds
+        ),
         send=lambda message: message.send(app),
         notify=lambda job_id, fields: Notifications(client, job_id).notify(**fields),
     )
@@ -58,8 +61,6 @@ def sweeper() -> Sweeper:
     name=PredictBatch.task,
     acks_late=True,
     reject_on_worker_lost=True,
-    soft_time_limit=broker_settings().soft_time_limit_seconds,
-    time_limit=broker_settings().time_limit_seconds,
 )
 def predict(*args: Any, **fields: Any) -> Summary:
     try:

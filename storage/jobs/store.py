@@ -3,6 +3,7 @@
     jobs/<id>/job.json                 immutable: source, pinned model, batches
     jobs/<id>/inputs/                  only what does not lie on storage already
     jobs/<id>/attempts/<batch>.jsonl   who tried, see `attempts`
+    jobs/<id>/attempts/<batch>.npz     what a long attempt has finished so far
     jobs/<id>/results/<batch>.npz      a batch is done when this exists, see `results`
     jobs/<id>/stopped.json             cancelled or failed, with the reason
 
@@ -295,12 +296,33 @@ class JobStore:
             if path.is_dir():
                 raise
             write_atomically(path, content, durable=False)
+            self._saved_path(job, batch).unlink(missing_ok=True)
             return True
         if kept.agrees(result):
             return False
         other = make_folder(self._conflicts(job)) / path.name
         write_atomically(other, content)
         raise ConflictingResult(self.conflict_between(job, batch, kept, result))
+
+    def save(self, job: Job, batch: int, result: BatchResult) -> None:
+        """Keep what is finished of a batch, its first images, should the attempt end here."""
+        path = self._saved_path(job, batch)
+        make_folder(path.parent)
+        write_atomically(path, result.to_bytes(), durable=False)
+
+    def saved(self, job: Job, batch: int) -> BatchResult | None:
+        """What a former attempt has finished, if there is any of the same model."""
+        path = self._saved_path(job, batch)
+        try:
+            result = BatchResult.from_bytes(read_regular(path), path)
+        except (FileNotFoundError, Corrupt):
+            return None
+        count = len(result.predictions)
+        fits = result.model == job.model and count < len(job.span(batch))
+        return result if fits and not result.nonsense(count, len(job.labels)) else None
+
+    def _saved_path(self, job: Job, batch: int) -> Path:
+        return self.attempt_path(job, batch).with_suffix(".npz")
 
     def conflict_between(
         self, job: Job, batch: int, kept: BatchResult, other: BatchResult

@@ -37,7 +37,7 @@ class FaultyPredictor:
         self._real = load_predictor(version)
         self.shape = self._real.shape
         self.preprocessing = self._real.preprocessing
-        self.chunk = self._real.chunk
+        self.chunk = int(os.environ.get("FAULTY_CHUNK", self._real.chunk))
 
     def __call__(self, pixels: Pixels) -> Any:
         time.sleep(SECONDS_PER_CALL if len(pixels) > 1 else 0)
@@ -45,7 +45,7 @@ class FaultyPredictor:
         if (flat == KILLER).all(axis=1).any():
             os.kill(os.getpid(), signal.SIGKILL)
         if (flat == HANGER).all(axis=1).any():
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
             time.sleep(3600)
         return self._real(np.asarray(pixels))
 

@@ -10,6 +10,7 @@ import numpy as np
 from messaging.app import make_app
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
+from storage.jobs.attempts import read_events
 from tests.faults.conftest import (
     BATCHES,
     IMAGES,
@@ -17,7 +18,7 @@ from tests.faults.conftest import (
     submit_and_crash_before_sending,
 )
 from tests.faults.images import HANGER, KILLER
-from tests.processes import wait_for
+from tests.processes import run, wait_for
 
 SLOW = 0.3
 
@@ -200,6 +201,35 @@ def test_one_killer_among_ten_thousand_images_becomes_the_only_error(house: Hous
     assert "kills the worker" in errors[0]
     assert worker.running
     assert_only_one_failed(house, harmless, "1234")
+
+
+def test_a_batch_that_moves_may_take_longer_than_any_limit_and_is_cancelled_within_seconds(
+    house: House,
+) -> None:
+    """As that of a slow model: each step of a batch is short, and all together are not."""
+    house.environment |= {
+        "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "2",
+        "BATCHSIGHT_TIME_LIMIT_SECONDS": "3",
+    }
+    worker = house.worker(seconds_per_call=0.5, chunk=20)
+    images = house.storage / "arrays" / "few.npy"
+    np.save(images, np.load(house.storage / "arrays" / "images.npy")[:800])
+    house.submit(source=str(images))
+    summary = house.follow(120)
+    assert summary["images"] == {"total": 800, "predicted": 800, "failed": 0}
+    log = read_events(house.jobs.attempt_path(house.jobs.get("job"), 0))
+    assert [event.get("outcome") for event in log] == [None, "done"]
+    assert log[-1]["seconds"] > 4, "a batch has taken longer than the limits"
+
+    arguments = ["--model", "digits", "--batch-size", "800", "--job-id", "long", "--no-wait"]
+    run(house.environment, "producer", "submit", str(images), *arguments)
+    path = house.jobs.attempt_path(house.jobs.get("long"), 0)
+    wait_for(path.exists, "the batch is running")
+    run(house.environment, "producer", "cancel", "long")
+    began = time.monotonic()
+    wait_for(lambda: read_events(path)[-1].get("outcome") == "interrupted", "it has ended")
+    assert time.monotonic() - began < 5
+    assert worker.running
 
 
 def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(

@@ -1,14 +1,13 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from celery.exceptions import SoftTimeLimitExceeded
 
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape
-from imaging.pngs import decode_plain_pngs
 from imaging.preprocessing import Preprocessing
 from storage.errors import StorageAway
 from storage.identity import require_source
@@ -17,17 +16,22 @@ from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.store import Job, JobStore, modified
 from storage.settings import StorageSettings
 from worker.batches.phases import Phases
+from worker.batches.progress import JobStopped, Progress
 from worker.batches.reuse import Reuse
 from worker.runtimes.predictor import Predictor, likeliest
 
 log = logging.getLogger(__name__)
 
-NOT_OF_AN_IMAGE = (SoftTimeLimitExceeded, StorageAway, MemoryError)
+NOT_OF_AN_IMAGE = (JobStopped, StorageAway, MemoryError)
 """What goes wrong while an image is read, but not because of it."""
+WINDOW_BYTES = 32 * 2**20
+"""How many pixels are decoded before they are classified."""
+SAVE_SECONDS = 10.0
+"""How often what is finished of a long batch is saved."""
 
 
-class BatchReader(BatchImages):
-    """The images of one batch as a model's pixels, one by one or all at once.
+class BatchReader:
+    """The images of one batch as a model's pixels, one by one or many at once.
 
     Whatever an image raises is that image's record, and the others go on. Raises `StorageAway` when
     the folder of a file is not mounted here.
@@ -42,31 +46,48 @@ class BatchReader(BatchImages):
         preprocessing: Preprocessing,
         settings: StorageSettings,
     ) -> None:
-        super().__init__(store, job, batch, shape, preprocessing, settings)
+        self._images = BatchImages(store, job, batch, shape, preprocessing, settings)
+        self._root = store.root
         self._submitted = modified(store.path(job.id) / "job.json")
+        self.shape = shape
+        self.count = self._images.count
 
-    def read_all(self, skip: Mapping[int, str], phases: Phases) -> tuple[Pixels, dict[int, str]]:
-        """Pixels (N, H, W, C) of the whole batch, and the reason for each image that has none.
+    def read(self, position: int) -> Pixels:
+        """Pixels (H, W, C) of one image; raises `ImageError`."""
+        if self._images.are_files:
+            return self._decode(self._content(position))
+        return self._images.read(position)
 
-        A failed image is all zeros: the batch keeps its shape, so that the other images' scores
-        are the same to the last bit with or without it.
+    def read_span(
+        self, span: range, skip: Mapping[int, str], phases: Phases, progress: Progress
+    ) -> tuple[Pixels, dict[int, str]]:
+        """Pixels (n, H, W, C) of a span of the batch, and the reason for each that has none.
+
+        A failed image is all zeros: the span keeps its shape, so that the other images' scores
+        are the same to the last bit with or without it. Positions are those in the batch.
         """
+        errors = {position: skip[position] for position in span if position in skip}
         with phases("read"):
-            whole = self._whole_array()
-            if whole is not None and not skip:
-                return whole, {}
-        pixels = np.zeros((self.count, *self._shape), np.uint8)
-        errors = dict(skip)
-        positions = [position for position in range(self.count) if position not in skip]
-        if self._array is None:
-            self._decode_files(positions, pixels, errors, phases)
+            view = self._images.view(span)
+            if view is not None and not errors:
+                return view, {}
+        pixels = np.zeros((len(span), *self.shape), np.uint8)
+        positions = [position for position in span if position not in errors]
+        if self._images.are_files:
+            self._decode_files(span, positions, pixels, errors, phases, progress)
         else:
             with phases("read"):
-                self._fill(pixels, errors, positions, self.read)
+                self._fill(span, pixels, errors, positions, self.read, progress)
         return pixels, errors
 
     def _decode_files(
-        self, positions: Sequence[int], pixels: Pixels, errors: dict[int, str], phases: Phases
+        self,
+        span: range,
+        positions: Sequence[int],
+        pixels: Pixels,
+        errors: dict[int, str],
+        phases: Phases,
+        progress: Progress,
     ) -> None:
         contents: dict[int, bytes] = {}
         with phases("read"):
@@ -77,59 +98,54 @@ class BatchReader(BatchImages):
                     raise
                 except Exception as error:
                     errors[position] = reason_of(error)
+                progress.step()
         with phases("decode"):
-            plain = self._decode_plain(contents, pixels)
+            plain = self._decode_plain(span, contents, pixels)
             others = sorted(contents.keys() - plain)
-            self._fill(pixels, errors, others, lambda i: self._decode(contents[i]))
+            self._fill(span, pixels, errors, others, lambda i: self._decode(contents[i]), progress)
 
-    def _decode_plain(self, contents: Mapping[int, bytes], pixels: Pixels) -> set[int]:
+    def _decode_plain(self, span: range, contents: Mapping[int, bytes], pixels: Pixels) -> set[int]:
         """Decode all at once what can be; returns which images are done."""
-        height, width, _ = self._shape
-        if height * width > self._settings.max_image_pixels or not self._preprocessing.keeps:
-            return set()
+        shifted = {position - span.start: content for position, content in contents.items()}
         try:
-            return decode_plain_pngs(contents, self._shape, pixels)
+            return {span[i] for i in self._images.decode_plain(shifted, pixels)}
         except NOT_OF_AN_IMAGE:
             raise
         except Exception:
             log.exception("The images of a batch are decoded one by one.")
-            pixels[list(contents)] = 0
+            pixels[list(shifted)] = 0
             return set()
 
     def _content(self, position: int) -> bytes:
         """The encoded bytes; raises `ImageError` only when storage is there and they are not."""
         try:
-            return super()._content(position)
+            return self._images.content(position)
         except ImageError:
-            assert self._files is not None
-            if stored := self._files.stored[position]:
-                require_source(self._store.root, stored, self._submitted)
-                return super()._content(position)  # it may have come back between the two looks
+            if stored := self._images.stored(position):
+                require_source(self._root, stored, self._submitted)
+                return self._images.content(position)  # it may have come back meanwhile
             raise
+
+    def _decode(self, content: bytes) -> Pixels:
+        return self._images.decode(content)
 
     @staticmethod
     def _fill(
+        span: range,
         pixels: Pixels,
         errors: dict[int, str],
         positions: Sequence[int],
         read: Callable[[int], Pixels],
+        progress: Progress,
     ) -> None:
         for position in positions:
             try:
-                pixels[position] = read(position)
+                pixels[position - span.start] = read(position)
             except NOT_OF_AN_IMAGE:
                 raise
             except Exception as error:
                 errors[position] = reason_of(error)
-
-    def _whole_array(self) -> Pixels | None:
-        """The batch as a view of the memory-mapped array, when no image has to be converted."""
-        if self._array is None or self._array.dtype != np.uint8 or not self._preprocessing.keeps:
-            return None
-        shape = self._array.shape[1:]
-        if shape == self._shape or (*shape, 1) == self._shape:
-            return self._array.reshape(self.count, *self._shape)
-        return None
+            progress.step()
 
 
 def reason_of(error: Exception) -> str:
@@ -145,28 +161,84 @@ def classify_batch(
     predictor: Predictor,
     skip: Mapping[int, str],
     phases: Phases,
-    reuse: Reuse | None = None,
+    progress: Progress,
+    saved: BatchResult | None = None,
+    save: Callable[[BatchResult], None] = lambda result: None,
 ) -> BatchResult:
     """Predict every image; those in `skip` become errors with the reason given there.
 
-    With `reuse` only images that are new to the model are classified.
+    It goes on where a former attempt was, which `saved` holds, and calls `save` with what is
+    finished so far.
     """
-    pixels, errors = reader.read_all(skip, phases)
-    failed = sorted(errors)
-    if reuse is None:
-        reused = None
-        with phases("predict"):
-            predictions, scores = likeliest(predictor(pixels))
-    else:
-        predictions = np.zeros(reader.count, np.int32)
-        scores = np.zeros(reader.count, np.float32)
-        good = np.setdiff1d(np.arange(reader.count), failed)
-        wanted = pixels[good] if failed else pixels
-        predictions[good], scores[good], reused = reuse.classify(
-            job.model, wanted, predictor, phases
+    predictions = np.full(reader.count, FAILED, np.int32)
+    scores = np.zeros(reader.count, np.float32)
+    errors: dict[int, str] = {}
+    done = 0
+    if saved and len(saved.predictions) % predictor.chunk == 0:
+        done = len(saved.predictions)
+        predictions[:done], scores[:done], errors = (
+            saved.predictions,
+            saved.scores,
+            {**saved.errors},
         )
-    predictions[failed] = FAILED
-    scores[failed] = 0.0
+    saved_at = time.monotonic()
+    for window in windows(done, reader.count, predictor):
+        pixels, failed = reader.read_span(window, skip, phases, progress)
+        for start in range(window.start, window.stop, predictor.chunk):
+            stop = min(start + predictor.chunk, window.stop)
+            with phases("predict"):
+                probabilities = predictor(pixels[start - window.start : stop - window.start])
+                predictions[start:stop], scores[start:stop] = likeliest(probabilities)
+            now = [position for position in failed if start <= position < stop]
+            errors.update((position, failed[position]) for position in now)
+            predictions[now], scores[now] = FAILED, 0.0
+            progress.step()
+            if stop < reader.count and time.monotonic() - saved_at > SAVE_SECONDS:
+                with phases("write"):
+                    save(
+                        BatchResult(
+                            model=job.model,
+                            predictions=predictions[:stop],
+                            scores=scores[:stop],
+                            errors=errors,
+                        )
+                    )
+                saved_at = time.monotonic()
+    return BatchResult(model=job.model, predictions=predictions, scores=scores, errors=errors)
+
+
+def classify_new(
+    job: Job,
+    reader: BatchReader,
+    predictor: Predictor,
+    skip: Mapping[int, str],
+    phases: Phases,
+    progress: Progress,
+    reuse: Reuse,
+) -> BatchResult:
+    """The same, but only what is new to the model is computed."""
+    pixels, errors = reader.read_span(range(reader.count), skip, phases, progress)
+    failed = sorted(errors)
+    predictions = np.full(reader.count, FAILED, np.int32)
+    scores = np.zeros(reader.count, np.float32)
+    good = np.setdiff1d(np.arange(reader.count), failed)
+    wanted = pixels[good] if failed else pixels
+
+    def classify(images: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        parts = []
+        for start in range(0, len(images), predictor.chunk):
+            parts.append(likeliest(predictor(images[start : start + predictor.chunk])))
+            progress.step()
+        return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])
+
+    predictions[good], scores[good], reused = reuse.classify(job.model, wanted, classify, phases)
     return BatchResult(
         model=job.model, predictions=predictions, scores=scores, errors=errors, reused=reused
     )
+
+
+def windows(start: int, count: int, predictor: Predictor) -> list[range]:
+    """Spans of the batch from `start` on, each of whole chunks, of about `WINDOW_BYTES`."""
+    chunk_bytes = predictor.chunk * int(np.prod(predictor.shape))
+    size = predictor.chunk * max(1, WINDOW_BYTES // chunk_bytes)
+    return [range(first, min(first + size, count)) for first in range(start, count, size)]

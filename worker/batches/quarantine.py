@@ -33,7 +33,7 @@ def is_suspect(history: History) -> bool:
 def hopeless(history: History) -> str | None:
     """Why the batch is given up, although no single image of it is to blame."""
     if history.timeouts >= HOPELESS_TIMEOUTS:
-        return f"its batch ran into the time limit {history.timeouts} times"
+        return f"its batch ran into the time limit of a step {history.timeouts} times"
     if history.deaths >= HOPELESS_DEATHS:
         return f"its batch died with its worker {history.deaths} times"
     return None

@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ from storage.errors import Corrupt, StorageError
 from storage.jobs.reuse import Keys, Known, ReuseFile, ReuseStore, distinct, keys_of
 from storage.models.store import ModelPin
 from worker.batches.phases import Phases
-from worker.runtimes.predictor import Predictor, likeliest
 
 log = logging.getLogger(__name__)
 
 KEPT_MODELS = 2
+
+Classify = Callable[[Pixels], tuple[NDArray[np.int32], NDArray[np.float32]]]
+"""From pixels (N, H, W, C) to the index of the likeliest class (N,) and its probability (N,)."""
 
 
 class Memory:
@@ -73,7 +76,7 @@ class Reuse:
         self._memories: OrderedDict[ModelPin, Memory] = OrderedDict()
 
     def classify(
-        self, model: ModelPin, pixels: Pixels, predictor: Predictor, phases: Phases
+        self, model: ModelPin, pixels: Pixels, classify: Classify, phases: Phases
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
         """Predictions (N,), scores (N,), and how many of the N images were not computed.
 
@@ -93,8 +96,7 @@ class Reuse:
             with phases("predict"):
                 wanted = first[new]
                 whole = len(wanted) == len(pixels)
-                probabilities = predictor(pixels if whole else pixels[wanted])
-                predictions[new], scores[new] = likeliest(probabilities)
+                predictions[new], scores[new] = classify(pixels if whole else pixels[wanted])
             with phases("reuse"):
                 new.sort()  # keys are kept in their order
                 self._keep(

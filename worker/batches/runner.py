@@ -5,15 +5,13 @@ the same time, not stopping the job when a worker died over it, and passing the 
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import redis
-from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from imaging.errors import ImageError
@@ -36,10 +34,18 @@ from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.store import DUPLICATE, Job, JobStore, Status, modified
 from storage.jobs.tally import Tally
 from storage.settings import StorageSettings
-from worker.batches.batch import NOT_OF_AN_IMAGE, BatchReader, classify_batch, reason_of
+from worker.batches.batch import (
+    NOT_OF_AN_IMAGE,
+    BatchReader,
+    classify_batch,
+    classify_new,
+    reason_of,
+)
 from worker.batches.phases import Phases
+from worker.batches.progress import JobStopped, Progress
 from worker.batches.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, left_out, walk
 from worker.batches.reuse import Reuse
+from worker.batches.watchdog import StepTooLong, Watchdog
 from worker.errors import ModelRefused
 from worker.runtimes.model_cache import ModelCache
 
@@ -68,7 +74,7 @@ class BatchRunner:
         models: ModelCache,
         reuse: Reuse,
         settings: StorageSettings,
-        soft_time_limit_seconds: float,
+        watchdog: Watchdog | None = None,
         send: Callable[[PredictBatch], object],
         notify: Callable[[str, Summary], object],
     ) -> None:
@@ -76,7 +82,7 @@ class BatchRunner:
         self.models = models
         self._reuse = reuse
         self._settings = settings
-        self._soft_time_limit_seconds = soft_time_limit_seconds
+        self._watchdog = watchdog
         self._send = send
         self._notify = notify
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
@@ -129,10 +135,10 @@ class BatchRunner:
         phases = Phases()
         attempt = self._jobs.begin_attempt(job, batch, self._settings.lease_seconds)
         self._heartbeat.follow(attempt)
-        began = time.monotonic()
         outcome = "interrupted"  # a worker told to stop is no error of the batch
         try:
-            result = self._classify_for_sure(job, batch, history, attempt, phases)
+            with self._watchdog.watching() if self._watchdog else nullcontext():
+                result = self._classify_for_sure(job, batch, history, attempt, phases)
             with phases("write"):
                 new = self._jobs.write_result(job, batch, result)
             outcome = "done" if new else DUPLICATE
@@ -146,17 +152,13 @@ class BatchRunner:
             outcome = f"refused: {error}"
             self._jobs.stop(job, Status.FAILED, str(error))
             return {"failed": str(error)}
-        except SoftTimeLimitExceeded:
+        except JobStopped:
+            return {"skipped": "its job was stopped"}
+        except StepTooLong:
             outcome = "timeout"
-            log.warning("Batch %s of job %s ran into its time limit.", batch, job.id)
+            log.warning("Batch %s of job %s ran into the time limit of a step.", batch, job.id)
             self._send(PredictBatch(job=job.id, batch=batch))
             return {"failed": "time limit"}
-        except SystemExit:
-            # Celery's hard limit asks politely first. A worker that is told to stop asks the same
-            # way, but no batch gets that far beyond the soft limit otherwise.
-            if time.monotonic() - began >= self._soft_time_limit_seconds:
-                outcome = "timeout"
-            raise
         except OSError as error:
             outcome = f"storage: {error}"  # a full disk, say
             raise
@@ -218,6 +220,7 @@ class BatchRunner:
             reader = BatchReader(
                 self._jobs, job, batch, predictor.shape, predictor.preprocessing, self._settings
             )
+        progress = Progress(self._watchdog, lambda: self._jobs.stopped(job) is not None)
         skip = left_out(history)
         if is_suspect(history):
 
@@ -230,13 +233,31 @@ class BatchRunner:
                     raise
                 except Exception as error:
                     return reason_of(error)
+                progress.step()
                 return self._blame(predictor, pixels)
 
             log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
-        reuse = self._reuse if job.reuse else None
-        return classify_batch(job, reader, predictor, skip, phases, reuse)
+        if job.reuse:
+            return classify_new(job, reader, predictor, skip, phases, progress, self._reuse)
+        return classify_batch(
+            job,
+            reader,
+            predictor,
+            skip,
+            phases,
+            progress,
+            saved=self._jobs.saved(job, batch),
+            save=lambda result: self._save(job, batch, result),
+        )
+
+    def _save(self, job: Job, batch: int, result: BatchResult) -> None:
+        """A full disk costs the next attempt its time, not this one its result."""
+        try:
+            self._jobs.save(job, batch, result)
+        except OSError as error:
+            log.info("What is done of batch %s of job %s is not saved: %s", batch, job.id, error)
 
     @staticmethod
     def _blame(predictor: "Predictor", pixels: Pixels) -> str | None:
@@ -246,7 +267,7 @@ class BatchRunner:
         """
         try:
             predictor(pixels)
-        except (SoftTimeLimitExceeded, OSError):
+        except OSError:
             raise
         except Exception as error:
             predictor(np.zeros_like(pixels))

@@ -8,7 +8,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +16,7 @@ from imaging.images import Shape, decode_image, fit_pixels
 from imaging.preprocessing import Interpolation, Preprocessing
 from tests.builders import encode
 from tests.digits import digits
+from worker.batches.watchdog import StepTooLong
 
 MUTATIONS_PER_FILE = 1_100
 
@@ -306,12 +306,12 @@ def test_whatever_one_image_raises_is_its_reason(
         fit_pixels(gradient(4, 4), (4, 4, 3))
 
 
-def test_the_end_of_a_batchs_time_is_not_the_images_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_steps_time_is_not_the_images_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
-        raise SoftTimeLimitExceeded
+        raise StepTooLong
 
     monkeypatch.setattr(Image.Image, "convert", fail)
-    with pytest.raises(SoftTimeLimitExceeded):
+    with pytest.raises(StepTooLong):
         decode_image(encode(gradient(4, 4)), (4, 4, 3))
 
 

@@ -20,6 +20,7 @@ from storage.settings import StorageSettings
 from tests.builders import encode, file_job, image_file
 from worker.batches.batch import BatchReader
 from worker.batches.phases import Phases
+from worker.batches.progress import Progress
 
 SHAPES: Sequence[Shape] = [(9, 7, 1), (9, 7, 3), (9, 7, 4)]
 UNTOUCHED = 99
@@ -187,7 +188,7 @@ def test_a_damaged_file_among_plain_ones_is_found(tmp_path: Path) -> None:
     files = [*contents[:2], bytes(damaged), *contents[3:5], other]
     job = file_job(store, [image_file(content) for content in files], batch_size=6)
     reader = BatchReader(store, job, 0, shape, Preprocessing(), StorageSettings())
-    pixels, errors = reader.read_all({4: "skipped"}, Phases())
+    pixels, errors = reader.read_span(range(reader.count), {4: "skipped"}, Phases(), Progress())
     assert set(errors) == {2, 4}
     assert "damaged image" in errors[2]
     for good in (0, 1, 3, 5):

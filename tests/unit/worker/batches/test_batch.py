@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded
 
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, fit_pixels
@@ -16,6 +15,7 @@ from storage.settings import StorageSettings
 from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of
 from worker.batches.batch import BatchReader, classify_batch
 from worker.batches.phases import Phases
+from worker.batches.progress import JobStopped, Progress
 
 
 @pytest.fixture
@@ -36,9 +36,13 @@ def reader_of(
     return BatchReader(store, job, batch, shape, Preprocessing(), settings)
 
 
+def read_all(reader: BatchReader, skip: dict[int, str]) -> tuple[Pixels, dict[int, str]]:
+    return reader.read_span(range(reader.count), skip, Phases(), Progress())
+
+
 def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore) -> None:
     job = array_job(store, images_of(range(10)))
-    pixels, errors = reader_of(store, job, 1).read_all({}, Phases())
+    pixels, errors = read_all(reader_of(store, job, 1), {})
     assert isinstance(pixels, np.memmap)
     np.testing.assert_array_equal(pixels, images_of([4, 5, 6, 7]))
     assert errors == {}
@@ -46,20 +50,20 @@ def test_an_array_of_the_right_shape_is_handed_on_without_a_copy(store: JobStore
 
 def test_grey_arrays_without_a_channel_get_one(store: JobStore) -> None:
     job = array_job(store, images_of(range(10))[..., 0])
-    pixels, _ = reader_of(store, job, 2).read_all({}, Phases())
+    pixels, _ = read_all(reader_of(store, job, 2), {})
     np.testing.assert_array_equal(pixels, images_of([8, 9]))
 
 
 def test_arrays_of_another_size_are_fitted_to_the_model(store: JobStore) -> None:
     job = array_job(store, np.full((3, 9, 7, 3), 50, np.uint8))
-    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    pixels, errors = read_all(reader_of(store, job), {})
     np.testing.assert_array_equal(pixels, np.full((3, *SHAPE), 50))
     assert errors == {}
 
 
 def test_an_array_of_floats_becomes_an_error_record_per_image(store: JobStore) -> None:
     job = array_job(store, np.zeros((3, 4, 4), np.float32))
-    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    pixels, errors = read_all(reader_of(store, job), {})
     assert not pixels.any()
     assert sorted(errors) == [0, 1, 2]
     assert "not uint8 pixels" in errors[0]
@@ -70,8 +74,8 @@ def test_files_and_arrays_give_the_same_pixels(store: JobStore) -> None:
     files = file_job(store, [image_file(encode(image)) for image in images], id="files")
     arrays = array_job(store, images, id="arrays")
     for batch in range(2):
-        from_files, _ = reader_of(store, files, batch).read_all({}, Phases())
-        from_arrays, _ = reader_of(store, arrays, batch).read_all({}, Phases())
+        from_files, _ = read_all(reader_of(store, files, batch), {})
+        from_arrays, _ = read_all(reader_of(store, arrays, batch), {})
         np.testing.assert_array_equal(from_files, from_arrays)
 
 
@@ -84,7 +88,7 @@ def test_pictures_of_the_models_own_size_are_cropped_all_the_same(store: JobStor
     files = file_job(store, [image_file(encode(image)) for image in images], id="files")
     for job in (files, array_job(store, images, id="arrays")):
         reader = BatchReader(store, job, 0, SHAPE, way, DEFAULTS)
-        pixels, _ = reader.read_all({}, Phases())
+        pixels, _ = read_all(reader, {})
         np.testing.assert_array_equal(pixels, expected)
 
 
@@ -107,7 +111,7 @@ def test_bad_images_become_errors_and_leave_zeros(store: JobStore) -> None:
             image_file(b"", content=None, refused="file too large"),
         ],
     )
-    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    pixels, errors = read_all(reader_of(store, job), {})
     assert pixels[0, 0, 0, 0] == 9
     assert not pixels[1:].any()
     assert sorted(errors) == [1, 2, 3]
@@ -125,7 +129,7 @@ def test_the_limits_of_the_settings_hold(store: JobStore) -> None:
     few_pixels = StorageSettings(max_image_pixels=15)
     with pytest.raises(ImageError, match="too many pixels: 4 x 4"):
         reader_of(store, job, settings=few_pixels).read(0)
-    _, errors = reader_of(store, job, settings=few_pixels).read_all({}, Phases())
+    _, errors = read_all(reader_of(store, job, settings=few_pixels), {})
     assert set(errors) == {0, 1}
     few_bytes = StorageSettings(max_image_bytes=len(content) - 1)
     with pytest.raises(ImageError, match="file too large"):
@@ -139,7 +143,7 @@ def test_images_to_skip_are_not_touched(store: JobStore, kind: str) -> None:
         job = array_job(store, images)
     else:
         job = file_job(store, [image_file(encode(image)) for image in images])
-    pixels, errors = reader_of(store, job).read_all({2: "kills the worker"}, Phases())
+    pixels, errors = read_all(reader_of(store, job), {2: "kills the worker"})
     assert pixels[:, 0, 0, 0].tolist() == [1, 2, 0, 4]
     assert errors == {2: "kills the worker"}
 
@@ -187,16 +191,16 @@ def test_whatever_one_image_raises_is_its_own_record(
             return BatchReader._decode(reader, content)
 
         monkeypatch.setattr(reader, "_decode", decode)
-    pixels, errors = reader.read_all({}, Phases())
+    pixels, errors = read_all(reader, {})
     assert pixels[:, 0, 0, 0].tolist() == [7, 0, 9]
     assert errors == {1: f"unexpected error: {type(error).__name__}: {error}"}
 
 
-@pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), MemoryError(), StorageAway("gone")])
+@pytest.mark.parametrize("error", [JobStopped(), MemoryError(), StorageAway("gone")])
 def test_what_is_not_the_images_fault_is_not_its_record(store: JobStore, error: Exception) -> None:
     job = file_job(store, [image_file(encode(image)) for image in images_of([7, 8])])
     with pytest.raises(type(error)):
-        Peculiar(store, job, {1: error}).read_all({}, Phases())
+        read_all(Peculiar(store, job, {1: error}), {})
 
 
 def test_images_that_cannot_be_decoded_together_are_decoded_one_by_one(
@@ -209,8 +213,8 @@ def test_images_that_cannot_be_decoded_together_are_decoded_one_by_one(
         pixels[:] = 99
         raise LookupError("odd")
 
-    monkeypatch.setattr("worker.batches.batch.decode_plain_pngs", give_up)
-    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    monkeypatch.setattr("storage.jobs.batches.decode_plain_pngs", give_up)
+    pixels, errors = read_all(reader_of(store, job), {})
     np.testing.assert_array_equal(pixels[:2], images[:2])
     assert not pixels[2].any()
     assert list(errors) == [2]
@@ -233,17 +237,17 @@ def test_files_of_a_folder_that_is_not_mounted_are_no_bad_images(store: JobStore
             photos.mkdir()
             os.utime(photos, (0, 0))
         with pytest.raises(StorageAway, match="photos is missing or empty here"):
-            reader_of(store, job).read_all({}, Phases())
+            read_all(reader_of(store, job), {})
         if hidden:
             photos.rmdir()
         away.rename(photos)
-    pixels, errors = reader_of(store, job).read_all({}, Phases())
+    pixels, errors = read_all(reader_of(store, job), {})
     assert (pixels[:, 0, 0, 0].tolist(), errors) == ([7, 8], {})
     (photos / "1.png").unlink()
-    _, errors = reader_of(store, job).read_all({}, Phases())
+    _, errors = read_all(reader_of(store, job), {})
     assert errors == {1: "file cannot be read: No such file or directory"}
     (photos / "0.png").unlink()
-    _, errors = reader_of(store, job).read_all({}, Phases())
+    _, errors = read_all(reader_of(store, job), {})
     assert set(errors) == {0, 1}, "somebody has emptied the folder: it is there"
 
 
@@ -262,8 +266,8 @@ def test_bad_images_leave_the_scores_of_the_others_as_they_are_to_the_last_bit(
     good = file_job(store, files, id="good")
     bad = file_job(store, [files[0], image_file(b"broken"), *files[2:]], id="bad")
     first, second = FakePredictor(), FakePredictor()
-    whole = classify_batch(good, reader_of(store, good), first, {}, Phases())
-    rest = classify_batch(bad, reader_of(store, bad), second, {2: "skipped"}, Phases())
+    whole = classify_batch(good, reader_of(store, good), first, {}, Phases(), Progress())
+    rest = classify_batch(bad, reader_of(store, bad), second, {2: "skipped"}, Phases(), Progress())
     for position in (0, 3):
         assert rest.predictions[position] == whole.predictions[position]
         assert rest.scores[position].tobytes() == whole.scores[position].tobytes()
@@ -276,7 +280,7 @@ def test_bad_images_leave_the_scores_of_the_others_as_they_are_to_the_last_bit(
 
 def test_the_result_names_the_pinned_model(store: JobStore) -> None:
     job = array_job(store, images_of([1, 2]))
-    result = classify_batch(job, reader_of(store, job), FakePredictor(), {}, Phases())
+    result = classify_batch(job, reader_of(store, job), FakePredictor(), {}, Phases(), Progress())
     assert result.model == job.model
     assert result.predictions.tolist() == [1, 2]
 

@@ -191,7 +191,7 @@ def test_a_batch_that_dies_again_and_again_without_a_culprit_is_given_up() -> No
     assert reason == f"its batch died with its worker {HOPELESS_DEATHS} times"
     assert hopeless(history_of(timeouts=HOPELESS_TIMEOUTS - 1)) is None
     reason = hopeless(history_of(timeouts=HOPELESS_TIMEOUTS))
-    assert reason == f"its batch ran into the time limit {HOPELESS_TIMEOUTS} times"
+    assert reason == f"its batch ran into the time limit of a step {HOPELESS_TIMEOUTS} times"
 
 
 def test_there_is_time_for_a_walk_before_a_batch_is_given_up() -> None:

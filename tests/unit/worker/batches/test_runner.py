@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from imaging.images import Pixels
@@ -43,6 +42,7 @@ from tests.processes import wait_for
 from worker.batches.quarantine import CONVICTED_AFTER, HOPELESS_ERRORS, SUSPECT_AFTER
 from worker.batches.reuse import Reuse
 from worker.batches.runner import BatchRunner, Summary
+from worker.batches.watchdog import StepTooLong, Watchdog
 from worker.errors import ModelRefused
 from worker.runtimes.model_cache import ModelCache
 
@@ -60,10 +60,10 @@ class System:
         self.notified: list[Summary] = []
         self.runner = self.new_runner()
 
-    def new_runner(self, *, soft_time_limit_seconds: float = 240) -> BatchRunner:
+    def new_runner(self, watchdog: Watchdog | None = None) -> BatchRunner:
         """A worker process after a restart: nothing is remembered but what lies on storage."""
         return BatchRunner(
-            soft_time_limit_seconds=soft_time_limit_seconds,
+            watchdog=watchdog,
             jobs=self.jobs,
             models=ModelCache(ModelStore(self.jobs.root), self.load),
             reuse=Reuse(ReuseStore(self.jobs.root), 1_000_000),
@@ -570,27 +570,9 @@ def test_a_worker_that_is_shut_down_is_not_held_against_the_batch(system: System
     assert (history.errors, history.deaths) == (0, 0)
 
 
-def test_the_hard_limit_which_asks_as_a_shutdown_does_counts_as_a_time_limit(
-    system: System,
-) -> None:
-    """It strikes later than the soft limit, a shutdown earlier: here the limit is 0 s."""
-
-    def end(pixels: Pixels) -> None:
-        raise SystemExit
-
-    system.predictor.before = end
-    system.runner = system.new_runner(soft_time_limit_seconds=0)
-    job = system.array_job(range(4))
-    for timeouts in (1, 2):
-        with pytest.raises(SystemExit):
-            system.run(job)
-        assert system.jobs.history(job, 0, 15).timeouts == timeouts
-    assert system.outcomes(job) == ["timeout"] * 2
-
-
 def test_a_time_limit_sends_the_batch_again_and_the_chain_goes_on(system: System) -> None:
     def exceed(pixels: Pixels) -> None:
-        raise SoftTimeLimitExceeded
+        raise StepTooLong
 
     system.predictor.before = exceed
     job = system.array_job(range(10))
@@ -604,7 +586,7 @@ def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
 ) -> None:
     def exceed(pixels: Pixels) -> None:
         if len(pixels) > 1:
-            raise SoftTimeLimitExceeded
+            raise StepTooLong
 
     system.predictor.before = exceed
     job = system.array_job(range(4))
@@ -615,7 +597,86 @@ def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
         assert attempts < 10
     result = system.jobs.read_result(job, 0)
     assert result.predictions.tolist() == [FAILED] * 4
-    assert set(result.errors.values()) == {"its batch ran into the time limit 4 times"}
+    assert set(result.errors.values()) == {"its batch ran into the time limit of a step 4 times"}
+
+
+def test_what_a_killed_attempt_had_finished_is_not_computed_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.batches.batch.SAVE_SECONDS", 0.0)
+    system.predictor.chunk = 2
+
+    def die_late(pixels: Pixels) -> None:
+        if pixels[0, 0, 0, 0] == 4:
+            raise Death
+
+    system.predictor.before = die_late
+    images = [image_file(encode(image)) for image in images_of(range(8))]
+    images[1] = image_file(b"no image")
+    job = file_job(system.jobs, images, model=system.version.pin, batch_size=8)
+    with pytest.raises(Death):
+        system.run(job)
+    assert [call[0, 0, 0, 0] for call in system.predictor.calls] == [0, 2, 4]
+    system.predictor.calls.clear()
+    system.predictor.before = lambda pixels: None
+    system.runner = system.new_runner()
+    system.run(job)
+    assert [call[0, 0, 0, 0] for call in system.predictor.calls] == [4, 6]
+    assert system.predictions(job) == [0, FAILED, 2, 0, 1, 2, 0, 1]
+    assert list(system.jobs.read_result(job, 0).errors) == [1]
+    assert system.jobs.saved(job, 0) is None, "it is not needed any more"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK torn"])
+def test_what_was_saved_and_is_damaged_is_computed_again(
+    system: System, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    monkeypatch.setattr("worker.batches.batch.SAVE_SECONDS", 0.0)
+    job = system.array_job(range(8), batch_size=8)
+    path = system.jobs.attempt_path(job, 0).with_suffix(".npz")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(damage)
+    system.run(job)
+    assert system.predictions(job) == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+def test_a_batch_that_moves_is_never_too_long_and_one_step_is(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    system.predictor.chunk = 1
+    system.predictor.before = lambda pixels: time.sleep(0.3)
+    runner = system.new_runner(Watchdog(soft_seconds=1.0, hard_seconds=60.0))
+    job = system.array_job(range(6), batch_size=6)
+    runner.run(PredictBatch(job=job.id, batch=0))
+    assert system.outcomes(job) == ["done"], "1.8 s in steps of 0.3 s"
+
+    def hang(pixels: Pixels) -> None:
+        if pixels[0, 0, 0, 0] == 3:
+            time.sleep(30)
+
+    system.predictor.before = hang
+    other = system.array_job(range(6), batch_size=6, id="other")
+    began = time.monotonic()
+    assert runner.run(PredictBatch(job="other", batch=0)) == {"failed": "time limit"}
+    assert 0.9 < time.monotonic() - began < 5
+    assert system.outcomes(other) == ["timeout"]
+
+
+def test_a_long_batch_ends_soon_after_its_job_is_cancelled(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.batches.progress.LOOK_SECONDS", 0.0)
+    system.predictor.chunk = 1
+    job = system.array_job(range(100), batch_size=100)
+
+    def cancel(pixels: Pixels) -> None:
+        if pixels[0, 0, 0, 0] == 3:
+            system.jobs.stop(job, Status.CANCELLED, "nobody wants it")
+
+    system.predictor.before = cancel
+    assert system.run(job) == {"skipped": "its job was stopped"}
+    assert len(system.predictor.calls) == 4
+    assert system.outcomes(job) == ["interrupted"]
+    assert not system.jobs.has_result(job, 0)
 
 
 # Quarantine
@@ -638,7 +699,7 @@ def test_exactly_the_images_that_kill_become_records(system: System, deadly: lis
 def test_an_image_that_takes_too_long_becomes_a_record_as_well(system: System) -> None:
     def exceed(pixels: Pixels) -> None:
         if (pixels[:, 0, 0, 0] == 5).any():
-            raise SoftTimeLimitExceeded
+            raise StepTooLong
 
     system.predictor.before = exceed
     job = system.array_job(range(8), batch_size=8)
@@ -816,7 +877,6 @@ def test_a_broker_that_is_away_costs_no_result(
 
     system = System(tmp_path)
     runner = BatchRunner(
-        soft_time_limit_seconds=240,
         jobs=JobStore(tmp_path),
         models=ModelCache(ModelStore(tmp_path), system.load),
         reuse=Reuse(ReuseStore(tmp_path), 1_000_000),
