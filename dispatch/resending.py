@@ -21,11 +21,17 @@ def send_lost(
 ) -> list[int]:
     """Send those of `batches` again whose messages do not wait in the queue; returns them.
 
-    `waiting` are the keys of messages, see `PredictBatch.key`.
+    `waiting` are the keys of messages, see `PredictBatch.key`. What was sent before the broker
+    refused is noted all the same.
     """
     messages = [PredictBatch(job=job.id, batch=batch) for batch in batches]
-    lost = [message for message in messages if message.key not in waiting]
-    if lost:
-        send(lost)
-        jobs.note_sent(job)
-    return [message.batch for message in lost]
+    sent: list[int] = []
+    try:
+        for message in messages:
+            if message.key not in waiting:
+                send([message])
+                sent.append(message.batch)
+    finally:
+        if sent:
+            jobs.note_sent(job)
+    return sent

@@ -23,7 +23,8 @@ from messaging.notifications import AllNotifications
 from messaging.settings import CONSUMERS, unacked_key
 from messaging.worker_heartbeats import living_workers
 from storage.errors import NotFound, StorageError
-from storage.jobs.store import JobStore, Status, apart
+from storage.jobs.ended import EndedJobs
+from storage.jobs.store import Job, JobStore, Status, apart
 from storage.models.store import ModelStore
 
 MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
@@ -210,32 +211,25 @@ class Work:
 
 
 class OpenJobs:
-    """How many jobs there are of each status. An ended one is not read again until it changes."""
+    """How many jobs there are of each status."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
-        self._ended: dict[str, tuple[tuple[float, float], Status]] = {}
+        self._statuses = EndedJobs(jobs, self._find_status)
 
     def metrics(self) -> Metric:
         counts: Counter[str] = Counter()
         for job_id in self._jobs.ids():
             with apart(job_id, lambda _: counts.update([UNREADABLE])):
-                counts[self._status(job_id)] += 1
+                counts[self._statuses[job_id]] += 1
         family = gauge("batchsight_jobs", "Jobs on shared storage.", "status")
         for status in (*Status, UNREADABLE):
             family.add_metric([status], counts[status])
         return family
 
-    def _status(self, job_id: str) -> Status:
-        changed = self._jobs.changed(job_id)
-        known = self._ended.get(job_id)
-        if known and known[0] == changed:
-            return known[1]
-        job = self._jobs.get(job_id)
+    def _find_status(self, job: Job) -> tuple[Status, bool]:
         status = self._jobs.status(job, len(self._jobs.done(job)))
-        if status.ended:
-            self._ended[job_id] = (changed, status)
-        return status
+        return status, status.ended
 
 
 def model_metrics(models: ModelStore, now: float) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ from functools import partial
 
 from dispatch.resending import send_lost
 from messaging.messages import PredictBatch, key_of
+from storage.jobs.ended import EndedJobs
 from storage.jobs.store import Job, JobStore, apart
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ Send = Callable[[Sequence[PredictBatch]], object]
 
 
 class Sweeper:
-    """Looks after jobs that nobody watches. An ended job is not read again until it changes.
+    """Looks after jobs that nobody watches.
 
     What is wrong with a job is told once, and keeps no other from being swept.
     """
@@ -22,7 +23,7 @@ class Sweeper:
     def __init__(self, jobs: JobStore, lease_seconds: float) -> None:
         self._jobs = jobs
         self._lease_seconds = lease_seconds
-        self._ended: dict[str, tuple[float, float]] = {}
+        self._unfinished = EndedJobs(jobs, self._find_unfinished)
         self._told: dict[str, str] = {}
 
     def sweep(
@@ -36,7 +37,7 @@ class Sweeper:
         for job_id in self._jobs.ids():
             job, stalled = None, list[int]()
             with apart(job_id, partial(self._warn, job_id)):
-                job = self._unfinished(job_id)
+                job = self._unfinished[job_id]
                 stalled = self._jobs.stalled(job, self._lease_seconds) if job else []
                 self._told.pop(job_id, None)
             if job is None or not stalled:
@@ -53,17 +54,11 @@ class Sweeper:
         send: Send, sent: dict[str, int], job_id: str, messages: Sequence[PredictBatch]
     ) -> None:
         send(messages)
-        sent[job_id] = len(messages)
+        sent[job_id] = sent.get(job_id, 0) + len(messages)
 
-    def _unfinished(self, job_id: str) -> Job | None:
-        changed = self._jobs.changed(job_id)
-        if self._ended.get(job_id) == changed:
-            return None
-        job = self._jobs.get(job_id)
-        if self._jobs.ended_at(job):
-            self._ended[job_id] = changed
-            return None
-        return job
+    def _find_unfinished(self, job: Job) -> tuple[Job | None, bool]:
+        ended = self._jobs.ended_at(job) is not None
+        return None if ended else job, ended
 
     def _warn(self, job_id: str, fault: str) -> None:
         if self._told.get(job_id) != fault:

@@ -10,7 +10,6 @@ from producer.report.html_tables import definitions
 from producer.report.sections.origin import use_of_data
 from producer.results.summary import Summary
 from storage.datasets.store import version_at
-from storage.jobs.inputs import ArrayInputs
 from storage.jobs.store import Job, Status
 from storage.models.store import Manifest
 
@@ -64,7 +63,7 @@ def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
 def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     """Model, data set and times, line by line."""
     source = name(job.source)
-    if isinstance(job.inputs, ArrayInputs) and (version := version_at(job.inputs.images)):
+    if job.array and (version := version_at(job.array.images)):
         source = join(source, ", data set ", name(version))
     rows: list[tuple[str, str]] = [("Source", source), ("Model", name(str(job.model)))]
     if manifest:

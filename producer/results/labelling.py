@@ -13,7 +13,6 @@ from producer.sources.source import list_briefly
 from producer.sources.table_reader import SUFFIXES, Table, shorten
 from storage.class_names import Classes, canonical
 from storage.jobs.corrections import add_corrections
-from storage.jobs.inputs import ArrayInputs
 from storage.jobs.store import Job, JobStore
 
 SAMPLE = {"id": "17", "label": "3"}
@@ -85,7 +84,7 @@ def find_images(
     store: JobStore, job: Job, given: dict[str, Given], path: Path
 ) -> NDArray[np.int64]:
     """Positions in the job (K,) of the images that were given labels, in the order of the file."""
-    if isinstance(job.inputs, ArrayInputs) and job.inputs.ids is None:
+    if job.array and job.array.ids is None:
         places = {image: int(image) for image in given if is_position(image, job.total)}
         hint = f"its images are 0 to {job.total - 1}"
     else:

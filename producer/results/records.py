@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
 from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
-from storage.jobs.inputs import ArrayInputs, read_columns, read_ids
+from storage.jobs.inputs import read_columns, read_ids
 from storage.jobs.results import BatchResult
 from storage.jobs.store import Job, JobStore
 
@@ -68,7 +68,7 @@ def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
     """
     import pyarrow as pa
 
-    if not isinstance(job.inputs, ArrayInputs):
+    if job.array is None:
         columns = read_columns(store.pack_path(job, batch))
         return Identities(
             ids=pa.array(columns.ids, pa.string()),
@@ -77,10 +77,10 @@ def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
         )
     span = job.span(batch)
     labels = store.open_labels(job)
-    if job.inputs.ids is None:
+    if job.array.ids is None:
         ids = pa.array(np.arange(span.start, span.stop)).cast(pa.string())
     else:
-        ids = read_ids(resolve_inside(store.root, job.inputs.ids), span)
+        ids = read_ids(resolve_inside(store.root, job.array.ids), span)
     return Identities(
         ids=ids,
         paths=pa.nulls(len(span), pa.string()),

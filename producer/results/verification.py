@@ -13,7 +13,7 @@ from producer.sources.array_sources import array_fingerprint
 from producer.sources.packing import Fingerprint, identities
 from storage.errors import Corrupt, StorageError
 from storage.files import sha256_of
-from storage.jobs.inputs import ArrayInputs, read_pack
+from storage.jobs.inputs import read_pack
 from storage.jobs.store import Job, JobStore
 from storage.models.store import ModelStore
 
@@ -24,8 +24,7 @@ def find_faults(store: JobStore, models: ModelStore, job: Job, *, max_bytes: int
     A job that has not finished is judged by what there is of it.
     """
     yield from model_faults(models, job)
-    arrays = isinstance(job.inputs, ArrayInputs)
-    inputs = array_faults(store, job) if arrays else file_faults(store, job, max_bytes)
+    inputs = array_faults(store, job) if job.array else file_faults(store, job, max_bytes)
     readable = yield from told("inputs", inputs)
     sound = yield from told("results", result_faults(store, job))
     if readable and sound and (store.path(job.id) / PREDICTIONS_FILE).exists():
@@ -55,8 +54,8 @@ def model_faults(models: ModelStore, job: Job) -> Iterator[str]:
 
 def array_faults(store: JobStore, job: Job) -> Iterator[str]:
     """Whether the arrays are those that were submitted."""
-    inputs = job.inputs
-    assert isinstance(inputs, ArrayInputs)
+    inputs = job.array
+    assert inputs
     images = store.open_array(job)
     labels = store.open_labels(job)
     for name, rows in (("images", images), ("labels", labels)):

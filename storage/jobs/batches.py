@@ -1,11 +1,14 @@
-"""The images of one batch: what a worker classifies, a report shows and a data set takes in."""
+"""The images of a job: what a worker classifies, a report shows and a data set takes in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, decode_image, fit_pixels
 from imaging.pngs import decode_plain_pngs
 from imaging.preprocessing import Preprocessing
-from storage.jobs.inputs import ArrayInputs, ImageFiles, read_pack
+from storage.errors import StorageError
+from storage.jobs.inputs import ImageFiles, Pack, read_pack
 from storage.jobs.store import Job, JobStore
 from storage.settings import StorageSettings
 
@@ -32,7 +35,7 @@ class BatchImages:
         self._array: Pixels | None = None
         self._files: ImageFiles | None = None
         self._folders: dict[str, str] = {}
-        if isinstance(job.inputs, ArrayInputs):
+        if job.array:
             self._array = store.open_array(job)[span.start : span.stop]
         else:
             self._files = read_pack(store.pack_path(job, batch))
@@ -91,3 +94,49 @@ class BatchImages:
         if height * width > self._settings.max_image_pixels or not self._preprocessing.keeps:
             return set()
         return decode_plain_pngs(contents, self.shape, pixels)
+
+
+class JobImages:
+    """Single images of a whole job as a model's pixels, read where they lie.
+
+    Of a packed batch only the bytes of the wanted image are read; the last pack stays open.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        job: Job,
+        shape: Shape,
+        preprocessing: Preprocessing,
+        settings: StorageSettings,
+    ) -> None:
+        self._store, self._job, self._settings = store, job, settings
+        self._shape, self._preprocessing = shape, preprocessing
+        self._array: Pixels | None = None
+        self._pack: tuple[int, Pack] | None = None
+
+    def read(self, position: int) -> Pixels:
+        """Pixels (H, W, C) of one image; raises `ImageError` when its file has gone."""
+        if self._job.array:
+            if self._array is None:
+                self._array = self._store.open_array(self._job)
+            return fit_pixels(self._array[position], self._shape, self._preprocessing)
+        batch, offset = divmod(position, self._job.batch_size)
+        if self._pack is None or self._pack[0] != batch:
+            self._pack = batch, Pack(self._store.pack_path(self._job, batch))
+        image = self._pack[1].image(offset)
+        content = image.read(self._store.root, max_bytes=self._settings.max_image_bytes)
+        return decode_image(
+            content,
+            self._shape,
+            self._preprocessing,
+            max_pixels=self._settings.max_image_pixels,
+        )
+
+    def read_some(self, positions: Iterable[int]) -> list[Pixels]:
+        """Several images; those whose files have gone or changed are left out."""
+        found = []
+        for position in positions:
+            with suppress(ImageError, StorageError):
+                found.append(self.read(position))
+        return found

@@ -163,9 +163,15 @@ def read_pack(path: Path) -> ImageFiles:
     return _image_files(_read_table(path))
 
 
-def read_packed(path: Path, position: int) -> ImageFile:
-    """One image of a packed batch; the bytes of the others are not read."""
-    return _image_files(_read_table(path).slice(position, 1))[0]
+class Pack:
+    """A packed batch that stays open, memory-mapped; raises `Corrupt` for a damaged one."""
+
+    def __init__(self, path: Path) -> None:
+        self._table = _read_table(path)
+
+    def image(self, position: int) -> ImageFile:
+        """One image; the bytes of the others are not read."""
+        return _image_files(self._table.slice(position, 1))[0]
 
 
 def read_columns(path: Path) -> PackedColumns:

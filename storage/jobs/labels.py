@@ -4,7 +4,7 @@ import numpy as np
 
 from storage.datasets.store import Labels
 from storage.jobs.corrections import has_corrections, read_corrections
-from storage.jobs.inputs import UNLABELLED, ArrayInputs, read_columns
+from storage.jobs.inputs import UNLABELLED, read_columns
 from storage.jobs.store import Job, JobStore
 
 
@@ -15,7 +15,7 @@ def read_labels(store: JobStore, job: Job, batch: int) -> Labels | None:
     """
     if job.labelled == 0:
         return None
-    if isinstance(job.inputs, ArrayInputs):
+    if job.array:
         labels = store.open_labels(job)
         assert labels is not None
         span = job.span(batch)

@@ -99,6 +99,11 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     def _printable(cls, source: Any) -> Any:
         return printable(source) if isinstance(source, str) else source
 
+    @property
+    def array(self) -> ArrayInputs | None:
+        """The array that its images lie in; none if they are files."""
+        return self.inputs if isinstance(self.inputs, ArrayInputs) else None
+
     def __hash__(self) -> int:
         return hash((self.id, self.created_at))  # what was passed over is a dictionary
 
@@ -513,8 +518,8 @@ class JobStore:
 
         Raises `Corrupt` when the file is not the one that was submitted.
         """
-        inputs = job.inputs
-        assert isinstance(inputs, ArrayInputs)
+        inputs = job.array
+        assert inputs
         path = resolve_inside(self.root, inputs.images)
         try:
             stat = path.stat()
@@ -530,11 +535,10 @@ class JobStore:
 
     def open_labels(self, job: Job) -> Labels | None:
         """Memory-mapped labels (N,) of a job over arrays, if it has any."""
-        inputs = job.inputs
-        assert isinstance(inputs, ArrayInputs)
-        if inputs.labels is None:
+        assert job.array
+        if job.array.labels is None:
             return None
-        path = resolve_inside(self.root, inputs.labels)
+        path = resolve_inside(self.root, job.array.labels)
         labels: Labels = np.load(path, mmap_mode="r", allow_pickle=False)
         return labels
 

@@ -28,7 +28,7 @@ from storage.errors import (
 )
 from storage.identity import present_id, refusal_of, require_content, require_source
 from storage.jobs.attempts import Attempt, Heartbeat, History
-from storage.jobs.inputs import ArrayInputs, read_columns
+from storage.jobs.inputs import read_columns
 from storage.jobs.labels import read_labels
 from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.store import DUPLICATE, Job, JobStore, Status, modified
@@ -196,9 +196,9 @@ class BatchRunner:
         except REFUSALS:
             self._require_jobs()
             require_content(self._jobs.root / "models")
-            if isinstance(job.inputs, ArrayInputs):
+            if job.array:
                 submitted = modified(self._jobs.path(job.id) / "job.json")
-                require_source(self._jobs.root, job.inputs.images, submitted)
+                require_source(self._jobs.root, job.array.images, submitted)
             raise
 
     def _require_jobs(self) -> None:
@@ -303,9 +303,9 @@ class BatchRunner:
 
     def _images(self, job: Job, batch: int) -> str:
         """Which images a batch has, for people to look at."""
-        if isinstance(job.inputs, ArrayInputs):
+        if job.array:
             span = job.span(batch)
-            return f"images {span.start} to {span.stop - 1} of {job.inputs.images}"
+            return f"images {span.start} to {span.stop - 1} of {job.array.images}"
         try:
             paths = read_columns(self._jobs.pack_path(job, batch)).paths
         except (Corrupt, KeyError):

@@ -8,9 +8,9 @@ from PIL import Image
 from imaging.images import Pixels
 from producer.report.formatting import cut, name
 from producer.report.html import Markup, element, join
-from producer.report.pictures import Pictures
 from producer.report.statistics.job_statistics import Statistics
 from producer.report.statistics.mistakes import Mistake
+from storage.jobs.batches import JobImages
 from storage.jobs.store import Job, JobStore
 from storage.models.store import Manifest
 from storage.settings import StorageSettings
@@ -32,7 +32,7 @@ def mistake_section(
         return element("p", "There are no mistakes.")
     pictures = None
     if manifest:
-        pictures = Pictures(store, job, manifest.input_shape, manifest.preprocessing, settings)
+        pictures = JobImages(store, job, manifest.input_shape, manifest.preprocessing, settings)
     items = [mistake_item(job, mistake, pictures) for mistake in statistics.mistakes]
     wrong = int(statistics.scores.wrong.sum())
     said = (
@@ -42,7 +42,7 @@ def mistake_section(
     return join(element("p", said), element("ul", *items, class_="pictures"))
 
 
-def mistake_item(job: Job, mistake: Mistake, pictures: Pictures | None) -> Markup:
+def mistake_item(job: Job, mistake: Mistake, pictures: JobImages | None) -> Markup:
     """One mistake with its picture, if that can still be had."""
     predicted, actual = name(job.labels[mistake.predicted]), name(job.labels[mistake.actual])
     found = pictures.read_some([mistake.position]) if pictures else []

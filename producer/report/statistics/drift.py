@@ -8,7 +8,7 @@ from evaluation.baseline import Baseline, comparable, pixel_features
 from evaluation.confusion import IntArray
 from evaluation.drift import Comparison, Observed, compare
 from imaging.images import Pixels
-from producer.report.pictures import Pictures
+from storage.jobs.batches import JobImages
 from storage.jobs.results import BatchResult
 from storage.jobs.store import Job, JobStore
 from storage.models.store import Manifest
@@ -27,7 +27,7 @@ class Observation:
         self, store: JobStore, job: Job, manifest: Manifest, settings: StorageSettings
     ) -> None:
         self._job = job
-        self._pictures = Pictures(
+        self._pictures = JobImages(
             store, job, manifest.input_shape, manifest.preprocessing, settings
         )
         self._baseline = manifest.baseline

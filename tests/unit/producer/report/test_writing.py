@@ -18,7 +18,6 @@ from imaging.errors import ImageError
 from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
 from producer.report.html import Markup, element, text
-from producer.report.pictures import Pictures
 from producer.report.statistics.drift import PIXEL_SAMPLE
 from producer.report.statistics.failure_reasons import EXAMPLES_SHOWN, FailureReasons, kind_of
 from producer.report.statistics.job_statistics import analyse
@@ -27,6 +26,7 @@ from producer.report.writing import write_report
 from producer.results.finished_batches import FinishedBatch
 from producer.results.merging import merge
 from producer.results.records import ROW_GROUP_ROWS
+from storage.jobs.batches import JobImages
 from storage.jobs.corrections import add_corrections
 from storage.jobs.inputs import UNLABELLED, ArrayInputs
 from storage.jobs.labels import KnownLabels
@@ -428,7 +428,7 @@ def test_a_picture_is_what_the_model_saw(store: JobStore) -> None:
         image_file(encode(gone), 1, content=None, stored="gone.png"),
     ]
     job = file_job(store, files, batch_size=2)
-    pictures = Pictures(store, job, SHAPE, Preprocessing(), SETTINGS)
+    pictures = JobImages(store, job, SHAPE, Preprocessing(), SETTINGS)
     np.testing.assert_array_equal(pictures.read(0), shown)
     with pytest.raises(ImageError, match="cannot be read"):
         pictures.read(1)

@@ -10,9 +10,9 @@ from storage.errors import Corrupt
 from storage.jobs.inputs import (
     UNLABELLED,
     ImageFile,
+    Pack,
     read_columns,
     read_pack,
-    read_packed,
     write_pack,
 )
 from tests.builders import encode, image_file, image_files, images_of
@@ -33,7 +33,8 @@ def test_a_pack_gives_back_its_files_in_order(tmp_path: Path) -> None:
     ]
     write_pack(tmp_path / "pack.arrow", image_files(files))
     assert list(read_pack(tmp_path / "pack.arrow")) == files
-    assert [read_packed(tmp_path / "pack.arrow", i) for i in range(3)] == files
+    pack = Pack(tmp_path / "pack.arrow")
+    assert [pack.image(i) for i in range(3)] == files
 
 
 def test_columns_are_read_without_the_bytes(tmp_path: Path) -> None:
