@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from local.redis_server import choose_port
-from tests.acceptance.documents import HOME, README, Document, agrees
+from tests.acceptance.documents import HOME, README, REFERENCE, Document, agrees
 from tests.processes import REPOSITORY, Program, RedisServer, wait_for
 
 
@@ -123,8 +123,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 @pytest.fixture(scope="session")
 def readme_differences(home: Home) -> list[str]:
-    """The README's commands, run one after the other, and where they print something else."""
-    return home.differences(README)
+    """The commands of README and reference, in order, and where they print something else."""
+    return [found for page in (README, *REFERENCE) for found in home.differences(page)]
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ In a ```console block each line that begins with `$ ` is a command, continued in
 with `> `; the lines up to the next one are what it prints, on stdout and stderr. It ends with exit
 code 0 unless `$ echo $?` follows. A ```python block is a program, and a ```text block right after
 it is what that prints. `...` stands for any lines, or for the rest of a line. Figures that differ
-from run to run (decimal numbers, times, rates, ids) and the width of columns are not compared; all
-other text is.
+from run to run (times, rates, ids, most decimal numbers) and the width of columns are not compared.
+Accuracies are, to within `TOLERANCE`, and all other text exactly.
 """
 
 import re
@@ -33,6 +33,9 @@ VOLATILE = {
     "<host> trains it.": r"\S+ trains it\.",
     "by <user>@<host>,": r"\bby \S+@\S+,",
 }
+ACCURACY = re.compile(r"(accuracy\W+)(\d)\.(\d+)")
+TOLERANCE = 0.02
+"""How far an accuracy may be from the documented one: trainings differ between processors."""
 PROGRESS = re.compile(r"[\d,]+ of [\d,]+ images, [\d,]+/s")
 
 
@@ -128,6 +131,15 @@ class Document:
 
 
 README = Document(path=REPOSITORY / "README.md")
+REFERENCE = [
+    Document(path=REPOSITORY / "docs" / f"{name}.md")
+    for name in ("jobs", "sources", "records", "models")
+]
+"""The pages whose commands go on where those of the README end, in this order."""
+CONFIGURATION = Document(path=REPOSITORY / "docs" / "configuration.md")
+RECORDS = Document(path=REPOSITORY / "docs" / "records.md")
+DEVELOPMENT = Document(path=REPOSITORY / "docs" / "development.md")
+HOW_IT_WORKS = Document(path=REPOSITORY / "docs" / "how-it-works.md")
 DOCUMENTS = [
     README,
     Document(path=REPOSITORY / "CHANGELOG.md"),
@@ -136,7 +148,8 @@ DOCUMENTS = [
 
 
 def stable(text: str) -> list[str]:
-    """The lines of a text without what differs from run to run."""
+    """The lines of a text without what differs from run to run; accuracies are in brackets."""
+    text = ACCURACY.sub(r"\1[\2,\3]", text)
     for name, pattern in VOLATILE.items():
         text = re.sub(pattern, name, text)
     lines = (" ".join(line.split()) for line in text.splitlines())
@@ -145,8 +158,21 @@ def stable(text: str) -> list[str]:
 
 def agrees(documented: str, printed: str) -> bool:
     """Whether a program has printed what a document says."""
+    said = stable(documented)
     pattern = "".join(
-        r"(.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
-        for line in stable(documented)
+        r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
+        for line in said
     )
-    return re.fullmatch(pattern, "".join(f"{line}\n" for line in stable(printed))) is not None
+    bracket = re.compile(r"\[(\d,\d+)\]")
+    pattern = re.sub(r"\\\[\d,\d+\\\]", r"\\[(\\d,\\d+)\\]", pattern)
+    found = re.fullmatch(pattern, "".join(f"{line}\n" for line in stable(printed)))
+    if found is None:
+        return False
+    expected = [number(text) for line in said for text in bracket.findall(line)]
+    given = [number(text) for text in found.groups()]
+    return all(abs(a - b) <= TOLERANCE for a, b in zip(expected, given, strict=True))
+
+
+def number(text: str) -> float:
+    """`0,9787` as a number."""
+    return float(text.replace(",", "."))

@@ -1,4 +1,4 @@
-"""The README: its commands are run in order, and what it claims is compared with what is there."""
+"""README and reference: their commands run in order, and their claims meet what is there."""
 
 import importlib
 import json
@@ -12,13 +12,23 @@ from producer.cli import EXIT_CODES
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.acceptance.conftest import Home
-from tests.acceptance.documents import DOCUMENTS, README, Document, agrees
+from tests.acceptance.documents import (
+    CONFIGURATION,
+    DEVELOPMENT,
+    DOCUMENTS,
+    HOW_IT_WORKS,
+    RECORDS,
+    Document,
+    agrees,
+)
 from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for all commands of the README
 
 
-def test_the_commands_of_the_readme_print_what_it_says(readme_differences: list[str]) -> None:
+def test_the_commands_of_readme_and_reference_print_what_they_say(
+    readme_differences: list[str],
+) -> None:
     assert not readme_differences, "\n\n".join(readme_differences)
 
 
@@ -54,6 +64,8 @@ def test_a_different_output_would_be_noticed() -> None:
     assert agrees(said, "Job a: 10 images.\nx\ny\n  accuracy    0.9801 over all images\n")
     assert not agrees(said, "Job a: 11 images.\n  accuracy    0.9801 over all images\n")
     assert not agrees(said, "Job a: 10 images.\n  accuracy    0.9801 over all images\nmore\n")
+    assert not agrees(said, "Job a: 10 images.\n  accuracy    0.9401 over all images\n")
+    assert not agrees('"accuracy": 1.0,', '"accuracy": 0.9,')
     assert not agrees(said, "before\nJob a: 10 images.\n  accuracy    0.9801 over all images\n")
 
 
@@ -103,14 +115,14 @@ def test_the_configuration_table_names_exactly_the_variables_that_exist() -> Non
     wanted = configuration_rows()
     assert len(wanted) > 15
     as_markdown = "\n".join(f"| {' | '.join(row)} |" for row in wanted).replace("|  |", "| |")
-    rows = [tuple(cell for cell in row) for row in README.table("variable")]
+    rows = [tuple(cell for cell in row) for row in CONFIGURATION.table("variable")]
     assert [row[0] for row in rows] == [row[0] for row in wanted], f"It should be\n{as_markdown}"
     for row, (name, default, meaning) in zip(rows, wanted, strict=True):
         assert row == (name, default, meaning), f"It should be\n{as_markdown}"
 
 
-def test_the_readme_lists_the_exit_codes_that_the_help_lists() -> None:
-    documented = {row[0] for row in README.table("exit code")}
+def test_the_records_page_lists_the_exit_codes_that_the_help_lists() -> None:
+    documented = {row[0] for row in RECORDS.table("exit code")}
     assert documented == set(re.findall(r"^  (\d+) ", EXIT_CODES, re.MULTILINE))
 
 
@@ -141,9 +153,34 @@ def anchors(document: Document) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_tree_of_the_readme_names_the_folders_that_are_there() -> None:
-    tree = next(b for b in README.blocks("text") if b.lines[0].startswith("console/"))
+def test_the_tree_of_the_development_page_names_the_folders_that_are_there() -> None:
+    tree = next(b for b in DEVELOPMENT.blocks("text") if b.lines[0].startswith("console/"))
     named = {line.partition("/")[0] for line in tree.lines}
     packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
     assert packages <= named
     assert all((REPOSITORY / name).is_dir() for name in named)
+
+
+def test_the_way_of_an_image_goes_through_rooms_and_names_that_exist() -> None:
+    text = HOW_IT_WORKS.text
+    way = text[text.index("## One image on its way") : text.index("## What lies where")]
+    rooms = [name for step in re.findall(r"^\d+\. (.*)", way, re.M) for name in names(step)]
+    assert len(rooms) == 10
+    for step in re.split(r"^\d+\. ", way, flags=re.M)[1:]:
+        room = re.findall(r"\*\*`([\w.]+)`\*\*", step)[0]
+        sources = "".join(
+            path.read_text("utf-8") for path in (REPOSITORY / room.replace(".", "/")).glob("*.py")
+        )
+        assert sources, f"There is no room {room}."
+        for name in re.findall(r"\(`([\w.]+)`\)", step):
+            kind, _, method = name.partition(".")
+            stem = (REPOSITORY / room.replace(".", "/") / f"{name}.py").is_file()
+            assert stem or re.search(rf"^(class|def) {kind}\b", sources, re.M), f"{room}: {name}"
+            assert not method or re.search(rf"^    def {method}\b", sources, re.M), (
+                f"{room}: {name}"
+            )
+
+
+def names(step: str) -> list[str]:
+    """The room that a step is about."""
+    return re.findall(r"^\*\*`([\w.]+)`\*\*", step)
