@@ -7,17 +7,15 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from messaging.errors import MessagingError
-from producer.errors import ProducerError
-from producer.terminal import say
-from storage.errors import StorageError
+from console.command_line import FAILED, INTERRUPTED, OneSentence, as_json
+from console.output import print_json, say
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from storage.jobs.store import JobStore
     from storage.jobs.tally import Tally
 
-FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
+RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND = 3, 4, 5
 
 EXIT_CODES = """
 \b
@@ -39,27 +37,6 @@ Exit codes:
   5    verify found faults
   130  interrupted; a submitted job goes on
 """
-
-
-class OneSentence(click.Group):
-    """A command whose foreseeable errors are one sentence on stderr, never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        exit_code = FAILED
-        try:
-            return super().invoke(ctx)
-        except (MessagingError, ProducerError, StorageError) as error:
-            say(f"error: {error}")
-        except BrokenPipeError:
-            raise  # `producer results JOB | head`: click knows what to do
-        except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            say(f"error: {error.strerror or error}{where}.")
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            exit_code = INTERRUPTED
-        raise click.exceptions.Exit(exit_code)
 
 
 @click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
@@ -89,11 +66,6 @@ def client() -> "PredictionClient":
 
     passed: PredictionClient | None = click.get_current_context().obj
     return passed or PredictionClient()
-
-
-def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json` to a command."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
 
 
 @main.command()
@@ -156,7 +128,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
         if handle.unsent:
             raise handle.unsent
         if json_:
-            print_json(handle.summary())
+            print_summary(handle.summary())
         else:
             click.echo(job.id)
 
@@ -242,8 +214,6 @@ def label(job_id: str, file: str) -> None:
 @as_json
 def list_jobs(*, json_: bool) -> None:
     """List all jobs."""
-    import json
-
     from producer.terminal import show_jobs
 
     faults: list[str] = []
@@ -251,7 +221,7 @@ def list_jobs(*, json_: bool) -> None:
     for fault in faults:
         say(fault)
     if json_:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
+        print_json([entry.model_dump(mode="json") for entry in listed])
     elif listed or not faults:
         show_jobs(listed)
 
@@ -288,7 +258,7 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     if wait:
         follow(handle, json_)
     elif json_:
-        print_json(handle.summary())
+        print_summary(handle.summary())
 
 
 @main.command()
@@ -376,7 +346,7 @@ def show(
 
     summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
     if json_:
-        print_json(summary)
+        print_summary(summary)
         if summary.reason:
             say(summary.reason)
     else:
@@ -396,12 +366,12 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
     return 0
 
 
-def print_json(summary: "Summary") -> None:
-    """Print the one object of `--json`."""
+def print_summary(summary: "Summary") -> None:
+    """Print a summary as the one object of `--json`."""
     optional = {"reason", "reused", "hit_rate", "labelled_later", "passed_over"}
     optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
-    click.echo(summary.model_dump_json(indent=2, exclude=unasked))
+    print_json(summary.model_dump(mode="json", exclude=unasked))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """The trainer's Celery app: `celery -A trainer worker`, and `celery -A trainer beat`."""
 
+from console.errors import BadSettings
 from messaging.app import make_app
 from messaging.settings import TRAIN_QUEUE
-from trainer.errors import TrainerError
 from trainer.queue.schedule import SCHEDULE_FILE, beat_schedule
 from trainer.settings import read_settings
 
 try:
     storage, broker, settings = read_settings()
     entries = beat_schedule(broker, settings)
-except TrainerError as error:
+except BadSettings as error:
     raise SystemExit(f"error: {error}") from None
 
 app = make_app(

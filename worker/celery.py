@@ -5,10 +5,10 @@ import os
 from typing import Any
 
 from celery.signals import celeryd_after_setup
-from pydantic import ValidationError
 
+from console.errors import BadSettings
 from messaging.app import make_app
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings
 from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
 from worker.pool.intake import IntakeStep
@@ -20,8 +20,8 @@ try:
     settings = worker_settings()
     broker_settings()
     storage_settings()
-except ValidationError as error:
-    raise SystemExit(f"error: The environment cannot be used: {problems_of(error)}.") from None
+except BadSettings as error:
+    raise SystemExit(f"error: {error}") from None
 
 app = make_app(
     "worker",

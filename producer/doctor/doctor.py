@@ -5,7 +5,6 @@ them all. A fact that could not be found out is None, and what depends on it is 
 """
 
 import http.client
-import json
 import re
 import secrets
 import shutil
@@ -25,9 +24,11 @@ from urllib.parse import urlsplit
 
 import redis
 from kombu.exceptions import OperationalError
-from pydantic import Field, ValidationError
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from console.output import print_json
+from console.settings import from_environment
 from messaging.beat_heartbeats import living_beats
 from messaging.broker import connect
 from messaging.refusals import PASSWORD, REFUSALS, Refusal, probe, refusal_of
@@ -39,7 +40,6 @@ from messaging.settings import (
     BrokerSettings,
 )
 from messaging.worker_heartbeats import WorkerHeartbeat, living_workers, seconds_ahead
-from producer.errors import BadSettings
 from producer.settings import read_settings
 from storage.errors import StorageError
 from storage.files import TEMPORARY_PREFIX
@@ -74,9 +74,14 @@ class DoctorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BATCHSIGHT_", frozen=True)
 
-    flower_url: str = Field(
-        default="http://127.0.0.1:5555", pattern="^https?://", description="Where Flower is."
-    )
+    flower_url: str = Field(default="http://127.0.0.1:5555", description="Where Flower is.")
+
+    @field_validator("flower_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("write it as http://host:5555")
+        return url
 
 
 class Outcome(StrEnum):
@@ -781,22 +786,12 @@ def brief(error: BaseException) -> str:
 def run_doctor(*, as_json: bool) -> int:
     """Print what was found; returns the exit code: 1 when there is a fault, else 0."""
     storage, broker, _ = read_settings()
-    findings = examine(gather_facts(broker, storage, doctor_settings()))
+    findings = examine(gather_facts(broker, storage, from_environment(DoctorSettings)))
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         show_findings(findings)
     return int(any(finding.status is Outcome.FAULT for finding in findings))
-
-
-def doctor_settings() -> DoctorSettings:
-    """Read the environment; raises `BadSettings`."""
-    try:
-        return DoctorSettings()
-    except ValidationError as error:
-        raise BadSettings(
-            f"BATCHSIGHT_FLOWER_URL: {error.errors()[0]['msg']}: write it as http://host:5555."
-        ) from None
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from evaluation.calibration import BINS
+from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from evaluation.drift import SMALLEST_DRIFT, Comparison
 from imaging.images import Pixels
@@ -16,7 +17,6 @@ from producer.report.elements import DASH, cut, definitions, moment, name, perce
 from producer.report.html import Markup, element, join
 from producer.results.records import ERRORS_FILE, read_identities
 from producer.results.timeline import PHASES, Timeline
-from producer.terminal import MOST_CLASS_ROWS
 from storage.jobs.store import Job, JobStore
 from storage.models.store import IMPORTED, Manifest
 from storage.settings import StorageSettings
