@@ -20,7 +20,9 @@ from imaging.images import Pixels
 from storage.datasets.store import DataSet, DatasetStore
 from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
-from worker.runtimes.tensorflow import Predictor
+from worker.runtimes.classify import Classify
+from worker.runtimes.model_cache import load_predictor
+from worker.runtimes.startup import start_tensorflow
 
 SIZES = (50, 200, 1000, 5000)
 ROUNDS = 200
@@ -100,7 +102,7 @@ def held_back(dataset: DataSet, seed: int) -> Pixels:
     return np.asarray(dataset.images("train")[rows])
 
 
-def pool_of(images: Pixels, predictor: Predictor) -> Pool:
+def pool_of(images: Pixels, predictor: Classify) -> Pool:
     """Classify and measure."""
     predictions, scores = predictor(images)
     return Pool(predictions=predictions, scores=comparable(scores), features=pixel_features(images))
@@ -132,7 +134,8 @@ def main() -> None:
     images = held_back(
         DatasetStore(root).get(f"{manifest.dataset}@{manifest.dataset_number}"), manifest.seed
     )
-    predictor = Predictor(version.model_path, manifest.input_shape, len(manifest.labels))
+    start_tensorflow()
+    predictor = load_predictor(version)
     sizes = [size for size in SIZES if size <= len(images)]
     print(f"| {version} | {' | '.join(f'{size:,}' for size in sizes)} |")
     print(f"|---|{'---|' * len(sizes)}")

@@ -1,6 +1,5 @@
 """Where programs write: messages on stderr, results on stdout, and nothing but JSON if asked."""
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ def say(message: object) -> None:
 
 def print_json(content: object) -> None:
     """Print the one JSON value of `--json`."""
+    import json
+
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 

@@ -41,34 +41,23 @@ Exit codes:
 
 @click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
 @click.version_option(package_name="batchsight", message="batchsight %(version)s")
-def main() -> None:
+def cli() -> None:
     """Send images to be classified, follow the jobs and gather their predictions.
 
     Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
     BATCHSIGHT_REDIS_URL the broker.
     """
-    from process.heavy_imports import hidden
-
-    # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # A short life: what is collected while importing, and at the end, is a fifth of its start.
-    gc.set_threshold(1_000_000)
-    atexit.register(gc.freeze)
-    # NumPy's import starts threads for linear algebra, of which there is none here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Arrow would import pandas for its first array, kombu YAML for messages that nobody sends.
-    click.get_current_context().with_resource(hidden("pandas", "yaml"))
 
 
 def client() -> "PredictionClient":
-    """The client that a caller of `main` has passed as `obj`, else one for the environment."""
+    """The client that a caller of `cli` has passed as `obj`, else one for the environment."""
     from producer.client import PredictionClient
 
     passed: PredictionClient | None = click.get_current_context().obj
     return passed or PredictionClient()
 
 
-@main.command()
+@cli.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option(
     "--model",
@@ -133,7 +122,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
             click.echo(job.id)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--follow", "follow_", is_flag=True, help="Stay until the job has ended.")
 @as_json
@@ -146,7 +135,7 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
         show(handle, handle.tally(), json_)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
     "-o", "--output", metavar="FILE", help="A .csv, .jsonl or .parquet file; else stdout."
@@ -173,7 +162,7 @@ def results(job_id: str, *, output: str | None) -> None:
         say(f"{count:,} records in {path}.")
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @as_json
 def report(job_id: str, *, json_: bool) -> None:
@@ -188,7 +177,7 @@ def report(job_id: str, *, json_: bool) -> None:
     show(handle, tally, json_, timeline=handle.timeline())
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.argument("file", metavar="FILE")
 def label(job_id: str, file: str) -> None:
@@ -210,7 +199,7 @@ def label(job_id: str, file: str) -> None:
     say(f"`trainer data append {dataset} job:{job_id}` adds these images to a data set.")
 
 
-@main.command("jobs")
+@cli.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:
     """List all jobs."""
@@ -226,7 +215,7 @@ def list_jobs(*, json_: bool) -> None:
         show_jobs(listed)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 def cancel(job_id: str) -> None:
     """Stop JOB within a batch. What is done stays readable; `resume` takes it up again."""
@@ -238,7 +227,7 @@ def cancel(job_id: str) -> None:
         say(f"Job {job_id} has ended already{f': it is {end.status}' if end else ''}.")
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
     "--failed-only", is_flag=True, help="Try the failed images of a finished job once more."
@@ -261,7 +250,7 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
         print_summary(handle.summary())
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 def verify(job_id: str) -> None:
     """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
@@ -279,7 +268,7 @@ def verify(job_id: str) -> None:
         click.get_current_context().exit(FAULTS_FOUND)
 
 
-@main.command()
+@cli.command()
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 30d, 12h or 45m.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 def prune(*, older_than: str, dry_run: bool) -> None:
@@ -305,7 +294,7 @@ def parse_age(text: str) -> timedelta:
     return timedelta(**{units[unit]: int(number)})
 
 
-@main.command()
+@cli.command()
 @as_json
 def doctor(*, json_: bool) -> None:
     """Check the system, and name what is wrong and how to fix it."""
@@ -372,6 +361,22 @@ def print_summary(summary: "Summary") -> None:
     optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     print_json(summary.model_dump(mode="json", exclude=unasked))
+
+
+def main() -> None:
+    """Run the command as a program of its own, which is set up for a short life."""
+    from process.heavy_imports import hidden
+
+    # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # What is collected while importing, and at the end, is a fifth of its start.
+    gc.set_threshold(1_000_000)
+    atexit.register(gc.freeze)
+    # NumPy's import starts threads for linear algebra, of which there is none here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow would import pandas for its first array, kombu YAML for messages that nobody sends.
+    with hidden("pandas", "yaml"):
+        cli()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from typing import Any
 
 from celery.signals import celeryd_after_setup
 
-from console.errors import BadSettings
 from messaging.app import make_app
+from messaging.messages import PredictBatch
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings
 from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
@@ -16,19 +16,27 @@ from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
 
-try:
-    settings = worker_settings()
-    broker_settings()
-    storage_settings()
-except BadSettings as error:
-    raise SystemExit(f"error: {error}") from None
+
+def configure() -> dict[str, Any]:
+    """What the environment says about this worker."""
+    storage_settings()  # what cannot be used is told at the start
+    broker = broker_settings()
+    limits = {
+        "soft_time_limit": broker.soft_time_limit_seconds,
+        "time_limit": broker.time_limit_seconds,
+    }
+    return {
+        "worker_concurrency": worker_settings().concurrency or fitting_children(),
+        "task_annotations": {PredictBatch.task: limits},
+    }
+
 
 app = make_app(
     "worker",
     queues=[PREDICT_QUEUE, SWEEP_QUEUE],
     include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.preparation"],
+    configure=configure,
 )
-app.conf.worker_concurrency = settings.concurrency or fitting_children()
 app.steps["consumer"].add(IntakeStep)
 
 

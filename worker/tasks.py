@@ -55,13 +55,7 @@ def sweeper() -> Sweeper:
     return Sweeper(JobStore(settings.root), settings.lease_seconds)
 
 
-@app.task(
-    name=PredictBatch.task,
-    acks_late=True,
-    reject_on_worker_lost=True,
-    soft_time_limit=broker_settings().soft_time_limit_seconds,
-    time_limit=broker_settings().time_limit_seconds,
-)
+@app.task(name=PredictBatch.task, acks_late=True, reject_on_worker_lost=True)
 def predict(*args: Any, **fields: Any) -> Summary:
     """Classify one batch of a job."""
     try:

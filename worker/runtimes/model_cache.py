@@ -70,7 +70,7 @@ class ModelCache:
 
 
 def load_predictor(version: ModelVersion) -> "Predictor":
-    """Load a verified version from storage. TensorFlow is imported here, in the pool's child."""
+    """Load a verified version from storage, after `start_tensorflow`."""
     check_archive(version.model_path, str(version))
 
     from worker.runtimes.tensorflow import Predictor
