@@ -22,6 +22,7 @@ from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
 from worker.runtimes.model_cache import load_predictor
 from worker.runtimes.predictor import Predictor, likeliest
+from worker.runtimes.startup import start_tensorflow
 
 SIZES = (50, 200, 1000, 5000)
 ROUNDS = 200
@@ -133,6 +134,7 @@ def main() -> None:
     images = held_back(
         DatasetStore(root).get(f"{manifest.dataset}@{manifest.dataset_number}"), manifest.seed
     )
+    start_tensorflow()
     predictor = load_predictor(version)
     sizes = [size for size in SIZES if size <= len(images)]
     print(f"| {version} | {' | '.join(f'{size:,}' for size in sizes)} |")

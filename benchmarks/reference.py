@@ -19,10 +19,13 @@ from storage.models.store import Manifest
 
 def loop(folder: Path, images: Path, part: int, parts: int, batch_size: int, gate: Barrier) -> None:
     """Classify every `parts`-th batch, beginning with batch `part`."""
-    from worker.runtimes.tensorflow import CHUNK_BYTES, TensorFlowPredictor, limit_threads
+    from worker.runtimes.startup import start_tensorflow
 
     threads = max(1, len(os.sched_getaffinity(0)) // parts)
-    limit_threads(threads)
+    start_tensorflow(threads)
+
+    from worker.runtimes.tensorflow import CHUNK_BYTES, TensorFlowPredictor
+
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
     predictor = TensorFlowPredictor(
         folder / "model.keras",

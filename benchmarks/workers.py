@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np, psutil
 from storage.models.store import ModelStore
 from worker.runtimes.model_cache import load_predictor
-from worker.runtimes.tensorflow import limit_threads
-limit_threads(1)
+from worker.runtimes.startup import start_tensorflow
+start_tensorflow()
 predictor = load_predictor(ModelStore(Path(sys.argv[1])).resolve("mlp"))
 images = np.load(sys.argv[2], mmap_mode="r")
 for first in range(0, 100_000, 100):
@@ -114,9 +114,9 @@ def load_at_once(root: Path, processes: int) -> float:
 def load(root: Path, gate: Barrier, loaded: "SimpleQueue[float]") -> None:
     """One of the processes; a model that it has loaded before warms it up."""
     from worker.runtimes.model_cache import load_predictor
-    from worker.runtimes.tensorflow import limit_threads
+    from worker.runtimes.startup import start_tensorflow
 
-    limit_threads(1)
+    start_tensorflow()
     version = ModelStore(root).resolve("mlp")
     load_predictor(version)
     gate.wait()

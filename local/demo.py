@@ -22,8 +22,8 @@ DATASET = "mnist"
 READY_SECONDS = 180
 
 
-def run_demo(network: str) -> int:
-    """Train (unless done before), classify the test images, report; returns the exit code."""
+def run_demo(network: str) -> None:
+    """Train (unless done before), classify the test images, report."""
     console = Console(stderr=True, highlight=False)
     began = time.monotonic()
     root = storage_settings().root
@@ -67,7 +67,6 @@ def run_demo(network: str) -> int:
         run(environment, "producer.cli", "report", job, logs=logs)
         console.print("[bold]4[/] Stopping everything")
     console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}", soft_wrap=True)
-    return 0
 
 
 def find_model(store: ModelStore, network: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Heartbeat of each running beat, so that a second one is found. Import it where beat runs.
+"""Heartbeat of each running beat, so that a second one is found.
 
 Nothing in Celery stops two beats, and each sends every scheduled message.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from celery.signals import beat_embedded_init, beat_init
 
 from messaging.broker import connect
 from messaging.settings import broker_settings
@@ -25,8 +24,6 @@ PREFIX = "batchsight:beat:"
 log = logging.getLogger(__name__)
 
 
-@beat_init.connect
-@beat_embedded_init.connect
 def begin(**_: Any) -> None:
     """Send heartbeats for as long as this process lives."""
     threading.Thread(target=_live, args=(connect(broker_settings()),), daemon=True).start()

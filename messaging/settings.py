@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from console.settings import from_environment
 
 PREDICT_QUEUE = "predict"
 SWEEP_QUEUE = "sweep"
@@ -157,20 +159,7 @@ class BrokerSettings(BaseSettings):
         return int(VISIBILITY_FACTOR * self.time_limit_seconds)
 
 
-def problems_of(error: ValidationError) -> str:
-    """What is wrong with settings, each after its variable; a value may be a secret."""
-    return "; ".join(
-        _variable(fault["loc"]) + fault["msg"].removeprefix("Value error, ")
-        for fault in error.errors(include_input=False)
-    )
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    """`BATCHSIGHT_REDIS_URL: ` for a field; nothing when the fault lies between several fields."""
-    return f"BATCHSIGHT_{str(location[0]).upper()}: " if location else ""
-
-
 @cache
 def broker_settings() -> BrokerSettings:
     """Read the environment once per process."""
-    return BrokerSettings()
+    return from_environment(BrokerSettings)

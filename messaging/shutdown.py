@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_shutting_down
 
 from messaging.settings import broker_settings
 
@@ -24,7 +23,6 @@ COLD_SECONDS = 5.0
 """How long the processes of the pool may take for a cold shutdown."""
 
 
-@worker_shutting_down.connect
 def end_in_time(how: str, **_: Any) -> None:
     """Turn a warm shutdown into a cold one after `shutdown_seconds`."""
     if how != "Warm":

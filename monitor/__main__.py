@@ -1,13 +1,14 @@
 """`python -m monitor`: serve metrics for Prometheus at /metrics until stopped."""
 
 import signal
-import sys
 
 from prometheus_client import CollectorRegistry, start_http_server
-from pydantic import ValidationError
 
+from console.command_line import one_sentence
+from console.errors import BatchsightError
+from console.settings import from_environment
 from messaging.broker import connect
-from messaging.settings import broker_settings, problems_of
+from messaging.settings import broker_settings
 from monitor.metrics import System
 from monitor.settings import MonitorSettings
 from storage.jobs.store import JobStore
@@ -15,13 +16,10 @@ from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 
-def main() -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit code."""
-    try:
-        settings, broker, storage = MonitorSettings(), broker_settings(), storage_settings()
-    except ValidationError as error:
-        print(f"error: {problems_of(error)}.", file=sys.stderr)
-        return 1
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    settings = from_environment(MonitorSettings)
+    broker, storage = broker_settings(), storage_settings()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     system = System(connect(broker), JobStore(storage.root), ModelStore(storage.root))
     registry = CollectorRegistry()
@@ -30,12 +28,11 @@ def main() -> int:
         start_http_server(settings.metrics_port, settings.metrics_address, registry)
     except OSError as error:
         where = f"{settings.metrics_address}:{settings.metrics_port}"
-        print(f"error: {where} cannot be served on ({error.strerror}).", file=sys.stderr)
-        return 1
+        raise BatchsightError(f"{where} cannot be served on ({error.strerror}).") from None
     print(f"Metrics at http://{settings.metrics_address}:{settings.metrics_port}/metrics")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_sentence():
+        main()

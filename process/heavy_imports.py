@@ -8,10 +8,8 @@ environment and a file in the user's home choose another backend, number format 
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 
 KERAS_EXTRAS = ("matplotlib", "pandas", "scipy", "sklearn")
 """What Keras imports if it is there. Nothing of a model needs it."""
@@ -27,6 +25,8 @@ KERAS_EXPERIMENTS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX
 @contextmanager
 def native_logs_held_back() -> Iterator[None]:
     """Hold back what is written to file descriptor 2; it is shown when the block raises."""
+    import tempfile  # a tenth of the time of `producer --help`, which has no use for it
+
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -43,7 +43,7 @@ def native_logs_held_back() -> Iterator[None]:
             os.close(kept)
 
 
-class _Blindfold(MetaPathFinder):
+class _Blindfold:
     """Tells the import system that packages are not there."""
 
     def __init__(self, packages: Sequence[str]) -> None:

@@ -7,17 +7,15 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from messaging.errors import MessagingError
-from producer.errors import ProducerError
-from producer.terminal import say
-from storage.errors import StorageError
+from console.command_line import FAILED, INTERRUPTED, OneSentence, as_json
+from console.output import print_json, say
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from storage.jobs.store import JobStore
     from storage.jobs.tally import Tally
 
-FAILED, RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND, INTERRUPTED = 1, 3, 4, 5, 130
+RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND = 3, 4, 5
 
 EXIT_CODES = """
 \b
@@ -41,62 +39,25 @@ Exit codes:
 """
 
 
-class OneSentence(click.Group):
-    """A command whose foreseeable errors are one sentence on stderr, never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        exit_code = FAILED
-        try:
-            return super().invoke(ctx)
-        except (MessagingError, ProducerError, StorageError) as error:
-            say(f"error: {error}")
-        except BrokenPipeError:
-            raise  # `producer results JOB | head`: click knows what to do
-        except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            say(f"error: {error.strerror or error}{where}.")
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            exit_code = INTERRUPTED
-        raise click.exceptions.Exit(exit_code)
-
-
 @click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
 @click.version_option(package_name="batchsight", message="batchsight %(version)s")
-def main() -> None:
+def cli() -> None:
     """Send images to be classified, follow the jobs and gather their predictions.
 
     Configured by the environment: BATCHSIGHT_STORAGE names the shared folder and
     BATCHSIGHT_REDIS_URL the broker.
     """
-    from process.heavy_imports import hidden
-
-    # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # A short life: what is collected while importing, and at the end, is a fifth of its start.
-    gc.set_threshold(1_000_000)
-    atexit.register(gc.freeze)
-    # NumPy's import starts threads for linear algebra, of which there is none here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Arrow would import pandas for its first array, kombu YAML for messages that nobody sends.
-    click.get_current_context().with_resource(hidden("pandas", "yaml"))
 
 
 def client() -> "PredictionClient":
-    """The client that a caller of `main` has passed as `obj`, else one for the environment."""
+    """The client that a caller of `cli` has passed as `obj`, else one for the environment."""
     from producer.client import PredictionClient
 
     passed: PredictionClient | None = click.get_current_context().obj
     return passed or PredictionClient()
 
 
-def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json` to a command."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
-
-
-@main.command()
+@cli.command()
 @click.argument("source", nargs=-1, required=True)
 @click.option(
     "--model",
@@ -156,12 +117,12 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
         if handle.unsent:
             raise handle.unsent
         if json_:
-            print_json(handle.summary())
+            print_summary(handle.summary())
         else:
             click.echo(job.id)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--follow", "follow_", is_flag=True, help="Stay until the job has ended.")
 @as_json
@@ -174,7 +135,7 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
         show(handle, handle.tally(), json_)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
     "-o", "--output", metavar="FILE", help="A .csv, .jsonl or .parquet file; else stdout."
@@ -201,7 +162,7 @@ def results(job_id: str, *, output: str | None) -> None:
         say(f"{count:,} records in {path}.")
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @as_json
 def report(job_id: str, *, json_: bool) -> None:
@@ -216,7 +177,7 @@ def report(job_id: str, *, json_: bool) -> None:
     show(handle, report.tally, json_, timeline=report.timeline)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.argument("file", metavar="FILE")
 def label(job_id: str, file: str) -> None:
@@ -238,12 +199,10 @@ def label(job_id: str, file: str) -> None:
     say(f"`trainer data append {dataset} job:{job_id}` adds these images to a data set.")
 
 
-@main.command("jobs")
+@cli.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:
     """List all jobs."""
-    import json
-
     from producer.terminal import show_jobs
 
     faults: list[str] = []
@@ -251,12 +210,12 @@ def list_jobs(*, json_: bool) -> None:
     for fault in faults:
         say(fault)
     if json_:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in listed], indent=2))
+        print_json([entry.model_dump(mode="json") for entry in listed])
     elif listed or not faults:
         show_jobs(listed)
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 def cancel(job_id: str) -> None:
     """Stop JOB within a batch. What is done stays readable; `resume` takes it up again."""
@@ -268,7 +227,7 @@ def cancel(job_id: str) -> None:
         say(f"Job {job_id} has ended already{f': it is {end.status}' if end else ''}.")
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
     "--failed-only", is_flag=True, help="Try the failed images of a finished job once more."
@@ -288,10 +247,10 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     if wait:
         follow(handle, json_)
     elif json_:
-        print_json(handle.summary())
+        print_summary(handle.summary())
 
 
-@main.command()
+@cli.command()
 @click.argument("job_id", metavar="JOB")
 def verify(job_id: str) -> None:
     """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
@@ -309,7 +268,7 @@ def verify(job_id: str) -> None:
         click.get_current_context().exit(FAULTS_FOUND)
 
 
-@main.command()
+@cli.command()
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 30d, 12h or 45m.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 def prune(*, older_than: str, dry_run: bool) -> None:
@@ -335,7 +294,7 @@ def parse_age(text: str) -> timedelta:
     return timedelta(**{units[unit]: int(number)})
 
 
-@main.command()
+@cli.command()
 @as_json
 def doctor(*, json_: bool) -> None:
     """Check the system, and name what is wrong and how to fix it."""
@@ -376,7 +335,7 @@ def show(
 
     summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
     if json_:
-        print_json(summary)
+        print_summary(summary)
         if summary.reason:
             say(summary.reason)
     else:
@@ -396,12 +355,28 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
     return 0
 
 
-def print_json(summary: "Summary") -> None:
-    """Print the one object of `--json`."""
+def print_summary(summary: "Summary") -> None:
+    """Print a summary as the one object of `--json`."""
     optional = {"reason", "reused", "hit_rate", "labelled_later", "passed_over"}
     optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
-    click.echo(summary.model_dump_json(indent=2, exclude=unasked))
+    print_json(summary.model_dump(mode="json", exclude=unasked))
+
+
+def main() -> None:
+    """Run the command as a program of its own, which is set up for a short life."""
+    from process.heavy_imports import hidden
+
+    # Arrow's own allocators keep what they once had; a producer's memory is to stay level.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # What is collected while importing, and at the end, is a fifth of its start.
+    gc.set_threshold(1_000_000)
+    atexit.register(gc.freeze)
+    # NumPy's import starts threads for linear algebra, of which there is none here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Arrow would import pandas for its first array, kombu YAML for messages that nobody sends.
+    with hidden("pandas", "yaml"):
+        cli()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What can go wrong in a producer.
 
     ProducerError
-    ├── BadSettings       an environment variable that cannot be used
     ├── SourceError       a source that cannot be read as images
     │   ├── EmptySource   a source without a single image
     │   ├── BadManifest   a line of a manifest that names no image
@@ -20,10 +19,6 @@ from console.errors import BatchsightError
 
 class ProducerError(BatchsightError):
     """Base of all errors of the producer."""
-
-
-class BadSettings(ProducerError):
-    """An environment variable that cannot be used."""
 
 
 class SourceError(ProducerError):

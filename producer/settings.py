@@ -2,11 +2,11 @@
 
 from functools import cache
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from messaging.settings import BrokerSettings, broker_settings, problems_of
-from producer.errors import BadSettings
+from console.settings import from_environment
+from messaging.settings import BrokerSettings, broker_settings
 from storage.settings import StorageSettings, storage_settings
 
 
@@ -29,12 +29,9 @@ class ProducerSettings(BaseSettings):
 @cache
 def producer_settings() -> ProducerSettings:
     """Read the environment once per process."""
-    return ProducerSettings()
+    return from_environment(ProducerSettings)
 
 
 def read_settings() -> tuple[StorageSettings, BrokerSettings, ProducerSettings]:
     """All that a producer is configured by; raises `BadSettings` naming the variable."""
-    try:
-        return storage_settings(), broker_settings(), producer_settings()
-    except ValidationError as error:
-        raise BadSettings(f"The environment cannot be used: {problems_of(error)}.") from None
+    return storage_settings(), broker_settings(), producer_settings()

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from console.output import say, stdout
+from evaluation.class_table import class_table
 
 if TYPE_CHECKING:
     from evaluation.confusion import Evaluation
@@ -21,14 +22,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """How often progress is told where no bar can be drawn."""
-MOST_CLASS_ROWS = 40
 GIVEN_ID = len("20261124-222120-57d0d0")
 """Job ids up to this length, as those given here have, stand in one line to be copied."""
-
-
-def say(message: str) -> None:
-    """Tell the user something that is no result."""
-    click.echo(message, err=True)
 
 
 def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
@@ -131,30 +126,9 @@ def report_hint(folder: Path, job_id: str) -> str:
     )
 
 
-def class_table(evaluation: "Evaluation"):  # type: ignore[no-untyped-def]
-    """Precision, recall and F1 per class; of very many classes those with the lowest F1."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = evaluation.per_class()
-    title = None
-    if len(rows) > MOST_CLASS_ROWS:
-        title = f"The {MOST_CLASS_ROWS} of {len(rows)} classes with the lowest F1"
-        rows = sorted(rows, key=lambda row: row.f1)[:MOST_CLASS_ROWS]
-    table = Table("class", title=title, box=SIMPLE_HEAD)
-    for name in ("precision", "recall", "F1", "images"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        metrics = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(Text(row.label), *metrics, f"{row.support:,}")
-    return table
-
-
 def show_jobs(lines: "Sequence[JobLine]") -> None:
     """Print jobs, one per line."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -173,4 +147,4 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
         share = f"{line.done / line.total:.0%}"
         source = Text(line.source)  # a path may look like markup
         table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+    stdout().print(table)

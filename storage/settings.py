@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from console.settings import from_environment
 from imaging.limits import MAX_BYTES, MAX_PIXELS
 
 
@@ -38,4 +39,4 @@ class StorageSettings(BaseSettings):
 @cache
 def storage_settings() -> StorageSettings:
     """Read the environment once per process."""
-    return StorageSettings()
+    return from_environment(StorageSettings)

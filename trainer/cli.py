@@ -3,7 +3,6 @@
 Imports are inside the commands: `trainer --help` must not wait for NumPy, Celery or TensorFlow.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from string import hexdigits
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from messaging.errors import MessagingError
-from storage.errors import StorageError
-from trainer.errors import TrainerError
-from trainer.terminal import say, say_logs
+from console.command_line import INTERRUPTED, OneSentence, as_json
+from console.output import print_json, say
+from trainer.terminal import say_logs
 
 if TYPE_CHECKING:
     from imaging.preprocessing import Preprocessing
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from trainer.training.progress import TrainingSummary
     from trainer.training.train import TrainingRequest
 
-FAILED, INTERRUPTED = 1, 130
 LAYOUTS = ("nhwc", "nchw", "nhw", "flat")
 OUTPUTS = ("probabilities", "log-probabilities", "logits", "sigmoid", "tanh")
 
@@ -46,27 +43,6 @@ class Given:
 
     pipeline: "Pipeline"
     queue: "TrainQueue"
-
-
-class OneSentence(click.Group):
-    """A command whose foreseeable errors are one sentence on stderr, never a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        exit_code = FAILED
-        try:
-            return super().invoke(ctx)
-        except (MessagingError, StorageError, TrainerError) as error:
-            say(f"error: {error}")
-        except BrokenPipeError:
-            raise  # `trainer models | head`: click knows what to do
-        except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            say(f"error: {error.strerror or error}{where}.")
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            exit_code = INTERRUPTED
-        raise click.exceptions.Exit(exit_code)
 
 
 @click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
@@ -114,11 +90,6 @@ def with_preprocessing(interpolation: str) -> Callable[[Callable[..., Any]], Cal
         return command
 
     return decorate
-
-
-def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json` to a command."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")(command)
 
 
 # Data sets
@@ -662,11 +633,6 @@ def open_queue() -> "TrainQueue":
         return given.queue
     _, broker, _ = read_settings()
     return RedisTrainQueue(broker)
-
-
-def print_json(content: object) -> None:
-    """Print the one JSON value of `--json`."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What can go wrong in a trainer.
 
     TrainerError
-    ├── BadSettings       an environment variable that cannot be used
     ├── SourceError       images that cannot be imported as a data set
     ├── DownloadFailed    a known data set whose hosts cannot be reached or send something else
     ├── UnknownNetwork    no network of that name
@@ -23,10 +22,6 @@ from console.errors import BatchsightError
 
 class TrainerError(BatchsightError):
     """Base of all errors of the trainer."""
-
-
-class BadSettings(TrainerError):
-    """An environment variable that cannot be used."""
 
 
 class SourceError(TrainerError):

@@ -3,15 +3,15 @@
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from console.settings import from_environment
 from evaluation.calibration import TOLERATED_ERROR
-from messaging.settings import BrokerSettings, broker_settings, problems_of
+from messaging.settings import BrokerSettings, broker_settings
 from storage.files import NAME_PATTERN
 from storage.models.promotions import Thresholds
 from storage.settings import StorageSettings, storage_settings
-from trainer.errors import BadSettings
 
 
 class TrainerSettings(BaseSettings):
@@ -92,12 +92,9 @@ class TrainerSettings(BaseSettings):
 @cache
 def trainer_settings() -> TrainerSettings:
     """Read the environment once per process."""
-    return TrainerSettings()
+    return from_environment(TrainerSettings)
 
 
 def read_settings() -> tuple[StorageSettings, BrokerSettings, TrainerSettings]:
     """All that a trainer is configured by; raises `BadSettings` naming the variable."""
-    try:
-        return storage_settings(), broker_settings(), trainer_settings()
-    except ValidationError as error:
-        raise BadSettings(f"The environment cannot be used: {problems_of(error)}.") from None
+    return storage_settings(), broker_settings(), trainer_settings()

@@ -1,15 +1,14 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from console.moments import in_utc
+from console.output import say, stdout
+from evaluation.class_table import MOST_CLASS_ROWS, class_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,14 +21,7 @@ if TYPE_CHECKING:
     from trainer.promotion.gate import Answers, Judgement
     from trainer.queue.schedule import ScheduleLine
 
-PLAIN_WIDTH = 200
-MOST_CLASS_ROWS = 40
 VERSION_COLUMN: dict[str, Any] = {"justify": "right", "overflow": "fold", "max_width": 14}
-
-
-def say(message: object) -> None:
-    """Tell the user something that is no result."""
-    click.echo(str(message), err=True)
 
 
 class SayHandler(logging.Handler):
@@ -70,7 +62,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             _readable_size(line.bytes),
             f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         )
-    _stdout().print(table)
+    stdout().print(table)
 
 
 def show_datasets(lines: "Sequence[DataSetLine]") -> None:
@@ -91,7 +83,7 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
             _readable_size(line.bytes),
             ", ".join([line.origin, *map(_appended, line.appended)]),
         )
-    _stdout().print(table)
+    stdout().print(table)
 
 
 def _appended(part: "Appended") -> str:
@@ -118,7 +110,7 @@ def show_schedule(line: "ScheduleLine") -> None:
         facts["missed"] = "one is overdue: it is caught up when beat runs"
     facts["newest"] = f"{line.newest}, {time(line.newest_at)}" if line.newest else "none so far"
     for name, fact in facts.items():
-        _print_hanging(_stdout(), f"{name:<11}", fact)
+        _print_hanging(stdout(), f"{name:<11}", fact)
 
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
@@ -127,7 +119,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     from storage.models.store import IMPORTED
 
     manifest = version.manifest
-    console = _stdout()
+    console = stdout()
     console.print(f"[bold]{version}[/bold]{', champion' if line.champion else ''}")
     at = in_utc(manifest.created_at)
     metrics, tested = manifest.metrics, manifest.evaluation.count
@@ -152,6 +144,13 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         )
     shape, how = " x ".join(map(str, manifest.input_shape)), manifest.preprocessing
     facts["pictures"] = f"to {shape} by {how.resize}, {how.interpolation}"
+    if how.shorter_side:
+        facts["pictures"] += f", the shorter side {how.shorter_side} first"
+    if contract := manifest.contract:
+        facts["network"] = (
+            f"imported, {contract.source}: takes {contract.layout}, scale {contract.scaling.name}"
+            f"{' in BGR' if contract.scaling.bgr else ''}, gives {contract.output}"
+        )
     if how.background is not None:
         facts["pictures"] += f", over #{bytes(how.background).hex()}"
     facts |= {
@@ -167,7 +166,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     for name, fact in facts.items():
         _print_hanging(console, f"  {name:<10}", fact)
     if tested:
-        console.print(_class_table(version))
+        console.print(class_table(version.manifest.evaluation))
 
 
 def show_comparison(judgement: "Judgement") -> None:
@@ -175,7 +174,7 @@ def show_comparison(judgement: "Judgement") -> None:
     second, first = judgement.candidate, judgement.champion
     promotion = judgement.promotion
     assert first and second
-    console = _stdout()
+    console = stdout()
     both = [first.performance, second.performance]
     table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
     for answers in (first, second):
@@ -218,22 +217,6 @@ def _recall_table(promotion: "Promotion", first: "Answers", second: "Answers") -
     return table
 
 
-def _class_table(version: "ModelVersion") -> "Table":
-    """Precision, recall and F1 per class; of very many classes those with the lowest F1."""
-    from rich.markup import escape
-
-    rows = version.manifest.evaluation.per_class()
-    if len(rows) > MOST_CLASS_ROWS:
-        rows = sorted(rows, key=lambda row: row.f1)[:MOST_CLASS_ROWS]
-    table = _table("class")
-    for name in ("precision", "recall", "F1", "images"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        metrics = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(escape(row.label), *metrics, f"{row.support:,}")
-    return table
-
-
 def _table(*columns: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -251,12 +234,6 @@ def _print_hanging(console: "Console", head: str, text: str, indent: int = 0) ->
     if console.is_terminal and console.width > 2 * left:
         lines = wrap(text, console.width - left, break_long_words=False, break_on_hyphens=False)
     console.print(head + f"\n{' ' * left}".join(lines), markup=False, soft_wrap=True)
-
-
-def _stdout() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def _readable_size(count: float) -> str:

@@ -5,10 +5,9 @@ import os
 from typing import Any
 
 from celery.signals import celeryd_after_setup
-from pydantic import ValidationError
 
 from messaging.app import make_app
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, broker_settings, problems_of
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
 from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
 from worker.pool.intake import IntakeStep
@@ -16,19 +15,19 @@ from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
 
-try:
-    settings = worker_settings()
-    broker_settings()
-    storage_settings()
-except ValidationError as error:
-    raise SystemExit(f"error: The environment cannot be used: {problems_of(error)}.") from None
+
+def configure() -> dict[str, Any]:
+    """What the environment says about this worker."""
+    storage_settings()  # what cannot be used is told at the start
+    return {"worker_concurrency": worker_settings().concurrency or fitting_children()}
+
 
 app = make_app(
     "worker",
     queues=[PREDICT_QUEUE, SWEEP_QUEUE],
     include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.child_startup"],
+    configure=configure,
 )
-app.conf.worker_concurrency = settings.concurrency or fitting_children()
 app.steps["consumer"].add(IntakeStep)
 
 

@@ -5,6 +5,8 @@ from functools import cache
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from console.settings import from_environment
+
 
 class WorkerSettings(BaseSettings):
     """The worker's own settings. Unset or empty variables take the defaults below."""
@@ -27,4 +29,4 @@ class WorkerSettings(BaseSettings):
 @cache
 def worker_settings() -> WorkerSettings:
     """Read the environment once per process."""
-    return WorkerSettings()
+    return from_environment(WorkerSettings)

@@ -57,11 +57,7 @@ def sweeper() -> Sweeper:
     return Sweeper(JobStore(settings.root), settings.lease_seconds)
 
 
-@app.task(
-    name=PredictBatch.task,
-    acks_late=True,
-    reject_on_worker_lost=True,
-)
+@app.task(name=PredictBatch.task, acks_late=True, reject_on_worker_lost=True)
 def predict(*args: Any, **fields: Any) -> Summary:
     try:
         if args:

@@ -1,23 +1,24 @@
 """`producer doctor`: tells what is wrong with a system, running or merely configured."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from console.output import print_json
+from console.settings import from_environment
 from producer.doctor.diagnosis import diagnose
 from producer.doctor.facts import gather_facts
 from producer.doctor.finding import Finding, Outcome
-from producer.doctor.settings import doctor_settings
+from producer.doctor.settings import DoctorSettings
 from producer.settings import read_settings
 
 
 def run_doctor(*, as_json: bool) -> int:
     """Print what was found; returns the exit code: 1 when there is a fault, else 0."""
     storage, broker, _ = read_settings()
-    findings = diagnose(gather_facts(broker, storage, doctor_settings()))
+    findings = diagnose(gather_facts(broker, storage, from_environment(DoctorSettings)))
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         show_findings(findings)
     return int(any(finding.status is Outcome.FAULT for finding in findings))

@@ -38,7 +38,9 @@ COMMAND = """
 import sys
 sys.path.append(sys.argv[1])
 from producer.cli import main
-main(["results", "job"], standalone_mode=False)
+sys.argv = ["producer", "results", "job"]
+try: main()
+except SystemExit as end: assert not end.code
 print("pyarrow" in sys.modules, "pandas" in sys.modules)
 """
 

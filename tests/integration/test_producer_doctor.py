@@ -152,8 +152,10 @@ def test_two_beats_are_found_and_a_restarted_one_is_not_counted_twice(
     tmp_path: Path, environment: Mapping[str, str], celery: Celery
 ) -> None:
     (tmp_path / "played_beat.py").write_text(
-        "import messaging.beat_heartbeats\n"
-        "from messaging.app import make_app\napp = make_app('beat')\n"
+        "from celery.signals import beat_init\n"
+        "from messaging.app import make_app\n"
+        "from messaging.beat_heartbeats import begin\n"
+        "app = make_app('beat')\nbeat_init.connect(begin)\n"
     )
     environment = {**environment, "PYTHONPATH": str(tmp_path)}
     beats = []

@@ -95,11 +95,14 @@ class Findings:
     def _on_accuracy(self, request: ConversionRequest) -> Iterator[str]:
         if request.check is None or self.accuracy is None:
             return
-        yield (f"{self.accuracy:.2f} of {self.checked:,} images of {request.check.name} are right.")
+        if request.check.files:  # of a data set all will be counted
+            share = f"{self.accuracy:.2f} of {self.checked:,} images"
+            yield f"{share} of {request.check.name} are right."
         if self.accuracy < min(NEAR_GUESSING * self.guess, 0.5):
             yield (
-                f"WARNING: that is near guessing, which gives {self.guess:.2f}: labels in another "
-                "order, another scale or other images than it was trained on are the usual reasons."
+                f"WARNING: {self.accuracy:.2f} of the images are right, and guessing gives "
+                f"{self.guess:.2f}: labels in another order, another scale or other images than it "
+                "was trained on are the usual reasons."
             )
         if self.better:
             yield f"It may not be as it should: {self.better}."

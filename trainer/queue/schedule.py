@@ -11,6 +11,7 @@ from celery.beat import BeatLazyFunc
 from celery.schedules import crontab, schedstate
 from pydantic import AwareDatetime, BaseModel, Field, RootModel, ValidationError
 
+from console.errors import BadSettings
 from messaging.broker import broker_errors, connect
 from messaging.errors import BrokerUnavailable
 from messaging.health import send_heartbeat
@@ -19,7 +20,6 @@ from messaging.refusals import probe
 from messaging.settings import BrokerSettings, broker_settings
 from storage.files import make_folder, write_atomically
 from storage.models.store import ModelStore
-from trainer.errors import BadSettings
 from trainer.settings import TrainerSettings
 from trainer.training.train import TrainingRequest
 

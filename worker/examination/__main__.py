@@ -20,6 +20,7 @@ from worker.examination.speed import check_duration, measure_speed
 from worker.examination.timing import in_turns
 from worker.runtimes.model_cache import load_predictor
 from worker.runtimes.predictor import likeliest
+from worker.runtimes.startup import start_tensorflow
 
 
 def main() -> None:
@@ -39,9 +40,7 @@ def examine(request: ExaminationRequest) -> Metrics:
     if version.manifest.format == "keras":
         check_archive(version.model_path, str(version))  # before TensorFlow is waited for
 
-    from worker.runtimes.tensorflow import limit_threads
-
-    limit_threads()
+    start_tensorflow()
     began = perf_counter()
     predictor = load_predictor(version)
     load_seconds = perf_counter() - began

@@ -18,6 +18,7 @@ from storage.models.examination_messages import Timing, TimingAnswer, TimingRequ
 from storage.models.store import check_archive
 from worker.errors import WorkerError
 from worker.runtimes.model_cache import load_predictor
+from worker.runtimes.startup import start_tensorflow
 
 SECONDS, FEWEST_TURNS, MOST_TURNS = 1.0, 5, 200
 """For each version."""
@@ -40,9 +41,7 @@ def measure(request: TimingRequest) -> list[Timing]:
         if version.manifest.format == "keras":
             check_archive(version.model_path, str(version))  # before TensorFlow is waited for
 
-    from worker.runtimes.tensorflow import limit_threads
-
-    limit_threads(1)
+    start_tensorflow()
     predictors = [load_predictor(version) for version in request.versions]
     images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
     return in_turns(predictors, images[:1])

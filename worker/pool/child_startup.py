@@ -8,6 +8,7 @@ from celery.signals import worker_process_init
 
 from worker import tasks
 from worker.pool.children import children
+from worker.runtimes.startup import start_tensorflow
 
 log = logging.getLogger(__name__)
 
@@ -16,9 +17,7 @@ log = logging.getLogger(__name__)
 def prepare_child(**_: Any) -> None:
     """Import TensorFlow and load the champions before the child takes its first batch."""
     with children.preparing():
-        from worker.runtimes.tensorflow import limit_threads
-
-        limit_threads()
+        start_tensorflow()
         # TensorFlow's objects stay: looking through them takes twice as long as changing the model.
         gc.freeze()
         loaded = tasks.batch_runner().models.warm_champions()

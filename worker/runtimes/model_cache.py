@@ -67,7 +67,7 @@ class ModelCache:
 
 
 def load_predictor(version: ModelVersion) -> Predictor:
-    """Load a verified version from storage. Its runtime is imported here, in the pool's child."""
+    """Load a verified version from storage, after `start_tensorflow`."""
     path, manifest = version.model_path, version.manifest
     about = manifest.input_shape, len(manifest.labels), manifest.preprocessing
     if manifest.format == "onnx":

@@ -1,41 +1,23 @@
-"""A loaded model as one compiled function. The only place where a worker imports TensorFlow."""
+"""A loaded model as one compiled function. A process calls `start_tensorflow` before."""
 
-import os
 from pathlib import Path
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
-from process.heavy_imports import keras_imports
 from process.keras_errors import reason_of
 from storage.models.architecture import Architecture
 from worker.errors import ModelRefused
 from worker.examination.outputs import find_fault
 from worker.runtimes.predictor import Probabilities
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-with keras_imports():
-    import keras
-    import tensorflow as tf
-
-    tf.config.list_physical_devices()
-
 CHUNK_BYTES = 8 * 2**20
 """How large the largest activation may become in one call of the compiled function. More is slower
 as soon as all cores work, since they share the memory; less costs more calls. The same for every
 worker: the last digits of a score may depend on it."""
-
-
-def limit_threads(threads: int = 1) -> None:
-    """Give TensorFlow this many threads; call it once, before the first model is loaded.
-
-    One is right for whatever is kept: the last digits of a score depend on the number of threads,
-    and must not depend on how many children share a machine.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 class TensorFlowPredictor:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from producer.report import charts
 from producer.report.formatting import DASH, name
 from producer.report.html import Markup
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
-from producer.terminal import MOST_CLASS_ROWS
 from storage.jobs.store import Job
 from storage.models.store import Manifest
 

@@ -1,11 +1,11 @@
 """The job beside the images that its model was tested with."""
 
+from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.drift import SMALLEST_DRIFT, Comparison
 from producer.report import charts
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
-from producer.terminal import MOST_CLASS_ROWS
 from storage.jobs.store import Job
 from storage.models.store import Manifest
 

@@ -156,10 +156,20 @@ def test_what_is_not_supported_is_said_where_it_is_tried(url: str) -> None:
         BrokerSettings(redis_url=url)
 
 
-@pytest.mark.parametrize("program", ["worker worker", "trainer worker", "trainer beat"])
+BAD_URL = ("BATCHSIGHT_REDIS_URL", "http://u:hunter2@broker")
+BAD_LEASE = ("BATCHSIGHT_LEASE_SECONDS", "never")
+
+
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [("BATCHSIGHT_REDIS_URL", "http://u:hunter2@broker"), ("BATCHSIGHT_LEASE_SECONDS", "never")],
+    ("program", "variable", "value"),
+    [
+        ("monitor.flower flower", *BAD_URL),
+        *(
+            (program, *bad)
+            for program in ("worker worker", "trainer worker", "trainer beat")
+            for bad in (BAD_URL, BAD_LEASE)
+        ),
+    ],
 )
 def test_a_setting_that_a_program_of_celery_cannot_use_is_one_sentence(
     program: str, variable: str, value: str

@@ -29,7 +29,7 @@ def test_a_hidden_package_cannot_be_imported_in_the_block_and_can_be_afterwards(
 PROGRAMS = pytest.mark.parametrize(
     "program",
     [
-        "import worker.runtimes.tensorflow",
+        "from worker.runtimes.startup import start_tensorflow; start_tensorflow()",
         "from trainer.training.train import import_tensorflow; import_tensorflow(1)",
     ],
 )

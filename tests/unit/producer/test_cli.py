@@ -62,7 +62,7 @@ class House:
             settings=ProducerSettings(),
             queue=self.queue,
         )
-        return CliRunner().invoke(cli.main, [str(a) for a in arguments], obj=client)
+        return CliRunner().invoke(cli.cli, [str(a) for a in arguments], obj=client)
 
     def submit(self, *arguments: str | Path) -> Result:
         return self.run("submit", "digits:test", "--job-id", "job", *arguments)
@@ -342,7 +342,7 @@ def test_a_port_where_nobody_listens_is_a_sentence(house: House) -> None:
         broker=BrokerSettings(redis_url="redis://127.0.0.1:1/0"),
         settings=ProducerSettings(),
     )
-    done = CliRunner().invoke(cli.main, ["submit", "digits:test"], obj=client)
+    done = CliRunner().invoke(cli.cli, ["submit", "digits:test"], obj=client)
     assert_sentence(done, "No Redis answers at redis://127.0.0.1:1/0")
 
 
@@ -690,8 +690,8 @@ def fresh(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "from producer.cli import main\n"
-        "try: main(['--help'])\n"
+        "import sys; from producer.cli import main; sys.argv = ['producer', '--help']\n"
+        "try: main()\n"
         "except SystemExit as exit: assert exit.code == 0"
     )
     heavy = {"tensorflow", "keras", "celery", "kombu", "redis", "numpy", "pyarrow", "pydantic"}
@@ -712,6 +712,6 @@ def test_a_celery_app_that_only_sends_loads_no_worker() -> None:
 
 
 def test_help_tells_all_exit_codes() -> None:
-    text = CliRunner().invoke(cli.main, ["--help"]).stdout
+    text = CliRunner().invoke(cli.cli, ["--help"]).stdout
     lines = [line.split() for line in text.partition("Exit codes:")[2].splitlines() if line]
     assert [line[0] for line in lines] == ["0", "1", "2", "3", "4", "5", "130"]

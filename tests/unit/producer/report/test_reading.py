@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from messaging.settings import BrokerSettings
-from producer.cli import main
+from producer.cli import cli
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
 from storage.jobs.store import JobStore
@@ -59,7 +59,7 @@ def test_a_report_reads_every_file_of_a_batch_once(
         settings=ProducerSettings(),
     )
     opened.clear()
-    outcome = CliRunner().invoke(main, ["report", job.id], obj=client)
+    outcome = CliRunner().invoke(cli, ["report", job.id], obj=client)
     assert "Wrote " in outcome.output
     told = (store.path(job.id) / "report.html").read_text("utf-8")
     assert told.count('<span class="faint">image ') == 4 * finished - 2

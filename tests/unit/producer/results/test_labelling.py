@@ -41,7 +41,7 @@ class House:
             settings=ProducerSettings(),
             queue=FakeQueue(),
         )
-        return CliRunner().invoke(cli.main, ["label", self.job.id, str(path)], obj=client)
+        return CliRunner().invoke(cli.cli, ["label", self.job.id, str(path)], obj=client)
 
     def labels(self) -> list[int]:
         return list(read_corrections(self.jobs, self.job).tolist())
@@ -213,7 +213,7 @@ def test_a_file_that_is_not_there_is_one_sentence(house: House) -> None:
         settings=ProducerSettings(),
         queue=FakeQueue(),
     )
-    done = CliRunner().invoke(cli.main, ["label", "job", "/nowhere.csv"], obj=client)
+    done = CliRunner().invoke(cli.cli, ["label", "job", "/nowhere.csv"], obj=client)
     assert done.exit_code == 1
     assert done.stderr == "error: No such file or directory: /nowhere.csv.\n"
 

@@ -49,7 +49,7 @@ class House:
         return self.client.submit(images_of(range(10)), batch_size=4, job_id="job", **options)
 
     def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(cli.main, arguments, obj=self.client)
+        return CliRunner().invoke(cli.cli, arguments, obj=self.client)
 
     def told(self) -> Mapping[str, str]:
         """The status by everybody who tells it."""

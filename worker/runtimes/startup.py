@@ -1,0 +1,22 @@
+"""How a process of a worker begins with TensorFlow."""
+
+import os
+
+from process.heavy_imports import keras_imports
+
+
+def start_tensorflow(threads: int = 1) -> None:
+    """Import TensorFlow and give it this many threads; call it once, before a model is loaded.
+
+    One is right for whatever is kept: the last digits of a score depend on the number of threads,
+    and must not depend on how many children share a machine.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with keras_imports():
+        import keras  # noqa: F401 (as quietly as what it is made of)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
