@@ -17,7 +17,7 @@ PACKAGES = (
 )
 APPS = {
     *("worker/celery.py", "worker/tasks.py", "worker/pool/heartbeat.py"),
-    *("worker/pool/preparation.py", "trainer/celery.py", "trainer/tasks.py", "monitor/flower.py"),
+    *("worker/pool/child_startup.py", "trainer/celery.py", "trainer/tasks.py", "monitor/flower.py"),
 }
 """Celery's programs begin with the import of their app, and of what the app includes."""
 UNUSABLE = {
