@@ -54,7 +54,7 @@ def test_importing_a_module_configures_nothing_but_an_app_of_celery() -> None:
         "trainer.celery": ["exit handlers", "Celery's signals"],  # of the first weak reference
         "worker.celery": ["Celery's signals"],
         "worker.pool.heartbeat": ["Celery's signals"],
-        "worker.pool.preparation": ["Celery's signals"],
+        "worker.pool.child_startup": ["Celery's signals"],
     }
 
 

@@ -4,21 +4,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from imaging.images import Shape
-from process.heavy_imports import keras_imports
 from process.keras_errors import reason_of
 from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
 from trainer.importing.original import Facts, Floats
-
-with keras_imports():
-    import keras
-    import tensorflow as tf
 
 CHUNK = 16
 

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+from process.heavy_imports import keras_imports
 from storage.models.architecture import Architecture
 from storage.models.store import check_archive
 from trainer.errors import ImportFailed
@@ -16,6 +17,8 @@ def open_original(path: Path) -> Original:
     """Load a model file or folder; raises `ImportFailed` or `Corrupt`."""
     if obstacle := find_obstacle(path):
         raise ImportFailed(obstacle)
+    if path.suffix.lower() != ".onnx":
+        start_keras()
     if path.is_dir():
         from trainer.importing.tensorflow_graph import open_saved_model
 
@@ -36,6 +39,13 @@ def open_original(path: Path) -> Original:
     from trainer.importing.keras_original import KerasOriginal
 
     return KerasOriginal(path, architecture)
+
+
+def start_keras() -> None:
+    """Import Keras and TensorFlow quietly, before a module that uses them does."""
+    with keras_imports():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
 
 
 def hdf5_architecture(path: Path) -> Architecture:

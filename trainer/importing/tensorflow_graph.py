@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from process.heavy_imports import keras_imports, native_logs_held_back
 from storage.models.contract import Source
 from trainer.errors import ImportFailed
 from trainer.importing.onnx_original import OnnxOriginal
 from trainer.importing.original import require_one_output
-
-with keras_imports():
-    import tensorflow as tf
 
 OPSET = 18
 GRAPH = "saved_model.pb"
