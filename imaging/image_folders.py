@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imaging.images import FORMATS, SUFFIXES
+from imaging.formats import FORMATS, SUFFIXES
 
 PassedOver = Mapping[str, int]
 """How many files, folders and links of a kind: `hidden_files`, say, or `.tif` for images of a
@@ -36,7 +36,7 @@ KINDS = {
 """The kinds that are no suffix, and how one and several are called, in the order of telling."""
 
 OTHER_FORMATS = (
-    "tif tiff heic heif hif avif jxl jp2 j2k jpf jpx jxr mpo svg svgz eps ai psd xcf ico icns tga "
+    "jxl jp2 j2k jpf jpx jxr svg svgz eps ai psd xcf ico icns tga "
     "pcx dds exr hdr qoi ppm pgm pbm pnm pfm xbm xpm dcm fits "
     "raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f 3fr"
 )

@@ -12,25 +12,17 @@ from PIL import Image, UnidentifiedImageError
 from imaging.bit_depth import eight_bits
 from imaging.damage import check_whole
 from imaging.errors import ImageError
+from imaging.formats import FORMATS, IN_WORDS, can_read_heic, is_heic
 from imaging.geometry import Geometry, Window
 from imaging.interpolation import resample
 from imaging.jpegs import SIGNATURE, read_jpeg
 from imaging.limits import MAX_PIXELS
 from imaging.orientation import TURNS, metadata, orientation, read_rows, turned_size
 from imaging.preprocessing import DEFAULT, Colour, Preprocessing
+from imaging.tiffs import eight_bits_of_tiff
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours
 
-SUFFIXES_OF = {
-    "PNG": (".png", ".apng"),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi"),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-}
-"""How files of each format are called, by Pillow's name of it: a line more is a format more."""
-FORMATS = tuple(SUFFIXES_OF)
-SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 FILTERS = {
     "antialias": Image.Resampling.BILINEAR,
     "antialias-bicubic": Image.Resampling.BICUBIC,
@@ -49,7 +41,7 @@ def decode_image(
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
-    """Decode one PNG, JPEG, BMP, GIF or WebP file to uint8 pixels of `shape` (H, W, C).
+    """Decode an image file, its first picture, to uint8 pixels of `shape` (H, W, C).
 
     The image is turned upright (EXIF), brought to eight bits, converted to grey, RGB or RGBA and
     resized when needed. Raises `ImageError`, whose message is the reason for the record, whatever
@@ -57,6 +49,8 @@ def decode_image(
     """
     with one_image():
         jpeg = read_jpeg(content) if content.startswith(SIGNATURE) else None
+        if is_heic(content) and not can_read_heic():
+            raise ImageError("a HEIC image, which takes `pip install batchsight[heic]` to be read")
         file = io.BytesIO(content if jpeg is None else jpeg.picture)
         image: Image.Image
         with Image.open(file, formats=FORMATS) as image:
@@ -81,6 +75,8 @@ def decode_image(
                 turn = orientation(*metadata(image))
             if image.format == "PNG":
                 image = eight_bits(content, image)
+            elif image.format == "TIFF":
+                image = eight_bits_of_tiff(image)
             return fit_image(image, shape, preprocessing, turn)
 
 
@@ -93,11 +89,13 @@ def one_image() -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not an image of a supported format (PNG, JPEG, BMP, GIF, WebP)") from None
+        raise ImageError(f"not an image of a supported format ({IN_WORDS})") from None
     except MemoryError:
         raise ImageError("too large for the memory of this machine") from None
     except Exception as error:
-        raise ImageError(f"damaged image: {str(error) or type(error).__name__}") from None
+        raise ImageError(
+            f"damaged image: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from None
 
 
 def fit_pixels(

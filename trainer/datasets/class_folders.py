@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from imaging.formats import IN_WORDS
 from imaging.image_folders import Listing, describe_passed_over, list_images, subfolders
-from imaging.images import FORMATS
 from storage.class_names import canonical
 from storage.files import printable
 from trainer.datasets.arrays import SPLITS
@@ -174,7 +174,7 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
     if empty := [printable(name) for name, paths in found.items() if not paths]:
         told = describe_passed_over(listing.passed_over)
         raise SourceError(
-            f"{place} has no images ({', '.join(FORMATS)}) in {brief(empty)}: add some or remove "
+            f"{place} has no images ({IN_WORDS}) in {brief(empty)}: add some or remove "
             f"{'that folder' if len(empty) == 1 else 'those folders'}"
             f"{f' (passed over: {told})' if told else ''}."
         )

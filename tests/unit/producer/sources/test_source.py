@@ -349,21 +349,21 @@ def test_a_subfolder_is_a_label_however_its_name_is_encoded(
 def test_what_a_folder_holds_beside_images_is_counted_and_told(
     prepare: Prepare, outside: Path
 ) -> None:
-    put_images(outside, "a.png", "b.jfif", "._a.png", "c.tif", "d.tif", "__MACOSX/a.png")
+    put_images(outside, "a.png", "b.jfif", "._a.png", "c.jxl", "d.jxl", "__MACOSX/a.png")
     done = prepare(outside)
     assert done.total == 2
-    assert done.passed_over == {".tif": 2, "hidden_files": 1, "program_folders": 1}
+    assert done.passed_over == {".jxl": 2, "hidden_files": 1, "program_folders": 1}
     assert list(done.notes) == [
-        "Passed over: 2 .tif (no supported format), 1 hidden file, 1 folder of another program."
+        "Passed over: 2 .jxl (no supported format), 1 hidden file, 1 folder of another program."
     ]
 
 
 def test_a_folder_whose_images_are_all_passed_over_says_so(prepare: Prepare, outside: Path) -> None:
-    put_images(outside, "a.heic", "b.heic")
+    put_images(outside, "a.psd", "b.psd")
     (outside / "red").symlink_to(outside.parent)
     with pytest.raises(
         EmptySource,
-        match=r"holds no images: .* Passed over: 2 \.heic \(no supported format\), 1 link to a "
+        match=r"holds no images: .* Passed over: 2 \.psd \(no supported format\), 1 link to a "
         "folder; --follow-links takes linked folders too",
     ):
         prepare(outside)

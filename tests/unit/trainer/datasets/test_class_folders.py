@@ -165,7 +165,7 @@ def test_a_folder_of_images_called_train_among_others_is_a_class(
         (["val/cat/1.png", "test/cat/1.png"], "folder test and val but no folder train beside it"),
         (["train/c/1.png", "test/c/1.png", "Testing/c/1.png"], "two folders for test, Testing and"),
         (["train/cat/1.png", "test/1.png"], r"d/test has no subfolders: .* \(passed over: 1 image"),
-        (["cat/1.png", "cow/a.heic", "dog/a.txt"], r"in cow, dog: add some .* \(passed over: 1 \."),
+        (["cat/1.png", "cow/a.psd", "dog/a.txt"], r"in cow, dog: add some .* \(passed over: 1 \."),
         (["all/cat/1.png", "all/dog/1.png"], "1 class, all: it needs"),
         (["1.png", "2.png"], r"has no subfolders: .* \(passed over: 2 images in no class folder\)"),
     ],
@@ -198,7 +198,7 @@ def test_what_is_no_image_of_a_class_is_told_once_and_by_number(
             "train/a/._1.png": b"Mac OS X",
             "train/a/.ipynb_checkpoints/1-checkpoint.png": 1,
             "__MACOSX/train/a/1.png": b"Mac OS X",
-            "train/b/scan.tif": b"II",
+            "train/b/scan.jxl": b"II",
             "train/loose.png": 3,
             "extra/c/1.png": 4,
             "README.txt": b"hello",
@@ -212,7 +212,7 @@ def test_what_is_no_image_of_a_class_is_told_once_and_by_number(
         "test": 4,
     }
     assert house.said == [
-        "Passed over: 1 .tif (no supported format), 1 hidden file, 1 hidden folder, 1 folder of "
+        "Passed over: 1 .jxl (no supported format), 1 hidden file, 1 hidden folder, 1 folder of "
         "another program, 1 link to a folder that contains it, 2 images in no class folder, "
         "1 other file."
     ]

@@ -1,0 +1,38 @@
+"""Which files are images: formats by Pillow's names, and how their files are called."""
+
+from functools import cache
+
+from PIL import Image
+
+SUFFIXES_OF = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+}
+"""A line more is a format more."""
+FORMATS = tuple(SUFFIXES_OF)
+SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
+IN_WORDS = "PNG, JPEG, BMP, GIF, WebP, TIFF, AVIF, HEIC"
+BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+"""What files of HEIC call themselves; AVIF has brands of its own."""
+
+
+def is_heic(content: bytes) -> bool:
+    """Whether a file says that it is of HEIC."""
+    return content[4:8] == b"ftyp" and content[8:12] in BRANDS
+
+
+@cache
+def can_read_heic() -> bool:
+    """Whether Pillow can: its decoder is an extra, since its patents are not free everywhere."""
+    try:
+        from pillow_heif import HeifImageFile, register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(thumbnails=False)
+    return HeifImageFile.format in Image.OPEN
