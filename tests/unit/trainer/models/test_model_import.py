@@ -18,6 +18,7 @@ from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, SHAPE, add_dataset, as_any
 from trainer import cli
+from trainer.commands.given import Given
 from trainer.errors import ExaminationFailed, ImportFailed
 from trainer.models.model_import import AS_KERAS, ImportRequest
 from trainer.pipeline import Pipeline
@@ -381,7 +382,7 @@ def test_inputs_and_outputs_beside_image_and_classes_are_named(
 
 
 def run(house: House, *arguments: str) -> Result:
-    given = cli.Given(pipeline=house.pipeline, queue=as_any(None))
+    given = Given(pipeline=house.pipeline, queue=as_any(None))
     return CliRunner().invoke(cli.main, arguments, obj=given)
 
 

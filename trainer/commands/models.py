@@ -1,0 +1,224 @@
+"""Commands that list, judge, import and export model versions."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from console.command_line import as_json
+from console.output import print_json, say
+from trainer.commands.given import open_pipeline
+from trainer.commands.preprocessing import parse_colour, parse_preprocessing
+
+if TYPE_CHECKING:
+    from storage.models.store import ModelVersion
+
+
+@click.command()
+@click.argument("name", required=False)
+@as_json
+def models(name: str | None, *, json_: bool) -> None:
+    """List the versions of the model NAME, or of all models."""
+    from trainer.models.listing import list_models
+    from trainer.terminal import show_models
+
+    lines = list(list_models(open_pipeline().models, name, say))
+    if json_:
+        print_json([line.model_dump(mode="json") for line in lines])
+    else:
+        show_models(lines)
+
+
+@click.command()
+@click.argument("version", metavar="NAME[@N]")
+@as_json
+def show(version: str, *, json_: bool) -> None:
+    """Show a version, or the champion, with per-class metrics."""
+    from storage.models.promotions import read_promotion
+    from trainer.models.listing import ModelLine, read_champion
+    from trainer.terminal import show_model
+
+    store = open_pipeline().models
+    found = store.resolve(version)
+    line = ModelLine.of(found, champion=found.number == read_champion(store, found.name, say))
+    if json_:
+        manifest = found.manifest.model_dump(mode="json")
+        promotion = read_promotion(found)
+        verdict = promotion.model_dump(mode="json") if promotion else None
+        about = {"folder": str(found.folder), "promotion": verdict}
+        print_json({**line.model_dump(mode="json"), **manifest, **about})
+    else:
+        show_model(found, line)
+
+
+@click.command()
+@click.argument("version", metavar="NAME@N")
+@click.option("--force", is_flag=True, help="Whatever the gate says; it is kept who did so.")
+def promote(version: str, *, force: bool) -> None:
+    """Make a version the champion if it passes the gate.
+
+    It is examined beside the champion, on the test images of the data set that it was trained on,
+    or tested on when it was imported. The verdict is kept as promotion.json in the version's
+    folder.
+    """
+    from trainer.errors import NotPromoted
+    from trainer.models.listing import read_champion
+
+    pipeline = open_pipeline()
+    found = exact_version(version)
+    found.verify()
+    before = read_champion(pipeline.models, found.name, say)
+    if before == found.number:
+        say(f"{found} is champion already.")
+        return
+    done = f"{found} is the champion now" + (f", after {found.name}@{before}" if before else "")
+    if force:
+        promotion = pipeline.force(found)
+        judged = (
+            "passed" if promotion.passed else "refused" if promotion.dataset else "cannot judge"
+        )
+        say(f"{done}, by force. The gate {judged} it: {promotion.reason}.")
+        return
+    outcome = pipeline.promote(found, pipeline.data_set_of(found))
+    if not outcome.promoted:
+        raise NotPromoted(
+            f"{found} is not promoted: {outcome.reason}. --force does it all the same."
+        )
+    say(f"{done}: {outcome.reason}.")
+
+
+@click.command()
+@click.argument("first", metavar="NAME[@N]")
+@click.argument("second", metavar="NAME[@N]")
+@click.option("--dataset", metavar="NAME", help="Default: that of the second.")
+@click.option(
+    "--picture", metavar="FILE.png", help="Default: comparison.png in the folder of the second."
+)
+@as_json
+def compare(
+    first: str, second: str, *, dataset: str | None, picture: str | None, json_: bool
+) -> None:
+    """Examine two versions on the same test images, the second as if it came after the first.
+
+    Nothing is promoted. A picture shows the recall of each class and how true the scores are.
+    """
+    from pathlib import Path
+
+    from trainer.datasets.known_datasets import ensure_dataset
+    from trainer.terminal import show_comparison
+    from trainer.training.plots import draw_comparison
+
+    pipeline = open_pipeline()
+    before, after = (pipeline.models.resolve(version) for version in (first, second))
+    if dataset:
+        images = ensure_dataset(pipeline.datasets, pipeline.downloads, dataset)
+    else:
+        images = pipeline.data_set_of(after)
+    judgement = pipeline.compare(before, after, images)
+    assert judgement.champion and judgement.candidate
+    target = Path(picture) if picture else after.folder / "comparison.png"
+    draw_comparison(target, images, judgement.champion, judgement.candidate)
+    if json_:
+        print_json({**judgement.promotion.model_dump(mode="json"), "picture": str(target)})
+    else:
+        show_comparison(judgement)
+        say(f"Wrote {target}.")
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE.keras")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option(
+    "--labels", required=True, metavar="FILE", help="Names of the classes, one a line, in order."
+)
+@click.option("--dataset", metavar="NAME", help="Test it on this data set, and promote it if good.")
+@click.option("--resize", metavar="HOW", help="How pictures come to its size: stretch (default).")
+@click.option(
+    "--interpolation",
+    metavar="HOW",
+    help="How their pixels are computed: bilinear (default, as Keras), nearest, antialias (as "
+    "Pillow) and more.",
+)
+@click.option(
+    "--background",
+    metavar="COLOUR",
+    help="What they are laid over where they are transparent: ffffff is white, none (default) "
+    "drops their transparency.",
+)
+@as_json
+def import_file(
+    file: str,
+    *,
+    name: str,
+    labels: str,
+    dataset: str | None,
+    resize: str | None,
+    interpolation: str | None,
+    background: str | None,
+    json_: bool,
+) -> None:
+    """Publish a Keras model that was trained elsewhere as a new version.
+
+    It must take raw pixels (N, H, W, C), 0 to 255, and give one probability per class: scaling and
+    softmax are layers of it. Without --dataset its accuracy stays unknown, and only
+    `trainer promote --force` makes it champion.
+
+    Pictures of another size come to its size as its training did it: say how, if that was not the
+    `image_dataset_from_directory` of Keras.
+    """
+    from pathlib import Path
+
+    from storage.files import check_name
+    from trainer.models.class_names_file import read_labels
+    from trainer.models.model_import import AS_KERAS, ImportRequest
+
+    check_name(name, "model name")
+    request = ImportRequest(
+        path=Path(file),
+        name=name,
+        labels=read_labels(Path(labels)),
+        preprocessing=parse_preprocessing(
+            AS_KERAS,
+            resize=resize,
+            interpolation=interpolation,
+            background=parse_colour(background),
+        ),
+    )
+    summary = open_pipeline().bring_in(request, dataset)
+    for note in summary.notes:
+        say(note)
+    if json_:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        click.echo(str(summary))
+
+
+@click.command()
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Return to the champion before the present one."""
+    champion = open_pipeline().models.rollback(name)
+    say(f"{name}@{champion.number} is the champion again.")
+
+
+@click.command("export")
+@click.argument("version", metavar="NAME[@N]")
+@click.argument("file", metavar="FILE.keras|FILE.h5")
+def export_model(version: str, file: str) -> None:
+    """Write a version to a file, .h5 for older Keras programs.
+
+    The model takes raw uint8 pixels (N, H, W, C) and gives class probabilities.
+    """
+    from pathlib import Path
+
+    from trainer.models.export import export
+
+    found = open_pipeline().models.resolve(version)
+    export(found, Path(file))
+    say(f"{found} is in {file}.")
+
+
+def exact_version(reference: str) -> "ModelVersion":
+    """The version a reference with a number means."""
+    if "@" not in reference:
+        raise click.UsageError(f"Say which version of {reference}: {reference}@3, for example.")
+    return open_pipeline().models.resolve(reference)
