@@ -9,7 +9,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
-    MPLCONFIGDIR=/tmp/matplotlib \
     BATCHSIGHT_STORAGE=/storage \
     BATCHSIGHT_HEALTH_FILE=/tmp/alive
 # A new named volume takes the owner of the folder it is mounted on.
@@ -22,11 +21,11 @@ WORKDIR /app
 FROM base AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv /opt/venv
-COPY docker/install-packages docker/slim-down /usr/local/bin/
+COPY docker/install-packages /usr/local/bin/
 
 FROM builder AS producer-packages
 COPY locks/producer.txt /locks/
-RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/producer.txt && slim-down
+RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/producer.txt
 
 FROM builder AS worker-packages
 COPY locks/worker.txt /locks/
@@ -38,7 +37,7 @@ RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/trainer.tx
 
 FROM builder AS flower-packages
 COPY locks/flower.txt /locks/
-RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/flower.txt && slim-down
+RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/flower.txt
 
 # What all programs are built on.
 FROM scratch AS shared
@@ -74,8 +73,8 @@ RUN python -m compileall -q /app
 USER batchsight
 CMD ["celery", "-A", "worker", "worker", "-n", "worker@%h", "--loglevel", "INFO"]
 
-# Also beat, and the bootstrap: they are trainers with another command. It keeps pip, which fetches
-# known data sets, and holds the worker's code, which examines new versions.
+# Also beat, and the bootstrap: they are trainers with another command. It holds the worker's code,
+# which examines new versions.
 FROM base AS trainer
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY docker/trainer /usr/local/bin/

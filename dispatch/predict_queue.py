@@ -106,7 +106,6 @@ class RedisQueue:
         return {key_of(task["id"]) for tasks in running.values() for task in tasks}
 
     def obstacles(self) -> dict[str, str]:
-        """Read the workers' heartbeats."""
         from messaging.broker import broker_errors
         from messaging.worker_heartbeats import living_workers
 

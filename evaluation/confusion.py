@@ -37,7 +37,6 @@ class Evaluation(BaseModel, frozen=True):
 
     @classmethod
     def from_matrix(cls, labels: Sequence[str], matrix: IntArray) -> "Evaluation":
-        """Wrap a square matrix of counts."""
         return cls(labels=tuple(labels), confusion=tuple(tuple(row) for row in matrix.tolist()))
 
     @property

@@ -9,8 +9,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """A named part of a file."""
-
     name: bytes
     content: bytes
     intact: bool = True

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from imaging.bit_depth import eight_bits
 from imaging.damage import check_whole
-from imaging.depth import eight_bits
 from imaging.errors import ImageError
 from imaging.interpolation import resample
 from imaging.jpegs import SIGNATURE, read_jpeg

@@ -22,10 +22,7 @@ Interpolation = Literal[
 
 
 class Preprocessing(BaseModel, frozen=True, extra="forbid"):
-    """What a model was trained with, and therefore has to be given.
-
-    The defaults are those of data sets and versions that were made before there was a choice.
-    """
+    """What a model was trained with, and therefore has to be given."""
 
     resize: Resize = "stretch"
     """How a picture comes to the model's height and width."""

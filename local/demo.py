@@ -107,7 +107,6 @@ class DemoLog:
         self.worker_is_ready = threading.Event()
 
     def __call__(self, name: str, line: str) -> None:
-        """Write one line."""
         with (self._folder / f"{name}.log").open("a") as file:
             file.write(line + "\n")
         if name == "worker" and "Ready with" in line:

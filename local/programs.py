@@ -16,8 +16,6 @@ RESTART_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """How to start one program."""
-
     name: str
     command: Sequence[str]
 

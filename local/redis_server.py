@@ -9,6 +9,7 @@ from pathlib import Path
 from local.errors import NoRedisServer, ProgramFailed
 
 DEFAULT_PORT = 6379
+LISTEN_SECONDS = 15.0
 
 
 def find_redis_server() -> str:
@@ -41,14 +42,14 @@ def redis_command(port: int, folder: Path) -> list[str]:
     return [find_redis_server(), *(w for k, v in options.items() for w in (f"--{k}", v))]
 
 
-def wait_until_listening(port: int, seconds: float = 15.0) -> None:
+def wait_until_listening(port: int) -> None:
     """Return as soon as something listens on a loopback port; raises `ProgramFailed`."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + LISTEN_SECONDS
     while time.monotonic() < deadline:
         if is_listening(port):
             return
         time.sleep(0.05)
-    raise ProgramFailed(f"Nothing listens on port {port} after {seconds:.0f} s.")
+    raise ProgramFailed(f"Nothing listens on port {port} after {LISTEN_SECONDS:.0f} s.")
 
 
 def is_listening(port: int) -> bool:

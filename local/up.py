@@ -36,7 +36,6 @@ class Log:
         self._console = console
 
     def __call__(self, name: str, line: str) -> None:
-        """Print one line."""
         prefix = Text(f"{name:>8} │ ", style=COLOURS.get(name, ""))
         self._console.print(prefix + Text(line), soft_wrap=True)
 

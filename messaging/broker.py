@@ -36,7 +36,7 @@ def broker_errors(settings: BrokerSettings) -> Iterator[None]:
 
 def _sentence(error: BaseException, where: str) -> str:
     return explain(error, where) or (
-        f"No Redis answers at {where} ({_brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
+        f"No Redis answers at {where} ({brief(error)}): start it, or set BATCHSIGHT_REDIS_URL."
     )
 
 
@@ -51,5 +51,6 @@ def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
     return ids
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
+    """The first line of an error."""
     return str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else repr(error)

@@ -68,8 +68,6 @@ class Message(BaseModel):
 
 
 class PredictBatch(Message):
-    """Classify one batch of a job."""
-
     task = "worker.predict"
     queue = PREDICT_QUEUE
 
@@ -82,7 +80,6 @@ class PredictBatch(Message):
 
     @property
     def key(self) -> str:
-        """Names the batch."""
         return f"{self.job}.{self.batch}"
 
     def readable(self) -> str:

@@ -1,6 +1,6 @@
 """A Redis stream that wakes those who wait for a job or a training.
 
-Rings may be lost: whoever listens takes them as a hint to look at the files, which are the truth.
+They may be lost: whoever listens takes them as a hint to look at the files, which are the truth.
 """
 
 from collections.abc import Iterator

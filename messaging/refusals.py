@@ -22,8 +22,6 @@ class Refused(redis.ConnectionError):
 
 @dataclass(frozen=True)
 class Refusal:
-    """One kind of refusal."""
-
     says: str
     """Goes on after `Redis`."""
     remedy: str

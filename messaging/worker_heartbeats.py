@@ -5,6 +5,8 @@ follows a job that nobody works on.
 """
 
 import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import redis
 from pydantic import BaseModel, Field, ValidationError
@@ -23,8 +25,8 @@ class WorkerHeartbeat(BaseModel, frozen=True):
     """Names the kernel: containers on one machine have different hosts, but share its cores."""
     cpus: tuple[int, ...]
     """Numbers of the cores it may use."""
-    cores: int | None = Field(default=None, ge=1)
-    """How many of them its quota allows; None from a worker of before there was this."""
+    cores: int = Field(ge=1)
+    """How many of them its quota allows."""
     children: int = Field(ge=1)
     """Each has one TensorFlow thread."""
     storage: str
@@ -62,3 +64,12 @@ def seconds_ahead(client: "redis.Redis") -> float:
     before = time.time()
     seconds, microseconds = client.time()
     return (before + time.time()) / 2 - (seconds + microseconds / 1e6)
+
+
+@cache
+def keras_version() -> str | None:
+    """The Keras installed here, found without importing it."""
+    try:
+        return version("keras")
+    except PackageNotFoundError:
+        return None

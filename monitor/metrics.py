@@ -93,7 +93,6 @@ class System(Collector):
 
 
 def gauge(name: str, says: str, *labels: str) -> GaugeMetricFamily:
-    """A gauge without values."""
     return GaugeMetricFamily(name, says, labels=labels)
 
 
@@ -218,7 +217,6 @@ class OpenJobs:
         self._ended: dict[str, tuple[tuple[float, float], Status]] = {}
 
     def metrics(self) -> Metric:
-        """Count them."""
         counts: Counter[str] = Counter()
         for job_id in self._jobs.ids():
             with apart(job_id, lambda _: counts.update([UNREADABLE])):

@@ -15,8 +15,6 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """One process of one machine."""
-
     boot: str
     """Names the running kernel, or the host where there is no such name."""
     namespace: str
@@ -43,7 +41,6 @@ class Process:
 
 
 def this_process() -> Process:
-    """The process that asks."""
     return _process(os.getpid())
 
 

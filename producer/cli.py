@@ -172,9 +172,9 @@ def report(job_id: str, *, json_: bool) -> None:
     the model's test images, and where the time went.
     """
     handle = client().job(job_id)
-    tally = handle.tally()
-    say(f"Wrote {handle.report()}.")
-    show(handle, tally, json_, timeline=handle.timeline())
+    report = handle.write_report()
+    say(f"Wrote {report.path}.")
+    show(handle, report.tally, json_, timeline=report.timeline)
 
 
 @cli.command()
@@ -298,7 +298,7 @@ def parse_age(text: str) -> timedelta:
 @as_json
 def doctor(*, json_: bool) -> None:
     """Check the system, and name what is wrong and how to fix it."""
-    from producer.doctor.doctor import run_doctor
+    from producer.doctor.command import run_doctor
 
     click.get_current_context().exit(run_doctor(as_json=json_))
 

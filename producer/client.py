@@ -30,7 +30,6 @@ from producer.settings import ProducerSettings, read_settings
 from producer.sources.open_source import open_source
 from producer.sources.source import BATCHES_OF_A_SMALL_JOB, FEWEST_IMAGES, Prepared, Request
 from storage.errors import StorageError
-from storage.jobs.labels import KnownLabels
 from storage.jobs.reuse import ReuseStore
 from storage.jobs.store import End, Job, JobStore, Status, apart
 from storage.jobs.tally import Tally
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from producer.following import Progress
+    from producer.report.writing import Report
     from producer.results.labelling import Labelling
     from producer.results.pruning import Pruned
     from producer.results.records import Record
@@ -130,11 +130,7 @@ class JobHandle:
         """Count all results there are; the predictions of a completed job are merged as well."""
         from producer.results.merging import merge
 
-        if len(self.jobs.done(self.job)) == self.job.batches:
-            return merge(self.jobs, self.job)
-        tally = Tally(self.jobs, self.job, KnownLabels(self.jobs, self.job))
-        tally.refresh()
-        return tally
+        return merge(self.jobs, self.job)
 
     def summary(self) -> Summary:
         """The job as it stands now."""
@@ -213,7 +209,11 @@ class JobHandle:
 
     def report(self) -> Path:
         """Write report.html into the job's folder, as far as the job is, and return its path."""
-        from producer.report.page import write_report
+        return self.write_report().path
+
+    def write_report(self) -> "Report":
+        """The same, with what the report was made of. A completed job is merged on the way."""
+        from producer.report.writing import write_report
 
         return write_report(self.jobs, self._models, self.job, self._storage)
 

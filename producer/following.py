@@ -22,18 +22,18 @@ from storage.jobs.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rhythm:
+class Intervals:
     """How often a follower does what."""
 
-    look_seconds: float = 1.0
+    poll_seconds: float = 1.0
     """It looks at the files this often though no notification comes."""
-    longest_pause_seconds: float = 0.2
+    max_throttle_seconds: float = 0.2
     """It looks at them this often at least while notifications come."""
     resend_seconds: float = 3.0
     """It looks for lost batches this often."""
-    no_progress_seconds: float = 10.0
+    stall_seconds: float = 10.0
     """After every so long without a new result it asks whether there is any worker."""
-    longest_absence_seconds: float = 10.0
+    max_backoff_seconds: float = 10.0
     """It looks this often at least whether storage is there again."""
 
 
@@ -64,18 +64,18 @@ class Follower:
         *,
         lease_seconds: float,
         queued: bool = True,
-        rhythm: Rhythm = Rhythm(),
+        intervals: Intervals = Intervals(),
     ) -> None:
         self._jobs = jobs
         self._job = job
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._queued = queued
-        self._rhythm = rhythm
-        self._rings: Iterator[bool] | None = None
+        self._intervals = intervals
+        self._notifications: Iterator[bool] | None = None
         self._discarded: set[int] = set()
         self._unavailable = False
-        self._resend_at = time.monotonic() + rhythm.resend_seconds
+        self._resend_at = time.monotonic() + intervals.resend_seconds
         self._done = 0
         self._quiet_since = time.monotonic()
         self._told_of_workers = False
@@ -91,11 +91,11 @@ class Follower:
         The one before it has all results, which can be read while they are not merged yet. While
         storage is away there is no progress. Raises `StorageError` where it is from the beginning.
         """
-        absence, pause = "", self._rhythm.look_seconds
+        last_notice, pause = "", self._intervals.poll_seconds
         while True:
             try:
                 for progress in self._follow():
-                    absence, pause = "", self._rhythm.look_seconds
+                    last_notice, pause = "", self._intervals.poll_seconds
                     self._last = progress
                     yield progress
             except (OSError, StorageError, DamagedResult) as error:
@@ -105,10 +105,10 @@ class Follower:
                 if self._last is None:
                     raise problem from error
                 notice = f"{problem} The job waits meanwhile; nothing of it is lost."
-                yield replace(self._last, notice=None if notice == absence else notice)
-                absence = notice
+                yield replace(self._last, notice=None if notice == last_notice else notice)
+                last_notice = notice
                 time.sleep(pause)
-                pause = min(2 * pause, self._rhythm.longest_absence_seconds)
+                pause = min(2 * pause, self._intervals.max_backoff_seconds)
             else:
                 return
 
@@ -126,7 +126,7 @@ class Follower:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
                     return
-                notice = notice or self._resend_lost() or self._miss_workers(gathering.done)
+                notice = notice or self._resend_lost() or self._check_for_workers(gathering.done)
                 yield self._progress(gathering, status, notice)
                 self._wait(gathering.scan_seconds)
 
@@ -188,7 +188,7 @@ class Follower:
         now = time.monotonic()
         if now < self._resend_at:
             return None
-        self._resend_at = now + self._rhythm.resend_seconds
+        self._resend_at = now + self._intervals.resend_seconds
         find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
         if stalled := find(self._job, self._lease_seconds):
             try:
@@ -222,15 +222,15 @@ class Follower:
             if count
         )
 
-    def _miss_workers(self, done: int) -> str | None:
+    def _check_for_workers(self, done: int) -> str | None:
         """After some time in which nothing was done, see whether anybody works on the job."""
         if done != self._done:
             self._done, self._quiet_since, self._told_of_workers = done, time.monotonic(), False
         quiet = time.monotonic() - self._quiet_since
-        if self._told_of_workers or quiet < self._rhythm.no_progress_seconds:
+        if self._told_of_workers or quiet < self._intervals.stall_seconds:
             return None
         self._quiet_since = time.monotonic()
-        if self._is_run():
+        if self._has_live_attempt():
             return None  # some batches take longer
         try:
             in_hand = self._queue.in_hand()
@@ -256,7 +256,7 @@ class Follower:
             "`producer doctor` tells why."
         )
 
-    def _is_run(self) -> bool:
+    def _has_live_attempt(self) -> bool:
         """Whether somebody runs a batch of the job now."""
         heads = self._jobs.heads(self._job)
         return any(self._jobs.history(self._job, h, self._lease_seconds).live for h in heads)
@@ -269,13 +269,13 @@ class Follower:
         """
         looked_at = time.monotonic()
         try:
-            if self._rings is None:
-                self._rings = self._queue.listen(self._job.id, self._rhythm.look_seconds)
-            next(self._rings)
+            if self._notifications is None:
+                self._notifications = self._queue.listen(self._job.id, self._intervals.poll_seconds)
+            next(self._notifications)
         except (BrokerUnavailable, StopIteration):
-            self._rings = None
-            time.sleep(self._rhythm.look_seconds)
-        pause = min(10 * scan_seconds, self._rhythm.longest_pause_seconds)
+            self._notifications = None
+            time.sleep(self._intervals.poll_seconds)
+        pause = min(10 * scan_seconds, self._intervals.max_throttle_seconds)
         time.sleep(max(0.0, looked_at + pause - time.monotonic()))
 
     def _say_unavailable(self, error: BrokerUnavailable) -> str | None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from evaluation.confusion import Evaluation
 from imaging.images import Pixels, Shape
-from imaging.preprocessing import Preprocessing
+from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
 from storage.jobs.attempts import Attempt
 from storage.jobs.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
@@ -167,13 +167,16 @@ def describe_model(content: bytes = b"a model", **fields: Any) -> Manifest:
     """The manifest of a model file with this content."""
     known: dict[str, Any] = {
         "network": "mlp",
+        "preset": "default",
         "dataset": "digits",
+        "dataset_number": 1,
         "dataset_sha256": "d" * 64,
         "seed": 1,
         "epochs": 5,
         "batch_size": 32,
         "labels": LABELS,
         "input_shape": SHAPE,
+        "preprocessing": DEFAULT,
         "evaluation": Evaluation(labels=LABELS, confusion=((5, 0, 0), (0, 4, 1), (0, 0, 5))),
         "metrics": {"accuracy": 14 / 15, "loss": 0.2},
         "versions": {"keras": "3"},

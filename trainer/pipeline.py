@@ -24,8 +24,6 @@ from trainer.training.train import OnEpoch, TrainingRequest, train
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A published version and the verdict on it."""
-
     version: ModelVersion
     verdict: Verdict
 
@@ -57,7 +55,6 @@ class Pipeline:
 
     @classmethod
     def of(cls, storage: StorageSettings, settings: TrainerSettings) -> "Pipeline":
-        """The pipeline of a process that is configured so."""
         root = storage.root
         downloads = Downloads(
             settings.downloads or root / "downloads", settings.download_timeout_seconds

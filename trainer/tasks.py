@@ -62,7 +62,6 @@ class Notifier:
         )
 
     def __call__(self, **facts: str | float) -> None:
-        """Send a few facts."""
         try:
             self._notifications.notify(**facts)
         except (redis.RedisError, OSError) as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from storage.datasets.store import Appended
     from storage.models.promotions import Promotion
     from storage.models.store import ModelVersion
-    from trainer.models.listing import DataSetLine, ModelLine
+    from trainer.catalogue import DataSetLine, ModelLine
     from trainer.promotion.gate import Answers, Judgement
     from trainer.queue.schedule import ScheduleLine
 
@@ -178,7 +178,7 @@ def show_comparison(judgement: "Judgement") -> None:
     table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
     table.add_row("one image", *(f"{f.latency_ms:.2f} ms" for f in metrics))
     table.add_row("CPU", *(f"{f.cpu_ms:.2f} ms" for f in metrics))
-    table.add_row("images/s", *(f"{f.images_per_second or 0:,.0f}" for f in metrics))
+    table.add_row("images/s", *(f"{f.images_per_second:,.0f}" for f in metrics))
     table.add_row("memory", *(f"{f.peak_memory_mb:,.0f} MB" for f in metrics))
     table.add_row("to load", *(f"{f.load_seconds:.2f} s" for f in metrics))
     console.print(table)

@@ -34,7 +34,7 @@ def configure() -> dict[str, Any]:
 app = make_app(
     "worker",
     queues=[PREDICT_QUEUE, SWEEP_QUEUE],
-    include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.preparation"],
+    include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.child_startup"],
     configure=configure,
 )
 app.steps["consumer"].add(IntakeStep)

@@ -50,14 +50,12 @@ def batch_runner() -> BatchRunner:
 
 @cache
 def sweeper() -> Sweeper:
-    """The sweeper of this process."""
     settings = storage_settings()
     return Sweeper(JobStore(settings.root), settings.lease_seconds)
 
 
 @app.task(name=PredictBatch.task, acks_late=True, reject_on_worker_lost=True)
 def predict(*args: Any, **fields: Any) -> Summary:
-    """Classify one batch of a job."""
     try:
         if args:
             raise BadMessage(f"A {PredictBatch.task} message was dropped: it has no named fields.")

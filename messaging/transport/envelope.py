@@ -69,8 +69,6 @@ class Properties(Part):
 
 
 class Envelope(Part):
-    """A whole message."""
-
     headers: Headers
     properties: Properties
     body: str

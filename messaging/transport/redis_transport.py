@@ -189,8 +189,6 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """What `broker_transport` names."""
-
     Channel = Channel
     connection_errors = (
         *kombu_redis.Transport.connection_errors,

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from evaluation.calibration import BINS, ReliabilityBin
 from evaluation.significance import wilson_interval
-from producer.report.analysis import SCORE_BINS, Scores
 from producer.report.html import Markup, element, join
+from producer.report.statistics.scores import SCORE_BINS, Scores
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 380.0, 46.0, 12.0, 12.0, 42.0
 SIDE = WIDTH - LEFT - RIGHT
@@ -156,7 +156,6 @@ def score_axis(bottom: float) -> list[Markup]:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
-    """A straight line."""
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
@@ -169,5 +168,4 @@ def rectangle(
 
 
 def label(x: float, y: float, content: str, anchor: str) -> Markup:
-    """A short text."""
     return element("text", content, x=x, y=y, text_anchor=anchor)

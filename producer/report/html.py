@@ -38,7 +38,6 @@ def element(name: str, /, *children: str, **attributes: str | float | None) -> M
 
 
 def join(*parts: str) -> Markup:
-    """Several pieces one after the other."""
     return Markup("".join(map(text, parts)))
 
 

@@ -8,8 +8,8 @@ from evaluation.calibration import TOLERATED_ERROR, Calibration
 from evaluation.confusion import Evaluation
 from evaluation.drift import FALSE_ALARMS
 from evaluation.significance import at_least, at_least_among, wilson_interval
-from producer.report.analysis import Findings
-from producer.report.elements import cut, percent
+from producer.report.formatting import cut, percent
+from producer.report.statistics.job_statistics import Statistics
 from producer.results.summary import Summary
 from storage.jobs.store import Job, Status
 from storage.models.store import Manifest
@@ -30,19 +30,19 @@ Caution = tuple[str, str]
 
 
 def warn(
-    job: Job, summary: Summary, findings: Findings, manifest: Manifest | None
+    job: Job, summary: Summary, statistics: Statistics, manifest: Manifest | None
 ) -> Iterator[Caution]:
     """All warnings of a job."""
-    evaluation = findings.tally.evaluation
+    evaluation = statistics.tally.evaluation
     yield from of_progress(summary)
-    yield from of_failures(job, summary, findings)
+    yield from of_failures(job, summary, statistics)
     if evaluation.count:
         yield from of_accuracy(evaluation, manifest)
         yield from of_classes(evaluation)
-        yield from of_scores(findings.scores.calibration)
+        yield from of_scores(statistics.scores.calibration)
     elif summary.images.predicted:
-        yield from of_unknown_answers(findings, manifest)
-    yield from of_drift(findings)
+        yield from of_unknown_answers(statistics, manifest)
+    yield from of_drift(statistics)
 
 
 def of_progress(summary: Summary) -> Iterator[Caution]:
@@ -57,12 +57,12 @@ def of_progress(summary: Summary) -> Iterator[Caution]:
         yield "The job goes on.", f"{progress}; the metrics are over these."
 
 
-def of_failures(job: Job, summary: Summary, findings: Findings) -> Iterator[Caution]:
+def of_failures(job: Job, summary: Summary, statistics: Statistics) -> Iterator[Caution]:
     """Images without a prediction."""
     failed = summary.images.failed
     done = summary.images.predicted + failed
     if failed:
-        many = job.excess(findings.tally.failed) or failed > MANY_ERRORS * done
+        many = job.excess(statistics.tally.failed) or failed > MANY_ERRORS * done
         have = "has" if failed == 1 else "have"
         yield (
             f"{'Many' if many else 'Some'} images failed.",
@@ -127,22 +127,22 @@ def of_scores(calibration: Calibration) -> Iterator[Caution]:
         )
 
 
-def of_unknown_answers(findings: Findings, manifest: Manifest | None) -> Iterator[Caution]:
+def of_unknown_answers(statistics: Statistics, manifest: Manifest | None) -> Iterator[Caution]:
     """Predictions that can be compared with nothing."""
     why = None
     if manifest is None:
         why = "the model is no longer there"
-    elif findings.drift is None:
+    elif statistics.drift is None:
         why = "the model has no baseline to compare with"
-    elif all(comparison.chance >= 1 for comparison in findings.drift):
+    elif all(comparison.chance >= 1 for comparison in statistics.drift):
         why = "so few images may differ in everything from those of the model's test"
     if why:
         yield "Nothing tells whether the answers are right.", f"No image has a label, and {why}."
 
 
-def of_drift(findings: Findings) -> Iterator[Caution]:
+def of_drift(statistics: Statistics) -> Iterator[Caution]:
     """Images unlike those of the model's test."""
-    drifted = [comparison for comparison in findings.drift or [] if comparison.drifted]
+    drifted = [comparison for comparison in statistics.drift or [] if comparison.drifted]
     if drifted:
         farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
         metrics = ", ".join(f"{c.feature} {c.distance:.2f}" for c in farthest)

@@ -33,8 +33,6 @@ class Labelling:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """One label of the file."""
-
     line: int
     label: int
 

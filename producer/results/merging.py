@@ -1,14 +1,11 @@
 """Takes in a job's results as they appear: counts them and merges them, each read only once."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import perf_counter
 
-from producer.results.records import (
-    PREDICTIONS_FILE,
-    PredictionsWriter,
-    read_identities,
-    read_sound_result,
-)
+from producer.results.finished_batches import FinishedBatch
+from producer.results.records import PREDICTIONS_FILE, PredictionsWriter
 from storage.jobs.labels import KnownLabels
 from storage.jobs.store import Job, JobStore
 from storage.jobs.tally import Tally
@@ -77,11 +74,10 @@ class Gathering:
         self.tally.refresh()
 
     def _take(self, batch: int) -> None:
-        result = read_sound_result(self._store, self._job, batch)
-        who = read_identities(self._store, self._job, batch)
+        finished = FinishedBatch(self._store, self._job, batch, self._labels)
         if self._writer is not None:
-            self._writer.write(self._job, batch, who, result)
-        self.tally.add(batch, result, self._labels.over(batch, who.labels))
+            self._writer.write(self._job, batch, finished.identities, finished.result)
+        self.tally.add(batch, finished.result, finished.labels)
 
 
 def images_of(job: Job, batches: set[int]) -> int:
@@ -91,10 +87,28 @@ def images_of(job: Job, batches: set[int]) -> int:
     return len(batches) * job.batch_size - missing
 
 
-def merge(store: JobStore, job: Job) -> Tally:
-    """Merge a completed job, unless it is merged already, and count its results."""
-    with Gathering(store, job) as gathering:
-        gathering.look()
-        gathering.merge()
-        gathering.count_all()
-        return gathering.tally
+def merge(
+    store: JobStore, job: Job, *, observe: Callable[[FinishedBatch], object] | None = None
+) -> Tally:
+    """Count the results there are, and merge those of a completed job, unless they are merged.
+
+    Each is read once, and shown to `observe`. Raises `DamagedResult`.
+    """
+    labels = KnownLabels(store, job)
+    tally = Tally(store, job, labels)
+    done = store.done(job)
+    folder = store.path(job.id)
+    with ExitStack() as stack:
+        writer = None
+        if len(done) == job.batches and not (folder / PREDICTIONS_FILE).exists():
+            writer = stack.enter_context(PredictionsWriter(folder))
+        for number in sorted(done):
+            batch = FinishedBatch(store, job, number, labels)
+            if writer is not None:
+                writer.write(job, number, batch.identities, batch.result)
+            tally.add(number, batch.result, batch.labels)
+            if observe is not None:
+                observe(batch)
+        if writer is not None:
+            writer.commit()
+    return tally

@@ -19,8 +19,6 @@ DRAFT_AGE = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """One thing removed, or to be removed."""
-
     name: str
     bytes: int
 
@@ -70,7 +68,6 @@ def prune_reuse(
     models: ModelStore,
     older_than: timedelta,
     *,
-    now: datetime | None = None,
     dry_run: bool = False,
     on_fault: Callable[[str], object],
 ) -> list[Pruned]:
@@ -78,7 +75,7 @@ def prune_reuse(
 
     When a model cannot be read nothing is removed, and `on_fault` hears of it.
     """
-    moment = (now or datetime.now(UTC)) - older_than
+    moment = datetime.now(UTC) - older_than
     try:
         versions = [version for name in models.names() for version in models.versions(name)]
     except StorageError as error:

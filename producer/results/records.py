@@ -42,7 +42,6 @@ class Record:
 
     id: str
     prediction: str | None
-    """The predicted class."""
     score: float | None
     """Its probability, 0 to 1."""
     label: str | None
@@ -176,7 +175,6 @@ def read_records(table: "pa.Table") -> Iterator[Record]:
 
 
 def to_pandas(table: "pa.Table") -> "pd.DataFrame":
-    """A table as a data frame."""
     try:
         import pandas  # noqa: F401
     except ImportError:

@@ -16,8 +16,6 @@ REPORT_FILE = "report.html"
 
 
 class ImageCounts(BaseModel, frozen=True):
-    """Images of a job."""
-
     total: int
     predicted: int
     failed: int
@@ -25,8 +23,6 @@ class ImageCounts(BaseModel, frozen=True):
 
 
 class Summary(BaseModel, frozen=True):
-    """One job at one moment."""
-
     id: str
     status: Status
     reason: str | None = None
@@ -79,7 +75,6 @@ class JobLine(BaseModel, frozen=True):
 
 
 def line_of(store: JobStore, job: Job) -> JobLine:
-    """A job as one line of a list."""
     done = store.done(job)
     return JobLine(
         id=job.id,
@@ -98,13 +93,12 @@ def summarise(
     tally: Tally,
     *,
     timeline: Timeline | None = None,
-    now: datetime | None = None,
 ) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
     end = store.end(job, tally.batches, tally.failed)
     done = tally.predicted + tally.failed
     ended_at = end.at if end else None
-    seconds = ((ended_at or now or datetime.now(UTC)) - job.created_at).total_seconds()
+    seconds = ((ended_at or datetime.now(UTC)) - job.created_at).total_seconds()
     evaluation = tally.evaluation
     return Summary(
         id=job.id,

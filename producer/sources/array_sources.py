@@ -38,7 +38,6 @@ class DataSetSource:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set."""
         return self._data.name
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
@@ -291,7 +290,6 @@ def prepared(
     identities: Sequence[str],
     notes: Sequence[str] = (),
 ) -> Prepared:
-    """A job over an array."""
     return Prepared(
         total=total,
         labelled=labelled,

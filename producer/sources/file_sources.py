@@ -57,17 +57,23 @@ class FolderSource:
         if strange := sorted(subfolders.keys() - labels.keys()):
             count = sum(subfolders[name] for name in strange)
             named = list_briefly([printable(name) for name in strange])
+            why = (
+                f"its subfolder ({named}) is not a label"
+                if count == 1
+                else f"their subfolders ({named}) are not the labels"
+            )
             notes.append(
-                f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
-                f"their subfolders ({named}) are not the labels of {request.model} "
+                f"{self._unlabelled(count, total)}: {why} of {request.model} "
                 f"({list_briefly(request.labels)})."
             )
         if labels and (count := total - subfolders.total()):
-            notes.append(
-                f"{count:,} of the {total:,} images of {self.description} are taken as unlabelled: "
-                "they lie in no subfolder."
-            )
+            lies = "it lies" if count == 1 else "they lie"
+            notes.append(f"{self._unlabelled(count, total)}: {lies} in no subfolder.")
         return notes
+
+    def _unlabelled(self, count: int, total: int) -> str:
+        are = "is" if count == 1 else "are"
+        return f"{count:,} of the {total:,} images of {self.description} {are} taken as unlabelled"
 
     def _describer(
         self, folder: Path, linked: frozenset[str], labels: Mapping[str, str], request: Request

@@ -50,7 +50,6 @@ class Listed(NamedTuple):
     path: str
     """The path as the user would name it."""
     file: str
-    """The path to read."""
     stored: str | None
     """The path relative to the storage root, when the file lies there: it is not copied then,
     unless it is small."""

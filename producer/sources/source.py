@@ -27,7 +27,6 @@ class Request:
     model: str
     """The model version, to be named in errors."""
     labels: tuple[str, ...]
-    """The model's labels."""
     shape: Shape
     """What the model takes, (H, W, C)."""
     limit: int | None
@@ -63,8 +62,6 @@ class Prepared:
 
 
 class Source(Protocol):
-    """One kind of source."""
-
     description: str
     """The source in the user's words."""
 

@@ -30,8 +30,6 @@ MOST_SHOWN = 60
 
 
 class Row(NamedTuple):
-    """One line of a table."""
-
     line: int
     fields: dict[str, str]
     """The text of each field that was asked for, "" where it is absent."""

@@ -4,8 +4,7 @@
     datasets/<name>/<n>/<split>_images.npy       uint8 (N, H, W, C)
     datasets/<name>/<n>/<split>_labels.npy       int32 (N,), indices into the classes
 
-A version never changes: other content is another version. Folders written before there were
-versions have these files in `datasets/<name>` itself, and are read there as version 1.
+A version never changes: other content is another version.
 """
 
 import hashlib
@@ -72,19 +71,18 @@ class DataSetDescription(BaseModel, frozen=True):
     """What `dataset.json` says."""
 
     name: str
-    number: int = FIRST
-    parent: Parent | None = None
+    number: int
+    parent: Parent | None
     shape: Shape
-    preprocessing: Preprocessing = DEFAULT
+    preprocessing: Preprocessing
     """How its pictures became pixels of that shape: its models want the same."""
     classes: tuple[str, ...]
     splits: dict[str, Split]
     origin: str
     """Where the images come from, but for those that were appended."""
-    appended: tuple[Appended, ...] = ()
-    held_out: int | None = None
-    """Training images whose pixels are in the test split as well: nothing trains on them. None
-    where nobody has counted."""
+    appended: tuple[Appended, ...]
+    held_out: int
+    """Training images whose pixels are in the test split as well: nothing trains on them."""
     created_at: AwareDatetime
 
     @computed_field  # type: ignore[prop-decorator]
@@ -106,12 +104,10 @@ class DataSet:
 
     @property
     def name(self) -> str:
-        """The name it was added under."""
         return self.description.name
 
     @property
     def number(self) -> int:
-        """Which version of the data set this is."""
         return self.description.number
 
     def __str__(self) -> str:
@@ -123,7 +119,6 @@ class DataSet:
         return self.folder / f"{split}_images.npy"
 
     def labels_path(self, split: str) -> Path:
-        """The `.npy` file with the labels of a split."""
         self.split(split)
         return self.folder / f"{split}_labels.npy"
 
@@ -138,7 +133,6 @@ class DataSet:
         return labels
 
     def split(self, name: str) -> Split:
-        """The description of one split."""
         try:
             return self.description.splits[name]
         except KeyError:
@@ -222,7 +216,7 @@ class DataSetDraft:
             )
             for split, count in self.counts.items()
         }
-        description = DataSetDescription(
+        return DataSetDescription(
             name=name,
             number=number,
             parent=parent,
@@ -232,11 +226,18 @@ class DataSetDraft:
             splits=splits,
             origin=origin,
             appended=appended,
+            held_out=self._count_held_out(),
             created_at=datetime.now(UTC),
         )
-        written = DataSet(self.folder, description)
-        held_out = splits["train"].count - len(written.training_rows()) if "train" in splits else 0
-        return description.model_copy(update={"held_out": held_out})
+
+    def _count_held_out(self) -> int:
+        if not {"train", "test"} <= self.counts.keys():
+            return 0
+        train, test = (
+            fingerprints(np.load(self.folder / f"{split}_images.npy", mmap_mode="r"))
+            for split in ("train", "test")
+        )
+        return int(np.isin(train, test).sum())
 
 
 class DatasetStore:
@@ -253,10 +254,7 @@ class DatasetStore:
     def numbers(self, name: str) -> list[int]:
         """Version numbers of a data set, ascending."""
         folder = self.folder / check_name(name, "data set name")
-        numbers = {int(entry) for entry in list_folders(folder) if entry.isdecimal()}
-        if (folder / DESCRIPTION_FILE).exists():
-            numbers.add(FIRST)
-        return sorted(numbers)
+        return sorted(int(entry) for entry in list_folders(folder) if entry.isdecimal())
 
     def get(self, reference: str) -> DataSet:
         """The newest version of `mnist`, or the one that `mnist@2` means.
@@ -280,7 +278,7 @@ class DatasetStore:
 
     def version(self, name: str, number: int) -> DataSet:
         """Open a version that is there; raises `Corrupt` when its description cannot be read."""
-        folder = self._folder(name, number)
+        folder = self.folder / check_name(name, "data set name") / str(number)
         try:
             text = (folder / DESCRIPTION_FILE).read_bytes()
             description = DataSetDescription.model_validate_json(text)
@@ -361,20 +359,12 @@ class DatasetStore:
                 raise
             return None
 
-    def _folder(self, name: str, number: int) -> Path:
-        folder = self.folder / check_name(name, "data set name")
-        if number == FIRST and (folder / DESCRIPTION_FILE).exists():
-            return folder
-        return folder / str(number)
-
 
 def version_at(path: str) -> str | None:
     """Which version, such as `mnist@2`, a file below the storage root belongs to, if to any."""
     match PurePosixPath(path).parts:
         case ("datasets", name, number, _) if number.isdecimal():
             return f"{name}@{number}"
-        case ("datasets", name, _):
-            return f"{name}@{FIRST}"
     return None
 
 
@@ -389,7 +379,7 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 def damaged(folder: Path, name: str, fault: str) -> Corrupt:
     """The sentence for a version that cannot be used."""
-    number = FIRST if folder.name == name else int(folder.name)
+    number = int(folder.name)
     earlier = f", or remove {folder} to return to the version before it" if number > FIRST else ""
     return Corrupt(
         f"Data set {name}@{number} is damaged: {fault}. "

@@ -33,8 +33,6 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One input of a network."""
-
     name: str
     shape: tuple[int | None, ...]
     """Batch first."""
@@ -183,7 +181,6 @@ def name_of(layer: Config) -> str:
 
 
 def as_input(layer: Config) -> Input | None:
-    """A layer as an input, if it is one."""
     config = settings(layer)
     shape = as_shape(config.get("batch_shape", config.get("batch_input_shape")))
     if layer.get("class_name") != "InputLayer" or shape is None:
@@ -192,7 +189,6 @@ def as_input(layer: Config) -> Input | None:
 
 
 def as_shape(value: Any) -> tuple[int | None, ...] | None:
-    """A shape, if it is one."""
     if isinstance(value, list) and all(n is None or type(n) is int for n in value):
         return tuple(value)
     return None

@@ -6,7 +6,7 @@ The one file in a version's folder that is written after it was published. No jo
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from storage.files import write_atomically
-from storage.models.examinations import Metrics
+from storage.models.examination_messages import Metrics
 from storage.models.store import ModelPin, ModelVersion
 
 PROMOTION_FILE = "promotion.json"
@@ -50,8 +50,6 @@ class Comparison(BaseModel, frozen=True):
 
 
 class Check(BaseModel, frozen=True):
-    """One thing that was judged."""
-
     name: str
     passed: bool
     finding: str

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 from evaluation.baseline import Baseline
 from evaluation.confusion import ClassScore, Evaluation
 from imaging.images import Shape
-from imaging.preprocessing import DEFAULT, Preprocessing
+from imaging.preprocessing import Preprocessing
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication
 from storage.files import (
     check_name,
@@ -54,9 +54,9 @@ class Manifest(BaseModel, frozen=True):
 
     network: str
     """`IMPORTED` for one that was trained elsewhere; what is not known of it is none."""
-    preset: str | None = "default"
+    preset: str | None
     dataset: str | None
-    dataset_number: int = 1
+    dataset_number: int
     """Which version of the data set."""
     dataset_sha256: str | None
     seed: int | None
@@ -67,7 +67,7 @@ class Manifest(BaseModel, frozen=True):
     """Whether the training images were changed at random."""
     labels: tuple[str, ...]
     input_shape: Shape
-    preprocessing: Preprocessing = DEFAULT
+    preprocessing: Preprocessing
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
@@ -81,7 +81,7 @@ class Manifest(BaseModel, frozen=True):
     fencing_token: int = 0
     """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
     baseline: Baseline | None = None
-    """What jobs are compared with to see drift; none in versions of before there was one."""
+    """What jobs are compared with to see drift; none if the version was never tested."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -96,8 +96,6 @@ class Manifest(BaseModel, frozen=True):
 
 
 class Champion(BaseModel, frozen=True):
-    """What `champion.json` says."""
-
     number: int
     former: tuple[int, ...] = ()
     """Earlier champions, the latest last: `rollback` returns to them."""
@@ -107,8 +105,6 @@ class Champion(BaseModel, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """One published version."""
-
     name: str
     number: int
     folder: Path
@@ -119,7 +115,6 @@ class ModelVersion:
 
     @property
     def model_path(self) -> Path:
-        """The Keras file."""
         return self.folder / MODEL_FILE
 
     @property
@@ -242,7 +237,6 @@ class ModelStore:
         return ModelVersion(name=name, number=number, folder=target, manifest=manifest)
 
     def champion(self, name: str) -> Champion | None:
-        """Which version is champion, if any."""
         path = self.folder / check_name(name, "model name") / "champion.json"
         try:
             return Champion.model_validate_json(path.read_bytes())

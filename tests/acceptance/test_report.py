@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.baseline import Baseline
-from producer.report.page import write_report
+from producer.report.writing import write_report
 from storage.jobs.store import Job, JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
@@ -46,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     job = file_job(store, files, labels=CLASSES, model=model, batch_size=50, source=LONG)
     classify(store, job)
-    return write_report(store, models, job, StorageSettings())
+    return write_report(store, models, job, StorageSettings()).path
 
 
 def classify(store: JobStore, job: Job) -> None:
@@ -74,6 +74,16 @@ def test_the_report_is_sound_in_a_browser(
     assert browser.run("document.querySelector('.scroll').scrollWidth") > 300
     assert (brightness(browser, "backgroundColor") < 0.2) == (scheme == "dark")
     assert (brightness(browser, "color") > 0.8) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("section", ["classes", "errors", "drift", "time"])
+def test_every_table_but_the_matrix_fits_a_phone(
+    browser: Browser, report: Path, section: str
+) -> None:
+    browser.open(report, width=400, scheme="light")
+    box = f"document.querySelector('#{section} .scroll')"
+    assert browser.run(f"{box}.clientWidth") == 372
+    assert browser.run(f"{box}.scrollWidth") == 372
 
 
 def brightness(browser: Browser, colour: str) -> float:

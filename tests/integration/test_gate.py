@@ -17,7 +17,7 @@ import pytest
 
 from storage.datasets.store import DataSet, DatasetStore
 from storage.files import sha256_of
-from storage.models.examinations import ExaminationRequest
+from storage.models.examination_messages import ExaminationRequest
 from storage.models.promotions import Promotion
 from storage.models.store import MODEL_FILE, ModelStore, ModelVersion
 from tests.builders import describe_model
@@ -25,7 +25,7 @@ from tests.digits import TEST_IMAGES, digits
 from tests.processes import REPOSITORY, wait_for
 from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.errors import ExaminationFailed, Unusable
-from trainer.promotion.examination import Examination, examine, measure_in_turns
+from trainer.promotion.examination_process import Examination, examine, measure_in_turns
 from trainer.promotion.gate import Gate
 from trainer.settings import TrainerSettings
 from trainer.training.train import import_tensorflow
@@ -320,7 +320,7 @@ def test_an_examiner_that_dies_is_told_with_its_exit_code(judge: Judge) -> None:
         found = []
         for child in psutil.Process().children():
             with suppress(psutil.Error):  # one of an earlier test may be gone, or a zombie
-                if "worker.examination.examine" in child.cmdline():
+                if "worker.examination" in child.cmdline():
                     found.append(child)
         return found
 
@@ -340,7 +340,7 @@ def test_an_examination_that_nobody_waits_for_ends_by_itself(judge: Judge, tmp_p
     images = judge.dataset.images_path("test")
     request = ExaminationRequest.of(judge.champion, images, tmp_path / "answers.npz", seconds=1)
     done = subprocess.run(
-        [sys.executable, "-m", "worker.examination.examine"],
+        [sys.executable, "-m", "worker.examination"],
         input=request.model_dump_json().encode(),
         cwd=REPOSITORY,
         capture_output=True,

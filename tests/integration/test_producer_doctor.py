@@ -16,15 +16,11 @@ from messaging.broker import connect
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from messaging.worker_heartbeats import living_workers
-from producer.doctor.doctor import (
-    DoctorSettings,
-    Door,
-    Facts,
-    Outcome,
-    examine,
-    gather_facts,
-    look_at_flower,
-)
+from producer.doctor.diagnosis import diagnose
+from producer.doctor.facts import Facts, gather_facts
+from producer.doctor.finding import Outcome
+from producer.doctor.probes.flower import Door, look_at_flower
+from producer.doctor.settings import DoctorSettings
 from storage.identity import storage_id
 from storage.settings import StorageSettings
 from tests.processes import Program, RedisServer, run, wait_for
@@ -92,7 +88,7 @@ def look(environment: Mapping[str, str]) -> Facts:
 
 
 def faults(facts: Facts) -> set[str]:
-    return {f.check for f in examine(facts) if f.status is Outcome.FAULT}
+    return {f.check for f in diagnose(facts) if f.status is Outcome.FAULT}
 
 
 def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
@@ -113,7 +109,7 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
         replace(w, presence=None) if w.name.startswith("trainer") else w for w in facts.workers
     )
     assert faults(replace(facts, workers=played)) == set()
-    assert {f.check for f in examine(facts) if f.status is Outcome.SKIPPED} == {"flower"}
+    assert {f.check for f in diagnose(facts) if f.status is Outcome.SKIPPED} == {"flower"}
 
     other = {
         **environment,
@@ -205,7 +201,7 @@ def test_a_redis_that_hides_its_configuration_is_no_fault(
     url = shipped_redis.url.replace("redis://", "redis://app:pw@")
     facts = look({**environment, "BATCHSIGHT_REDIS_URL": url})
     assert faults(facts) == LINE_FAULTS
-    skipped = {f.check for f in examine(facts) if f.status is Outcome.SKIPPED}
+    skipped = {f.check for f in diagnose(facts) if f.status is Outcome.SKIPPED}
     assert skipped >= {"persistence", "eviction", "memory"}
 
 
@@ -218,7 +214,7 @@ def test_a_wrong_password_and_an_absent_redis_are_told_apart(
         url = server.url.replace("redis://", f"redis://{secret}")
         facts = look({**environment, "BATCHSIGHT_REDIS_URL": url})
         assert faults(facts) == {"password"}
-        assert not any("guess" in finding.message for finding in examine(facts))
+        assert not any("guess" in finding.message for finding in diagnose(facts))
     right = server.url.replace("redis://", "redis://:right@")
     assert faults(look({**environment, "BATCHSIGHT_REDIS_URL": right})) == LINE_FAULTS
     server.stop()

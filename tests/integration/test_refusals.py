@@ -18,7 +18,10 @@ from messaging.messages import PredictBatch
 from messaging.notifications import RESULT_KEPT_SECONDS, Notifications
 from messaging.refusals import REFUSALS, explain, probe
 from messaging.settings import BrokerSettings
-from producer.doctor.doctor import DoctorSettings, Facts, Outcome, examine, gather_facts
+from producer.doctor.diagnosis import diagnose
+from producer.doctor.facts import Facts, gather_facts
+from producer.doctor.finding import Outcome
+from producer.doctor.settings import DoctorSettings
 from storage.settings import StorageSettings
 from tests.processes import RedisServer, wait_for
 from trainer.queue.schedule import Scheduler, beat_schedule
@@ -90,7 +93,7 @@ def test_a_refusal_is_said_as_it_is_with_its_remedy_by_producer_and_doctor(
         assert sentence.startswith(f"Redis at {own_redis.url} ")
         assert says in sentence
         assert remedy in sentence
-    finding = next(f for f in examine(look(own_redis, tmp_path)) if f.check == "redis")
+    finding = next(f for f in diagnose(look(own_redis, tmp_path)) if f.check == "redis")
     assert finding.status is Outcome.FAULT
     assert says in finding.message
     assert remedy.lower() in (finding.remedy or "").lower()

@@ -81,7 +81,6 @@ def test_dead_hosts_cost_seconds(tmp_path: Path) -> None:
         url="http://192.0.2.1/file",  # reserved for documentation: packets get lost
         digest="sha256:" + 64 * "0",
         name="file",
-        patience_seconds=60,
     )
     began = time.monotonic()
     with pytest.raises(Exception, match="cannot be had"):

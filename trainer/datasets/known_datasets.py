@@ -3,7 +3,7 @@
 import gzip
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,6 @@ class Way:
 
     @property
     def origin(self) -> str:
-        """Where it leads."""
         return self.files[0].origin
 
     def take(self, downloads: Downloads) -> LabelledArrays:
@@ -138,11 +137,6 @@ def read_fashion(*paths: Path, origin: str) -> LabelledArrays:
     return LabelledArrays(train=train, test=test, classes=GARMENTS, origin=origin)
 
 
-def read_cifar_archive(path: Path, *, origin: str) -> LabelledArrays:
-    """The archive of python batches."""
-    return replace(read_cifar(path, origin), origin=origin)
-
-
 FASHION_FILES = (
     ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
     ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
@@ -162,7 +156,6 @@ KNOWN: Mapping[str, KnownDataset] = {
                         digest="sha256:"
                         "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
                         name="mnist.npz",
-                        patience_seconds=60,
                     ),
                 ),
                 read=read_mnist_npz,
@@ -193,7 +186,6 @@ KNOWN: Mapping[str, KnownDataset] = {
                         url=f"{KERAS_HOST}/{name}",
                         digest=f"md5:{md5}",
                         name=f"fashion-{name}",
-                        patience_seconds=600,
                     )
                     for name, md5 in FASHION_FILES
                 ),
@@ -213,10 +205,9 @@ KNOWN: Mapping[str, KnownDataset] = {
                         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
                         digest="md5:c58f30108f718f92721af3b95e74349a",
                         name="cifar-10-python.tar.gz",
-                        patience_seconds=3600,
                     ),
                 ),
-                read=read_cifar_archive,
+                read=read_cifar,
             ),
         ),
         way_out="get cifar-10-python.tar.gz and run "

@@ -7,7 +7,7 @@ from imaging.images import MODE_OF_CHANNELS, Shape
 from storage.datasets.store import DataSet
 from storage.models.architecture import Architecture
 from trainer.errors import ImportFailed
-from trainer.models.remedies import rebuild
+from trainer.models.repair_scripts import rebuild
 
 IMAGES = "images are height x width x channels"
 RGBA = max(MODE_OF_CHANNELS)

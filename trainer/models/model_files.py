@@ -4,7 +4,7 @@ import mmap
 import zipfile
 from pathlib import Path
 
-from trainer.models.remedies import IMPORT, fixed, loaded, program, quoted
+from trainer.models.repair_scripts import IMPORT, fixed, loaded, program, quoted
 
 HEAD_BYTES = 512
 HDF5, ZIP, GZIP, TFLITE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x1f\x8b", b"TFL3"
@@ -62,7 +62,6 @@ def find_obstacle(path: Path) -> str | None:
 
 
 def of_folder(path: Path) -> str:
-    """What a folder is."""
     if not (path / "saved_model.pb").is_file():
         return f"{path} is a folder: name the .keras file."
     if not (path / "keras_metadata.pb").is_file():

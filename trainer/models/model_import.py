@@ -33,9 +33,9 @@ from storage.models.store import (
 from trainer.errors import ExaminationFailed, ImportFailed, Unusable
 from trainer.models.input_shapes import input_shape
 from trainer.models.model_files import find_obstacle
-from trainer.models.remedies import rebuild
+from trainer.models.repair_scripts import rebuild
 from trainer.models.trials import another_scale_fits, find_better_fit
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
 
 AS_KERAS = Preprocessing(interpolation="bilinear")
@@ -50,8 +50,6 @@ NEAR_GUESSING = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """What to publish, as what."""
-
     path: Path
     """The `.keras` file."""
     name: str
@@ -207,7 +205,7 @@ def notes_on_accuracy(evaluation: Evaluation) -> Iterator[str]:
 
 def speed(found: Examination) -> dict[str, float]:
     """Images per second, as a metric."""
-    return {"images_per_second": round(found.metrics.images_per_second or 0.0, 1)}
+    return {"images_per_second": round(found.metrics.images_per_second, 1)}
 
 
 def test_results(found: Examination, manifest: Manifest, dataset: DataSet) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from imaging.images import Shape
 from imaging.scalings import Scaling, scalings_for
 from storage.class_names import Classes
 from storage.datasets.store import DataSet
-from trainer.models.remedies import program, rebuild
-from trainer.promotion.examination import Examination
+from trainer.models.repair_scripts import program, rebuild
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import SPLIT
 
 ALPHA, LIKELY = 0.001, 0.05
@@ -44,8 +44,6 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Which classes a model named."""
-
     rows: NDArray[np.int64]
     """Of which test images (n,)."""
     predictions: NDArray[np.int32]

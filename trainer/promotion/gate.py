@@ -20,11 +20,11 @@ from evaluation.confusion import Evaluation
 from evaluation.significance import at_least, at_least_among, at_most, mcnemar
 from storage.class_names import Classes, canonical
 from storage.datasets.store import DataSet
-from storage.models.examinations import Metrics, Timing
+from storage.models.examination_messages import Metrics, Timing
 from storage.models.promotions import Check, Comparison, Performance, Promotion, Thresholds
 from storage.models.store import ModelVersion
 from trainer.errors import ExaminationFailed, Unusable, as_clause
-from trainer.promotion.examination import Examination, examine, measure_in_turns
+from trainer.promotion.examination_process import Examination, examine, measure_in_turns
 
 SPLIT = "test"
 MARGIN = 0.1

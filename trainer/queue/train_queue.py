@@ -59,7 +59,6 @@ class RedisTrainQueue:
             yield from notifications.listen(wait_seconds=1.0)
 
     def is_waiting(self, run: str) -> bool:
-        """Look through the queue."""
         with broker_errors(self._settings):
             return run in waiting_task_ids(self._client, TRAIN_QUEUE)
 

@@ -44,8 +44,6 @@ class Progress:
 
 
 class Checkpoint:
-    """The file of one training."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -90,7 +88,6 @@ class Checkpoint:
         return Progress(history=history, state=state, best=best)
 
     def remove(self) -> None:
-        """There is nothing to go on with."""
         self.path.unlink(missing_ok=True)
 
 

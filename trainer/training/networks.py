@@ -40,7 +40,6 @@ class Network:
     """What is built instead for a preset that has the time for more."""
 
     def build_for(self, preset: str, input_shape: Shape, classes: int) -> "keras.Model":
-        """The model that a preset trains."""
         return self.larger.get(preset, self.build)(input_shape, classes)
 
 

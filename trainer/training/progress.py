@@ -29,8 +29,6 @@ class EpochReport(BaseModel, frozen=True):
 
 
 class ImportSummary(BaseModel, frozen=True):
-    """What an import came to."""
-
     model: str
     """The published version, such as `mnist@3`."""
     file: str
@@ -52,8 +50,6 @@ class ImportSummary(BaseModel, frozen=True):
 
 
 class TrainingSummary(BaseModel, frozen=True):
-    """What a training came to."""
-
     model: str
     """The published version, such as `mnist@3`."""
     dataset: str
@@ -66,7 +62,6 @@ class TrainingSummary(BaseModel, frozen=True):
     reason: str
     """Why, or why not."""
     seconds: float
-    """Time spent in training."""
 
     def __str__(self) -> str:
         verdict = "champion" if self.promoted else "not promoted"

@@ -85,7 +85,6 @@ class TrainingRequest:
 
     @classmethod
     def from_message(cls, message: TrainModel) -> "TrainingRequest":
-        """What a message asks for."""
         return cls(**{field.name: getattr(message, field.name) for field in fields(cls)})
 
     def to_message(self, run: str, *, scheduled: bool = False) -> TrainModel:
@@ -322,6 +321,5 @@ def cross_entropy(probabilities: Probabilities, actual: NDArray[np.integer]) -> 
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what made the model."""
     libraries = {name: version(name) for name in ("numpy", "keras", "tensorflow")}
     return {"python": platform.python_version(), **libraries}

@@ -14,8 +14,6 @@ SIGMOIDS = ("sigmoid", "hard_sigmoid")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with an output."""
-
     sentence: str
     remedy: tuple[str, ...] = ()
     """Lines of Python that make `answer` from the Keras `model` and its input `pixels`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imaging.images import Pixels
-from storage.models.examinations import ExaminationRequest
+from storage.models.examination_messages import ExaminationRequest
 from worker.errors import ModelRefused
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`python -m worker.examination.timing`: how long one image takes with each of some versions.
 
 One clean process loads them all and asks them in turns, so whatever else the machine does meets
-all of them alike. `storage.models.examinations` says what comes in and goes out.
+all of them alike. `storage.models.examination_messages` says what comes in and goes out.
 """
 
 import signal
@@ -14,7 +14,7 @@ import numpy as np
 
 from imaging.images import Pixels
 from storage.errors import StorageError
-from storage.models.examinations import Timing, TimingAnswer, TimingRequest
+from storage.models.examination_messages import Timing, TimingAnswer, TimingRequest
 from storage.models.store import check_archive
 from worker.errors import WorkerError
 from worker.runtimes.model_cache import load_predictor
@@ -25,7 +25,6 @@ SECONDS, FEWEST_TURNS, MOST_TURNS = 1.0, 5, 200
 
 
 def main() -> None:
-    """Answer one request."""
     request = TimingRequest.model_validate_json(sys.stdin.buffer.read())
     signal.alarm(request.seconds)
     try:

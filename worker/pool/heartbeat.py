@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import redis
 from celery.signals import heartbeat_sent
 
 from messaging.settings import broker_settings
-from messaging.worker_heartbeats import WorkerHeartbeat, announce
+from messaging.worker_heartbeats import WorkerHeartbeat, announce, keras_version
 from process.limits import usable_cores
 from storage.settings import storage_settings
 from worker.celery import app
@@ -63,12 +62,3 @@ def machine_id() -> str:
         return BOOT_ID.read_text("ascii").strip()
     except OSError:
         return socket.gethostname()
-
-
-@cache
-def keras_version() -> str | None:
-    """The installed Keras, found without importing it."""
-    try:
-        return version("keras")
-    except PackageNotFoundError:
-        return None

@@ -187,7 +187,6 @@ class IntakeStep(StartStopStep):
             consumer.hub.add_reader(children.inbox, intake.look, consumer)
 
     def stop(self, consumer: Any) -> None:
-        """Look no more."""
         self._timer.cancel()
         if consumer.hub:
             consumer.hub.remove_reader(children.inbox)

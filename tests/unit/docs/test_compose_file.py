@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 
 from messaging.settings import BrokerSettings
 from monitor.settings import MonitorSettings
-from producer.doctor.doctor import DoctorSettings
+from producer.doctor.settings import DoctorSettings
 from producer.settings import ProducerSettings
 from storage.settings import StorageSettings
 from tests.processes import REPOSITORY

@@ -85,12 +85,6 @@ def test_a_baseline_counts_predictions_and_scores_and_survives_its_manifest(
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
 
 
-def test_an_old_manifest_has_no_baseline() -> None:
-    old = describe_model().model_dump_json(exclude={"baseline"})
-    assert "baseline" not in old
-    assert Manifest.model_validate_json(old).baseline is None
-
-
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(1)

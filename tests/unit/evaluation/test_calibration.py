@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evaluation.calibration import BINS, Calibration
-from producer.report.analysis import Scores
+from producer.report.statistics.scores import Scores
 from storage.jobs.results import BatchResult
 from tests.builders import PIN
 

@@ -699,7 +699,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["client", "following", "results.records", "report.page", "sources.array_sources"]
+    "module", ["client", "following", "results.records", "report.writing", "sources.array_sources"]
 )
 def test_no_part_of_the_producer_loads_tensorflow(module: str) -> None:
     assert not {"tensorflow", "keras"} & modules_after(f"import producer.{module}")

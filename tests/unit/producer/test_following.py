@@ -9,15 +9,15 @@ import pytest
 
 from dispatch.resending import idle_heads, send_lost
 from producer.errors import DamagedResult
-from producer.following import Follower, Progress, Rhythm
+from producer.following import Follower, Intervals, Progress
 from producer.results.records import PredictionsWriter
 from storage.identity import ID_FILE, storage_id
 from storage.jobs.store import Job, JobStore, Status
 from tests.builders import array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
 
-QUICK = Rhythm(look_seconds=0.001, resend_seconds=0.0, no_progress_seconds=1e9)
-LONELY = Rhythm(look_seconds=0.001, resend_seconds=1e9, no_progress_seconds=0.0)
+QUICK = Intervals(poll_seconds=0.001, resend_seconds=0.0, stall_seconds=1e9)
+LONELY = Intervals(poll_seconds=0.001, resend_seconds=1e9, stall_seconds=0.0)
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def follow(
     job: Job,
     queue: FakeQueue,
     *,
-    rhythm: Rhythm = QUICK,
+    intervals: Intervals = QUICK,
     lease_seconds: float = 0.0,
     queued: bool = True,
 ) -> Iterator[Progress]:
     return iter(
-        Follower(store, job, queue, lease_seconds=lease_seconds, queued=queued, rhythm=rhythm)
+        Follower(store, job, queue, lease_seconds=lease_seconds, queued=queued, intervals=intervals)
     )
 
 
@@ -212,7 +212,7 @@ def test_workers_are_asked_for_again_when_the_question_could_not_be_put(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(hands=None, available=False)
-    progresses = follow(store, job, queue, rhythm=LONELY)
+    progresses = follow(store, job, queue, intervals=LONELY)
     assert notices(islice(progresses, 5)) == [
         f"{AWAY} The job waits meanwhile; nothing of it is lost."
     ]
@@ -246,9 +246,9 @@ def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
 ) -> None:
     store = SlowToList(tmp_path)
     job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
-    patient = Rhythm(longest_pause_seconds=0.1, resend_seconds=1e9, no_progress_seconds=1e9)
+    patient = Intervals(max_throttle_seconds=0.1, resend_seconds=1e9, stall_seconds=1e9)
     began = time.monotonic()
-    list(islice(follow(store, job, FakeQueue(notifications=True), rhythm=patient), 6))
+    list(islice(follow(store, job, FakeQueue(notifications=True), intervals=patient), 6))
     assert time.monotonic() - began >= 5 * 0.1
     assert store.looks == 6
 
@@ -256,9 +256,9 @@ def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
 def test_a_follower_looks_soon_after_a_ring_where_looking_is_cheap(
     store: JobStore, job: Job
 ) -> None:
-    patient = Rhythm(longest_pause_seconds=5.0, resend_seconds=1e9, no_progress_seconds=1e9)
+    patient = Intervals(max_throttle_seconds=5.0, resend_seconds=1e9, stall_seconds=1e9)
     began = time.monotonic()
-    list(islice(follow(store, job, FakeQueue(notifications=True), rhythm=patient), 6))
+    list(islice(follow(store, job, FakeQueue(notifications=True), intervals=patient), 6))
     assert time.monotonic() - began < 5.0
 
 
@@ -266,14 +266,14 @@ def test_a_job_that_nobody_begins_is_told_once_with_the_command_that_helps(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(hands=None)
-    told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
+    told = notices(islice(follow(store, job, queue, intervals=LONELY), 10))
     assert len(told) == 1
     assert told[0].startswith("No worker seems to listen: start one with `celery -A worker worker`")
 
 
 def test_a_job_that_waits_for_others_is_told_so(store: JobStore, job: Job) -> None:
     queue = FakeQueue(hands={"other.0", "other.7"})
-    told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
+    told = notices(islice(follow(store, job, queue, intervals=LONELY), 10))
     assert told == ["The workers are busy with other jobs; job waits for its turn."]
 
 
@@ -281,13 +281,13 @@ def test_a_job_that_workers_have_taken_and_not_begun_does_not_wait_for_others(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(hands={"other.0", "job.1"})
-    assert notices(islice(follow(store, job, queue, rhythm=LONELY), 10)) == []
+    assert notices(islice(follow(store, job, queue, intervals=LONELY), 10)) == []
 
 
 def test_a_job_that_no_worker_takes_though_none_is_busy_is_told_so(
     store: JobStore, job: Job
 ) -> None:
-    told = notices(islice(follow(store, job, FakeQueue(), rhythm=LONELY), 10))
+    told = notices(islice(follow(store, job, FakeQueue(), intervals=LONELY), 10))
     assert told == [
         "Workers listen, but none has begun job job yet; if that lasts, `producer doctor` tells "
         "why."
@@ -297,7 +297,7 @@ def test_a_job_that_no_worker_takes_though_none_is_busy_is_told_so(
 def test_a_batch_that_takes_long_is_not_missed(store: JobStore, job: Job) -> None:
     begin_elsewhere(store, job, 0)
     queue = FakeQueue(hands=None)  # a busy worker may not answer in time
-    progresses = follow(store, job, queue, rhythm=LONELY, lease_seconds=60)
+    progresses = follow(store, job, queue, intervals=LONELY, lease_seconds=60)
     assert notices(islice(progresses, 10)) == []
 
 
@@ -306,7 +306,7 @@ def test_a_running_job_whose_batches_are_all_given_up_is_told_that_others_are_fi
 ) -> None:
     begin_elsewhere(store, job, 0)
     queue = FakeQueue(hands={"other.0"})
-    told = notices(islice(follow(store, job, queue, rhythm=LONELY), 10))
+    told = notices(islice(follow(store, job, queue, intervals=LONELY), 10))
     assert told == ["The workers are busy with other jobs; job waits for its turn."]
 
 
@@ -332,7 +332,7 @@ def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
     store: JobStore, job: Job
 ) -> None:
     worker = FakeWorker(store)
-    progresses = follow(store, job, FakeQueue(hands=None), rhythm=LONELY)
+    progresses = follow(store, job, FakeQueue(hands=None), intervals=LONELY)
     for batch in (0, 1):
         store.write_result(job, batch, worker.result(job, batch))
         told = notices(islice(progresses, 10))
@@ -421,7 +421,7 @@ def test_what_keeps_the_workers_from_working_is_told_as_they_say_it(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(hands=None, problems={"worker@here": "Shared storage is read-only here."})
-    seen = islice(follow(store, job, queue, rhythm=LONELY, lease_seconds=100.0), 10)
+    seen = islice(follow(store, job, queue, intervals=LONELY, lease_seconds=100.0), 10)
     assert notices(seen) == [
         "No worker takes batches. worker@here says: Shared storage is read-only here."
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StorageAway, StorageError
+from storage.errors import Corrupt, StorageAway, StorageError
 from storage.identity import ID_FILE, StorageWatch, present_id, storage_id
 from storage.jobs.store import JobStore
 from tests.builders import array_job, images_of
@@ -112,3 +112,16 @@ def test_storage_that_cannot_be_there_is_looked_for_again(tmp_path: Path) -> Non
     (tmp_path / "file").unlink()
     identity = storage_id(tmp_path / "file" / "root")
     assert watch.look() == identity
+
+
+def test_the_storage_id_is_made_once_and_tells_folders_apart(tmp_path: Path) -> None:
+    first = storage_id(tmp_path / "one")
+    assert storage_id(tmp_path / "one") == first
+    assert storage_id(tmp_path / "two") != first
+
+
+def test_an_empty_storage_id_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / ID_FILE).touch()
+    with pytest.raises(Corrupt, match="remove it"):
+        storage_id(tmp_path)

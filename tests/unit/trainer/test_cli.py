@@ -24,7 +24,7 @@ from evaluation.confusion import Evaluation
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
-from storage.models.examinations import Metrics, Timing
+from storage.models.examination_messages import Metrics, Timing
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, encode, publish
@@ -33,7 +33,7 @@ from trainer import cli
 from trainer.commands.given import Given
 from trainer.datasets.downloads import Downloads
 from trainer.pipeline import Outcome, Pipeline
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
 from trainer.training.networks import get_recipe
@@ -731,7 +731,7 @@ def test_images_that_are_in_both_splits_are_told_when_added(house: House, tmp_pa
 
 
 def test_a_damaged_data_set_does_not_hide_the_others(house: House) -> None:
-    folder = house.pipeline.datasets.folder / "broken"
+    folder = house.pipeline.datasets.folder / "broken" / "1"
     folder.mkdir(parents=True)
     (folder / "dataset.json").write_text("[]")
     done = house.run("data", "list", "--json")

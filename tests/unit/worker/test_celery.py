@@ -11,7 +11,7 @@ from tests.processes import REPOSITORY
 
 PREPARE = """
 from worker.celery import app
-from worker.pool.preparation import prepare_child
+from worker.pool.child_startup import prepare_child
 app.conf.worker_concurrency = {children}
 prepare_child()
 from tensorflow import config

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation.baseline import Baseline
-from producer.report.analysis import inspect
-from producer.report.page import find_manifest
+from producer.report.statistics.job_statistics import analyse
 from producer.report.warnings import warn
+from producer.report.writing import find_manifest
 from producer.results.summary import summarise
 from storage.jobs.inputs import UNLABELLED
 from storage.jobs.results import FAILED, BatchResult
@@ -56,9 +56,9 @@ class House:
         )
         self.store.write_result(job, 0, result)
         found = find_manifest(self.models, job)
-        findings = inspect(self.store, job, found, StorageSettings())
-        summary = summarise(self.store, job, findings.tally)
-        return dict(warn(job, summary, findings, found))
+        statistics = analyse(self.store, job, found, StorageSettings())
+        summary = summarise(self.store, job, statistics.tally)
+        return dict(warn(job, summary, statistics, found))
 
 
 @pytest.fixture

@@ -299,7 +299,7 @@ def test_subfolders_named_like_the_models_labels_become_labels(
     assert labels == expected
     assert done.labelled == 3
     assert list(done.notes) == [
-        f"1 of the 4 images of {outside} are taken as unlabelled: they lie in no subfolder."
+        f"1 of the 4 images of {outside} is taken as unlabelled: it lies in no subfolder."
     ]
 
 
@@ -316,6 +316,16 @@ def test_subfolders_that_are_no_labels_are_named_and_the_others_keep_theirs(
     ]
 
 
+def test_a_single_image_without_a_label_is_spoken_of_in_the_singular(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "zero/a.png", "zero/b.png", "seven/c.png")
+    assert list(prepare(outside).notes) == [
+        f"1 of the 3 images of {outside} is taken as unlabelled: its subfolder (seven) is not a "
+        "label of digits@1 (zero, one, two)."
+    ]
+
+
 def test_images_of_subfolders_that_are_all_no_labels_are_unlabelled(
     prepare: Prepare, outside: Path
 ) -> None:
@@ -323,7 +333,7 @@ def test_images_of_subfolders_that_are_all_no_labels_are_unlabelled(
     done = prepare(outside)
     assert done.labelled == 0
     assert len(done.notes) == 1
-    assert "(monday) are not the labels of digits@1 (zero, one, two)" in done.notes[0]
+    assert "(monday) is not a label of digits@1 (zero, one, two)" in done.notes[0]
 
 
 @pytest.mark.parametrize("name", ["K\u00e4se", "Ka\u0308se", " K\u00e4se "])
@@ -440,8 +450,8 @@ def test_folders_whose_names_are_not_utf8_are_told_readably(
     folder = outside / os.fsdecode(b"caf\xe9")
     put_images(folder, os.fsdecode(b"th\xe9/a.png"))
     (note,) = prepare(folder).notes
-    assert r"caf\xe9 are taken" in note
-    assert r"(th\xe9) are not the labels" in note
+    assert r"caf\xe9 is taken" in note
+    assert r"(th\xe9) is not a label" in note
 
 
 def test_image_files_have_their_digest_and_content(prepare: Prepare, outside: Path) -> None:

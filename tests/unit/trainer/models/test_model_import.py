@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from imaging.preprocessing import Preprocessing
 from storage.class_names import canonical
 from storage.errors import Corrupt
-from storage.models.examinations import Metrics
+from storage.models.examination_messages import Metrics
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, SHAPE, add_dataset, as_any
@@ -22,7 +22,7 @@ from trainer.commands.given import Given
 from trainer.errors import ExaminationFailed, ImportFailed
 from trainer.models.model_import import AS_KERAS, ImportRequest
 from trainer.pipeline import Pipeline
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate
 from trainer.settings import TrainerSettings
 from trainer.training.progress import ImportSummary

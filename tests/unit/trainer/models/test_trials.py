@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.store import DataSet
-from storage.models.examinations import Metrics
+from storage.models.examination_messages import Metrics
 from tests.builders import add_dataset
 from trainer.models.trials import find_better_fit
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 
 CLASSES = ("1", "2", "10", "a", "B")
 ACTUAL = np.arange(200) % len(CLASSES)

@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.store import DataSet
-from storage.models.examinations import Metrics, Timing
+from storage.models.examination_messages import Metrics, Timing
 from storage.models.promotions import Promotion, read_promotion
 from storage.models.store import ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, as_any, publish
 from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset, Unusable
 from trainer.models.export import older_config
 from trainer.pipeline import Pipeline
-from trainer.promotion.examination import Examination
+from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate
 from trainer.settings import TrainerSettings
 from trainer.training.networks import NETWORKS, block_filters, get_network, get_recipe

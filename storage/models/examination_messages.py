@@ -1,10 +1,9 @@
 """What a trainer asks about model versions, and what a clean worker process finds out.
 
-The request comes as JSON on the stdin of `python -m worker.examination.examine`; the
-metrics, or the refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions`
-int32 (N,), `scores` float32
-(N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these rows
-when they are scaled in the first k of the ways of `imaging.scalings` that fit their channels.
+The request comes as JSON on the stdin of `python -m worker.examination`; the metrics, or the
+refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,), `scores`
+float32 (N,), and with trials `rows` int64 (n,) and `trials` int32 (k, n), the predictions for these
+rows when they are scaled in the first k of the ways of `imaging.scalings` that fit their channels.
 In the same way `python -m worker.examination.timing` compares the times that versions take.
 """
 
@@ -41,7 +40,6 @@ class ExaminationRequest(BaseModel, frozen=True):
         *,
         trials: bool = False,
     ) -> "ExaminationRequest":
-        """Ask about one version."""
         return cls(
             name=version.name,
             number=version.number,
@@ -55,7 +53,6 @@ class ExaminationRequest(BaseModel, frozen=True):
 
     @property
     def version(self) -> ModelVersion:
-        """The version that is asked about."""
         return ModelVersion(
             name=self.name, number=self.number, folder=self.folder, manifest=self.manifest
         )
@@ -66,8 +63,8 @@ class Metrics(BaseModel, frozen=True):
 
     load_seconds: float
     """To check, load and compile it, TensorFlow being there already."""
-    images_per_second: float | None
-    """In large batches; none in examinations of before it was measured without images too."""
+    images_per_second: float
+    """In large batches."""
     latency_ms: float
     """Of one image alone, the median."""
     cpu_ms: float

@@ -12,8 +12,6 @@ from storage.models.store import ModelStore, ModelVersion
 
 
 class ModelLine(BaseModel, frozen=True):
-    """One version of a model."""
-
     name: str
     version: int
     champion: bool
@@ -22,12 +20,10 @@ class ModelLine(BaseModel, frozen=True):
     dataset: str | None
     dataset_number: int
     bytes: int
-    """Size of the model file."""
     created_at: AwareDatetime
 
     @classmethod
     def of(cls, version: ModelVersion, *, champion: bool) -> "ModelLine":
-        """Sum up one version."""
         manifest = version.manifest
         return cls(
             name=version.name,
@@ -43,8 +39,6 @@ class ModelLine(BaseModel, frozen=True):
 
 
 class DataSetLine(BaseModel, frozen=True):
-    """One version of a data set."""
-
     name: str
     version: int
     shape: Shape

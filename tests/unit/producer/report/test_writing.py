@@ -17,20 +17,19 @@ from evaluation.significance import wilson_interval
 from imaging.errors import ImageError
 from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
-from producer.report.analysis import (
-    EXAMPLES_SHOWN,
-    PIXEL_SAMPLE,
-    Pictures,
-    Reasons,
-    batch_mistakes,
-    inspect,
-    kind_of,
-)
 from producer.report.html import Markup, element, text
-from producer.report.page import write_report
+from producer.report.pictures import Pictures
+from producer.report.statistics.drift import PIXEL_SAMPLE
+from producer.report.statistics.failure_reasons import EXAMPLES_SHOWN, FailureReasons, kind_of
+from producer.report.statistics.job_statistics import analyse
+from producer.report.statistics.mistakes import Mistakes
+from producer.report.writing import write_report
+from producer.results.finished_batches import FinishedBatch
 from producer.results.merging import merge
+from producer.results.records import ROW_GROUP_ROWS
 from storage.jobs.corrections import add_corrections
 from storage.jobs.inputs import UNLABELLED, ArrayInputs
+from storage.jobs.labels import KnownLabels
 from storage.jobs.store import Job, JobStore, Status
 from storage.models.store import IMPORTED, ModelPin, ModelStore
 from storage.settings import StorageSettings
@@ -96,7 +95,7 @@ def pinned(models: ModelStore, **fields: Any) -> ModelPin:
 
 
 def report_of(store: JobStore, models: ModelStore, job: Job) -> Page:
-    path = write_report(store, models, job, SETTINGS)
+    path = write_report(store, models, job, SETTINGS).path
     assert path == store.path(job.id) / "report.html"
     return Page(path.read_text("utf-8"))
 
@@ -142,9 +141,9 @@ def test_the_same_job_gives_the_same_bytes(store: JobStore, models: ModelStore) 
     model = pinned(models, baseline=baseline_of(images))
     job = array_job(store, images, [0] * 40, model=model)
     work(store, job)
-    first = write_report(store, models, job, SETTINGS).read_bytes()
+    first = write_report(store, models, job, SETTINGS).path.read_bytes()
     merge(store, job)
-    assert write_report(store, models, job, SETTINGS).read_bytes() == first
+    assert write_report(store, models, job, SETTINGS).path.read_bytes() == first
 
 
 def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: ModelStore) -> None:
@@ -169,7 +168,7 @@ def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: Mo
 def test_a_browser_may_load_and_run_nothing(store: JobStore, models: ModelStore) -> None:
     job = array_job(store, images_of(range(10)), [0] * 10, model=pinned(models))
     work(store, job)
-    document = write_report(store, models, job, SETTINGS).read_text("utf-8")
+    document = write_report(store, models, job, SETTINGS).path.read_text("utf-8")
     page = Page(document)
     (policy,) = (a["content"] or "" for a in page.all("meta") if a.get("http-equiv"))
     (style,) = re.findall(r"<style>(.*?)</style>", document, re.DOTALL)
@@ -378,7 +377,7 @@ def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
     labels[9], labels[8], labels[19] = UNLABELLED, 8 % 3, 0
     job = array_job(store, images_of(range(20)), labels)
     work(store, job, FakeWorker(store, {18: "damaged image"}))
-    mistakes = inspect(store, job, None, SETTINGS).mistakes[:4]
+    mistakes = analyse(store, job, None, SETTINGS).mistakes[:4]
     assert [mistake.position for mistake in mistakes] == [19, 17, 16, 15]
     assert [mistake.predicted for mistake in mistakes] == [1, 2, 1, 0]
     assert [mistake.actual for mistake in mistakes] == [0, 0, 2, 1]
@@ -387,10 +386,11 @@ def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
 def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore) -> None:
     job = array_job(store, images_of(range(120)), [(i + 1) % 3 for i in range(120)], batch_size=40)
     work(store, job, FakeWorker(store))
-    mistakes = inspect(store, job, None, SETTINGS).mistakes
+    mistakes = analyse(store, job, None, SETTINGS).mistakes
     assert [mistake.position for mistake in mistakes[:3]] == [49, 99, 48]
-    result = store.read_result(job, 0)
-    assert len(batch_mistakes(job, 0, result, np.zeros(40, np.int32) + 1)) == 24
+    of_one_batch = Mistakes(job)
+    of_one_batch.add(FinishedBatch(store, job, 0, KnownLabels(store, job)))
+    assert len(list(of_one_batch)) == 24
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_reasons_that_differ_in_numbers_and_paths_are_one_kind(alike: tuple[str,
 
 
 def test_reasons_are_counted_the_commonest_first_and_never_too_many() -> None:
-    reasons = Reasons()
+    reasons = FailureReasons()
     for i in range(1000):
         reasons.add(f"a{i}", f"file too large: the limit is {i} bytes")
         reasons.add(f"b{i}", "x" * (i + 1))
@@ -444,29 +444,32 @@ def test_pixels_of_failed_and_lost_images_are_not_compared(
     files[4] = image_file(encode(images[4]), 4, content=None, stored="gone.png")
     job = file_job(store, files)
     work(store, job, FakeWorker(store, {2: "deadly"}))
-    drift = inspect(store, job, manifest, SETTINGS).drift
+    drift = analyse(store, job, manifest, SETTINGS).drift
     assert drift is not None
     assert {c.feature: c.images for c in drift}["brightness"] == 8
     assert {c.feature: c.images for c in drift}["scores"] == 9
 
 
 def test_memory_does_not_grow_with_the_job(store: JobStore, models: ModelStore) -> None:
-    images = images_of([i % 256 for i in range(20_000)])
+    images = images_of([i % 256 for i in range(2 * ROW_GROUP_ROWS)])
     manifest = publish(models, baseline=baseline_of(images[:500])).manifest
 
-    def peak(count: int) -> int:
+    def peak(count: int, *, merged: bool) -> int:
         labels = [0] * count
-        job = array_job(store, images[:count], labels, id=f"of-{count}", batch_size=500)
+        job = array_job(store, images[:count], labels, id=f"of-{count}-{merged}", batch_size=500)
         work(store, job)
+        if merged:
+            merge(store, job)
         tracemalloc.start()
-        findings = inspect(store, job, manifest, SETTINGS)
+        statistics = analyse(store, job, manifest, SETTINGS)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert findings.tally.predicted == count
+        assert statistics.tally.predicted == count
         return used
 
-    peak(PIXEL_SAMPLE)  # whatever is imported at the first time
-    assert peak(20_000) < 2 * peak(PIXEL_SAMPLE)
+    peak(PIXEL_SAMPLE, merged=False)  # whatever is imported at the first time
+    assert peak(20_000, merged=True) < 2 * peak(PIXEL_SAMPLE, merged=True)
+    assert peak(2 * ROW_GROUP_ROWS, merged=False) < 1.5 * peak(ROW_GROUP_ROWS, merged=False)
 
 
 def test_markup_escapes_whatever_is_not_markup() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from imaging.images import Pixels
 from imaging.scalings import scalings_for
-from storage.models.examinations import ExaminationRequest
+from storage.models.examination_messages import ExaminationRequest
 
 if TYPE_CHECKING:
     from worker.runtimes.tensorflow import Predictor
@@ -22,7 +22,7 @@ TRIALS_SHARE = 0.25
 def try_scalings(
     request: ExaminationRequest, predictor: "Predictor", images: Pixels, images_per_second: float
 ) -> dict[str, NDArray[np.integer]]:
-    """Predictions for some of the images in other scales, as `storage.models.examinations` says."""
+    """Predictions for some of the images in other scales: `rows` and `trials` of the answers."""
     if not request.trials:
         return {}
     until = perf_counter() + TRIALS_SHARE * request.seconds

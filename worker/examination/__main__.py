@@ -1,7 +1,7 @@
-"""`python -m worker.examination.examine`: what a model version does, told by a clean process.
+"""`python -m worker.examination`: what a model version does, told by a clean process.
 
 It loads the version as a worker's child does and classifies images with one thread, which is what
-a child has on a busy machine. `storage.models.examinations` says what comes in and goes out.
+a child has on a busy machine. `storage.models.examination_messages` says what goes in and out.
 """
 
 import signal
@@ -14,18 +14,17 @@ import numpy as np
 
 from imaging.images import Pixels
 from storage.errors import StorageError
-from storage.models.examinations import ExaminationAnswer, ExaminationRequest, Metrics
+from storage.models.examination_messages import ExaminationAnswer, ExaminationRequest, Metrics
 from storage.models.store import check_archive
 from worker.errors import ModelRefused, WorkerError
+from worker.examination.scaling_trials import try_scalings
 from worker.examination.speed import check_duration, measure_speed
 from worker.examination.timing import in_turns
-from worker.examination.trials import try_scalings
 from worker.runtimes.model_cache import load_predictor
 from worker.runtimes.startup import start_tensorflow
 
 
 def main() -> None:
-    """Answer one request."""
     request = ExaminationRequest.model_validate_json(sys.stdin.buffer.read())
     signal.alarm(request.seconds)
     try:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from imaging.images import Pixels
 from imaging.scalings import scalings_for
-from storage.models.examinations import ExaminationRequest
+from storage.models.examination_messages import ExaminationRequest
 from storage.models.store import ModelStore
 from tests.builders import SHAPE, as_any, images_of, publish
 from worker.errors import ModelRefused
+from worker.examination.scaling_trials import try_scalings
 from worker.examination.speed import check_duration, measure_speed
-from worker.examination.trials import try_scalings
 
 
 class Slow:

@@ -1,29 +1,19 @@
 """Every fault that the doctor names, without a Redis."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from messaging.beat_heartbeats import living_beats
 from messaging.refusals import REFUSALS
 from messaging.worker_heartbeats import WorkerHeartbeat
-from producer.doctor.doctor import (
-    CHECKS,
-    Door,
-    Facts,
-    FlowerFacts,
-    Outcome,
-    RedisFacts,
-    StorageFacts,
-    WorkerFacts,
-    examine,
-    longest_late_task,
-    look_at_storage,
-)
-from storage.errors import Corrupt
-from storage.identity import ID_FILE, storage_id
+from producer.doctor.diagnosis import CHECKS, diagnose
+from producer.doctor.facts import Facts
+from producer.doctor.finding import Outcome
+from producer.doctor.probes.flower import Door, FlowerFacts
+from producer.doctor.probes.redis import RedisFacts
+from producer.doctor.probes.storage import StorageFacts
+from producer.doctor.probes.workers import WorkerFacts
 
 PRESENCE = WorkerHeartbeat(
     worker="worker@one",
@@ -150,14 +140,14 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def test_a_healthy_system_is_found_well() -> None:
-    assert {finding.status for finding in examine(HEALTHY)} == {Outcome.OK}
+    assert {finding.status for finding in diagnose(HEALTHY)} == {Outcome.OK}
 
 
 @pytest.mark.parametrize(("check", "changes", "says"), FAULTS)
 def test_a_fault_is_named_alone_and_with_its_mend(
     check: str, changes: dict[str, Any], says: str
 ) -> None:
-    findings = examine(replace(HEALTHY, **changes))
+    findings = diagnose(replace(HEALTHY, **changes))
     faults = [finding for finding in findings if finding.status is Outcome.FAULT]
     assert [fault.check for fault in faults] == [check]
     assert findings[0] is faults[0]
@@ -169,7 +159,7 @@ def test_a_fault_is_named_alone_and_with_its_mend(
 
 def test_every_check_has_a_fault_to_find() -> None:
     assert {check.__name__ for check in CHECKS} >= {"check_redis", "check_flower"}
-    assert {check for check, _, _ in FAULTS} == {finding.check for finding in examine(HEALTHY)}
+    assert {check for check, _, _ in FAULTS} == {finding.check for finding in diagnose(HEALTHY)}
 
 
 def test_without_redis_only_what_is_local_is_judged() -> None:
@@ -182,7 +172,7 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         workers=None,
         beats=None,
     )
-    statuses = {finding.check: finding.status for finding in examine(alone)}
+    statuses = {finding.check: finding.status for finding in diagnose(alone)}
     assert [c for c, s in statuses.items() if s is Outcome.FAULT] == ["redis"]
     assert {c for c, s in statuses.items() if s is Outcome.OK} == {
         *("visibility", "writable", "space", "keras", "flower")
@@ -204,68 +194,8 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         {"beats": ()},
         with_presences(PRESENCE, presence(worker="worker@two", machine="n")),
         with_presences(presence(cores=1, children=1)),
-        with_presences(presence(cores=None)),
         with_presences(PRESENCE, presence(worker="worker@two", cpus=(2, 3))),
     ],
 )
 def test_what_is_harmless_or_unknown_is_no_fault(changes: dict[str, Any]) -> None:
-    assert Outcome.FAULT not in {f.status for f in examine(replace(HEALTHY, **changes))}
-
-
-def test_only_tasks_acknowledged_late_count_against_the_visibility_timeout() -> None:
-    tasks = ["worker.predict [time_limit=300 acks_late=True]", "trainer.train [time_limit=9000]"]
-    assert longest_late_task(tasks) == 300
-    assert longest_late_task(["worker.sweep [acks_late=True]"]) is None
-
-
-class Signs:
-    """A Redis whose beats give the signs listed, one dict per look."""
-
-    def __init__(self, *looks: dict[str, str]) -> None:
-        self.looks = list(looks)
-
-    def scan_iter(self, **_: Any) -> list[str]:
-        self.now = {f"batchsight:beat:{name}": n for name, n in self.looks.pop(0).items()}
-        return list(self.now)
-
-    def get(self, key: str) -> str | None:
-        return self.now.get(key)
-
-
-@pytest.mark.parametrize(
-    ("looks", "living"),
-    [
-        ([{}], ()),
-        ([{"a": "1"}], ("a",)),
-        ([{"a": "8", "b": "1"}, {"a": "8", "b": "3"}], ("b",)),
-        ([{"a": "8", "b": "1"}, {"b": "3"}], ("b",)),
-        ([{"a": "8", "b": "1"}, {"a": "10", "b": "3"}], ("a", "b")),
-    ],
-)
-def test_a_beat_that_was_just_replaced_is_not_a_second_one(
-    looks: list[dict[str, str]], living: tuple[str, ...]
-) -> None:
-    signs: Any = Signs(*looks)
-    assert living_beats(signs, sleep=lambda _: None) == living
-
-
-def test_the_storage_id_is_made_once_and_tells_folders_apart(tmp_path: Path) -> None:
-    first = storage_id(tmp_path / "one")
-    assert storage_id(tmp_path / "one") == first
-    assert storage_id(tmp_path / "two") != first
-
-
-def test_an_empty_storage_id_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / ID_FILE).touch()
-    with pytest.raises(Corrupt, match="remove it"):
-        storage_id(tmp_path)
-
-
-def test_storage_below_a_file_is_found_unusable_and_storage_is_left_clean(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert look_at_storage(tmp_path / "file" / "root").problem == "Not a directory"
-    facts = look_at_storage(tmp_path / "root")
-    assert facts.problem is None
-    left = [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
-    assert left == [tmp_path / "root" / ID_FILE]
+    assert Outcome.FAULT not in {f.status for f in diagnose(replace(HEALTHY, **changes))}

@@ -1,15 +1,9 @@
-"""Pieces that every part of the report is made of: tables, names, shares and times."""
+"""Tables of the report, and lists of pairs."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
-from console.moments import in_utc
+from producer.report.formatting import DASH, cut
 from producer.report.html import Markup, element, join
-
-LONGEST_NAME = 60
-LONGEST_NOTE = 1000
-DASH = "—"
-"""Stands for a figure that there is none of."""
 
 
 def table(
@@ -66,23 +60,3 @@ def definitions(rows: Iterable[tuple[str, str]]) -> Markup:
     """Pairs of a word and what it is."""
     pairs = (join(element("dt", word), element("dd", said)) for word, said in rows)
     return element("dl", *pairs, class_="facts")
-
-
-def name(content: str, longest: int = LONGEST_NAME) -> Markup:
-    """What a user called something: shortened, and with its own direction of writing."""
-    return element("bdi", cut(content, longest))
-
-
-def cut(content: str, longest: int = LONGEST_NAME) -> str:
-    """A text of bounded length."""
-    return content if len(content) <= longest else f"{content[: longest - 1]}…"
-
-
-def percent(share: float) -> str:
-    """A share with two decimals."""
-    return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
-
-
-def moment(time: datetime) -> Markup:
-    """A time in UTC."""
-    return element("time", in_utc(time), datetime=time.isoformat())

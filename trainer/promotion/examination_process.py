@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from storage.models.examinations import (
+from storage.models.examination_messages import (
     ExaminationAnswer,
     ExaminationRequest,
     Metrics,
@@ -29,7 +29,7 @@ from trainer.errors import ExaminationFailed, Unusable
 PROGRAMS = Path(__file__).parents[2]
 """Where `worker` lies beside `trainer`."""
 PROGRAM_OF = {
-    ExaminationAnswer: "worker.examination.examine",
+    ExaminationAnswer: "worker.examination",
     TimingAnswer: "worker.examination.timing",
 }
 LOOK_SECONDS = 0.05

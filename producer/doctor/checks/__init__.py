@@ -1,0 +1,1 @@
+"""Judges one thing each: functions from `Facts` to one `Finding`."""

@@ -1,0 +1,72 @@
+"""The workers, as they answer over the queue."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from messaging.settings import BrokerSettings
+from messaging.worker_heartbeats import WorkerHeartbeat, living_workers
+from producer.doctor.probes.redis import permitted
+
+if TYPE_CHECKING:
+    import redis
+
+REPLY_SECONDS, PATIENT_SECONDS = 1.0, 4.0
+"""How long to wait for the answers of an unknown number of workers, and of known ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFacts:
+    """A worker that answered, and its latest heartbeat if it gave one."""
+
+    name: str
+    queues: frozenset[str]
+    uptime_seconds: float
+    busy: bool
+    """Whether it runs a task, or has begun one while the doctor looked."""
+    visibility_timeout_seconds: float | None
+    time_limit_seconds: float | None
+    """The longest that a task may take which is acknowledged only when it is done."""
+    presence: WorkerHeartbeat | None = None
+
+
+def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[WorkerFacts, ...]:
+    """Ask all workers, twice for what they have done: the first time takes `REPLY_SECONDS`."""
+    from messaging.app import make_app
+
+    presences = permitted(lambda: living_workers(client)) or {}
+    with make_app("doctor", settings=settings) as app:
+        first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
+        if presences.keys() - first.keys():  # somebody is slow to answer, or was just killed
+            first |= app.control.inspect(timeout=PATIENT_SECONDS).stats() or {}
+        if not first:
+            return ()
+        ask = app.control.inspect(destination=list(first), timeout=PATIENT_SECONDS)
+        queues = ask.active_queues() or {}
+        configured = ask.conf() or {}
+        tasks = ask.registered("time_limit", "acks_late") or {}
+        active = ask.active() or {}
+        second = ask.stats() or {}
+    presences |= permitted(lambda: living_workers(client)) or {}  # of one that has just begun, too
+    return tuple(
+        WorkerFacts(
+            name=name,
+            queues=frozenset(queue["name"] for queue in queues.get(name) or ()),
+            uptime_seconds=stats["uptime"],
+            busy=bool(active.get(name)) or stats["total"] != second.get(name, {}).get("total"),
+            visibility_timeout_seconds=configured.get(name, {})
+            .get("broker_transport_options", {})
+            .get("visibility_timeout"),
+            time_limit_seconds=longest_late_task(tasks.get(name) or ()),
+            presence=presences.get(name),
+        )
+        for name, stats in sorted(first.items())
+    )
+
+
+def longest_late_task(tasks: Sequence[str]) -> float | None:
+    """Seconds, from `worker.predict [time_limit=300 acks_late=True]`; None without a limit."""
+    late = [task for task in tasks if "acks_late=True" in task]
+    limits = (re.search(r"\btime_limit=([\d.]+)", task) for task in late)
+    return max((float(limit[1]) for limit in limits if limit), default=None)

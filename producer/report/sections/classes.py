@@ -1,0 +1,81 @@
+"""The classes of a job: how well each is recognised, or how often it was predicted."""
+
+import numpy as np
+
+from evaluation.class_table import MOST_CLASS_ROWS
+from evaluation.confusion import ClassScore, Evaluation
+from producer.report import charts
+from producer.report.formatting import DASH, name
+from producer.report.html import Markup
+from producer.report.html_tables import table
+from producer.report.statistics.job_statistics import Statistics
+from storage.jobs.store import Job
+from storage.models.store import Manifest
+
+
+def class_section(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
+    """Metrics by class where labels are known, else how often each class was predicted."""
+    if statistics.tally.evaluation.count:
+        return class_table(statistics.tally.evaluation)
+    if statistics.classes.any():
+        return class_mix(job, statistics, manifest)
+    return Markup()
+
+
+def class_table(evaluation: Evaluation) -> Markup:
+    """Precision, recall and F1; of very many classes those with the lowest F1."""
+    predicted = evaluation.matrix.sum(axis=0).tolist()
+    pairs = zip(evaluation.per_class(), predicted, strict=True)
+    rows = [(score, count) for score, count in pairs if score.support or count]
+    said = f"Over {evaluation.count:,} images with a label and a prediction."
+    if len(rows) < len(evaluation.labels):
+        said += f" Of {len(evaluation.labels):,} classes {len(rows):,} occur."
+    if len(rows) > MOST_CLASS_ROWS:
+        said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
+        rows = sorted(rows, key=lambda row: row[0].f1)[:MOST_CLASS_ROWS]
+    head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
+    return table(said, head, [class_row(*row) for row in rows], class_="by-class")
+
+
+def class_row(score: ClassScore, predicted: int) -> list[str]:
+    """One class; a figure without a denominator is a dash."""
+    return [
+        name(score.label),
+        f"{score.precision:.4f}" if predicted else DASH,
+        f"{score.recall:.4f}" if score.support else DASH,
+        f"{score.f1:.4f}",
+        charts.bar(score.f1),
+        f"{score.support:,}",
+        f"{predicted:,}",
+    ]
+
+
+def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
+    """How often each class was predicted, beside the model's test."""
+    counts = statistics.classes
+    shares = counts / counts.sum()
+    highest = float(shares.max())
+    order = np.arange(len(counts))
+    said = "No image has a label: this is how often each class was predicted."
+    if len(order) > MOST_CLASS_ROWS:
+        order = np.argsort(-counts, kind="stable")[:MOST_CLASS_ROWS]
+        said += f" Shown are the {MOST_CLASS_ROWS} commonest of {len(counts):,} classes."
+    tested = None
+    if manifest and manifest.baseline:
+        tested = np.array(manifest.baseline.classes) / max(1, sum(manifest.baseline.classes))
+        highest = max(highest, float(tested.max()))
+        said += " The mark is its share in the model's test."
+    rows = [
+        [
+            name(job.labels[i]),
+            f"{counts[i]:,}",
+            f"{shares[i]:.1%}",
+            DASH if tested is None else f"{tested[i]:.1%}",
+            charts.bar(
+                float(shares[i]) / highest,
+                mark=None if tested is None else float(tested[i]) / highest,
+            ),
+        ]
+        for i in order.tolist()
+    ]
+    return table(said, ["class", "images", "share", "in the test", ""], rows)

@@ -1,0 +1,62 @@
+"""The wrong predictions that the model was surest of."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from producer.results.finished_batches import FinishedBatch
+from storage.jobs.store import Job
+
+MISTAKES_SHOWN = 24
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Mistake:
+    """One wrong prediction. Sorts by score, and among equal ones the later image comes first."""
+
+    score: float
+    later: int
+    """Minus its position in the job."""
+    predicted: int
+    actual: int
+    image_id: str = field(compare=False)
+
+    @property
+    def position(self) -> int:
+        """Position of the image in the job."""
+        return -self.later
+
+
+class Mistakes:
+    """The most confident mistakes of a job, the surest first."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._surest: list[Mistake] = []
+
+    def add(self, batch: FinishedBatch) -> None:
+        """Look for them in one batch."""
+        if batch.labels is None:
+            return
+        result, labels = batch.result, batch.labels
+        wrong = np.flatnonzero(
+            (labels >= 0) & (result.predictions >= 0) & (labels != result.predictions)
+        )
+        found = wrong[np.argsort(-result.scores[wrong], kind="stable")][:MISTAKES_SHOWN]
+        first = self._job.span(batch.number).start
+        mistakes = [
+            Mistake(
+                score=float(result.scores[i]),
+                later=-(first + i),
+                predicted=int(result.predictions[i]),
+                actual=int(labels[i]),
+                image_id=batch.identities.ids[i].as_py(),
+            )
+            for i in found.tolist()
+        ]
+        self._surest = heapq.nlargest(MISTAKES_SHOWN, [*self._surest, *mistakes])
+
+    def __iter__(self) -> Iterator[Mistake]:
+        return iter(self._surest)

@@ -1,0 +1,88 @@
+"""The report of a job: one HTML file.
+
+It holds no script, and nothing of the moment it was made: the same job gives the same bytes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from producer.report.header import facts, headline, tiles, warning_list
+from producer.report.html import element
+from producer.report.html_document import page, section
+from producer.report.sections.classes import class_section
+from producer.report.sections.confusion import confusion_section
+from producer.report.sections.drift import drift_section
+from producer.report.sections.errors import error_section
+from producer.report.sections.mistakes import mistake_section
+from producer.report.sections.origin import origin_section
+from producer.report.sections.scores import score_section
+from producer.report.sections.time import time_section
+from producer.report.statistics.job_statistics import analyse
+from producer.report.warnings import warn
+from producer.results.summary import REPORT_FILE, summarise
+from producer.results.timeline import Timeline, trace
+from storage.errors import Corrupt, NotFound
+from storage.files import write_atomically
+from storage.jobs.store import Job, JobStore
+from storage.jobs.tally import Tally
+from storage.models.store import Manifest, ModelStore
+from storage.settings import StorageSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where a report is, and what was found for it."""
+
+    path: Path
+    tally: Tally
+    timeline: Timeline | None
+
+
+def write_report(
+    store: JobStore, models: ModelStore, job: Job, settings: StorageSettings
+) -> Report:
+    """Write the report of a job into its folder, as far as the job is; merge a completed one.
+
+    Raises `DamagedResult` when a result cannot be read, `Corrupt` when labels given later cannot.
+    """
+    manifest = find_manifest(models, job)
+    statistics = analyse(store, job, manifest, settings)
+    timeline = trace(store, job)
+    tally = statistics.tally
+    summary = summarise(store, job, tally)
+    parts = {
+        "Classes": class_section(job, statistics, manifest),
+        "Confusion": confusion_section(tally.evaluation),
+        "Scores": score_section(statistics),
+        "Mistakes": mistake_section(store, job, statistics, manifest, settings),
+        "Errors": error_section(statistics),
+        "Drift": drift_section(job, statistics, manifest),
+        "Time": time_section(timeline),
+        "Origin": origin_section(job, manifest),
+    }
+    shown = {title: content for title, content in parts.items() if content}
+    header = element(
+        "header",
+        headline(job, summary),
+        tiles(summary, tally.evaluation),
+        facts(job, summary, manifest),
+        warning_list(list(warn(job, summary, statistics, manifest))),
+        element(
+            "nav",
+            *(element("a", title, href=f"#{title.lower()}") for title in shown),
+            aria_label="Sections",
+        ),
+    )
+    path = store.path(job.id) / REPORT_FILE
+    body = element("main", header, *(section(*part) for part in shown.items()))
+    write_atomically(path, page(f"Job {job.id}", body).encode())
+    return Report(path=path, tally=tally, timeline=timeline)
+
+
+def find_manifest(models: ModelStore, job: Job) -> Manifest | None:
+    """What is known of the job's model; none when it has gone meanwhile, or is another."""
+    try:
+        manifest = models.version(job.model.name, job.model.number).manifest
+    except (NotFound, Corrupt):
+        return None
+    return manifest if manifest.sha256 == job.model.sha256 else None

@@ -1,0 +1,29 @@
+"""The finished batches of a job, each with all that lies on storage of it, read once."""
+
+from functools import cached_property
+
+from producer.results.records import Identities, read_identities, read_sound_result
+from storage.datasets.store import Labels
+from storage.jobs.labels import KnownLabels
+from storage.jobs.store import Job, JobStore
+
+
+class FinishedBatch:
+    """One batch that has a result. Who its images are is read when it is asked for first."""
+
+    def __init__(self, store: JobStore, job: Job, number: int, known: KnownLabels) -> None:
+        """Reads the result; raises `DamagedResult`."""
+        self.number = number
+        self.result = read_sound_result(store, job, number)
+        self._store, self._job, self._known = store, job, known
+
+    @cached_property
+    def identities(self) -> Identities:
+        """Who its images are, with the labels that were submitted."""
+        return read_identities(self._store, self._job, self.number)
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Class indices (N,) as they are known now; none when no image can have a label."""
+        submitted = self.identities.labels if self._job.labelled else None
+        return self._known.over(self.number, submitted)
