@@ -93,9 +93,8 @@ def one_image() -> Iterator[None]:
     except MemoryError:
         raise ImageError("too large for the memory of this machine") from None
     except Exception as error:
-        raise ImageError(
-            f"damaged image: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"damaged image: {reason}") from None
 
 
 def fit_pixels(

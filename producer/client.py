@@ -6,6 +6,8 @@ for record in job:  # in order, as batches finish
     print(record.id, record.prediction, record.score)
 print(job.wait().accuracy)
 frame = job.to_pandas()
+
+Whatever goes wrong is a `BatchsightError`, whose message is a sentence.
 """
 
 import secrets
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from console.errors import BatchsightError
 from dispatch.predict_queue import PredictQueue, RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from producer.results.recovery import Resumption
     from producer.results.timeline import Timeline
 
+__all__ = ["BatchsightError", "JobHandle", "PredictionClient"]
 
 BATCH_SECONDS = 1.0
 """A batch should last long enough to hide the queue, and be short to cancel and to repeat."""

@@ -1,4 +1,4 @@
-"""What only the doctor is configured by."""
+"""What only the doctor is configured by, from `BATCHSIGHT_*` in the environment."""
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict

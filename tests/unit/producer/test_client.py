@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -6,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imaging.images import decode_image
+from local.redis_server import choose_port
 from messaging.settings import BrokerSettings
-from producer.client import JobHandle, PredictionClient
+from producer.client import BatchsightError, JobHandle, PredictionClient
 from producer.errors import EmptySource, JobStopped, MissingLibrary, SourceError, UnknownLabel
 from producer.results.records import Record
 from producer.settings import ProducerSettings
@@ -17,6 +21,7 @@ from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import as_any, encode, images_of, publish
 from tests.fake_queue import FakeQueue, FakeWorker
+from tests.processes import REPOSITORY
 
 
 class Notebook:
@@ -319,3 +324,76 @@ def test_a_batch_size_that_runs_into_the_time_limit_is_told(tmp_path: Path) -> N
         "smaller `--batch-size`."
     ]
     assert client.submit(BLANK[:400], batch_size=10).notes == []
+
+
+# Errors
+
+
+def away(root: Path) -> PredictionClient:
+    """A client whose Redis is not there."""
+    return PredictionClient(
+        storage=StorageSettings(storage=root),
+        broker=BrokerSettings(redis_url=f"redis://127.0.0.1:{choose_port()}/0"),
+        settings=ProducerSettings(),
+    )
+
+
+def missing_job(notebook: Notebook) -> object:
+    return notebook.client.job("gone")
+
+
+def empty_source(notebook: Notebook) -> object:
+    (notebook.root / "pictures").mkdir()
+    return notebook.client.submit(notebook.root / "pictures")
+
+
+def redis_away(notebook: Notebook) -> object:
+    return away(notebook.root).submit(images_of(range(3)))
+
+
+def cancelled_job(notebook: Notebook) -> object:
+    job = waiting(notebook)
+    job.cancel()
+    return list(job)
+
+
+def damaged_image(notebook: Notebook) -> object:
+    return decode_image(b"no image", (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (missing_job, "gone"),
+        (empty_source, "pictures"),
+        (redis_away, "Redis"),
+        (cancelled_job, "cancelled by hand"),
+        (damaged_image, "not an image"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_kind_of_error(
+    notebook: Notebook, fault: Callable[[Notebook], object], sentence: str
+) -> None:
+    with pytest.raises(BatchsightError, match=sentence):
+        fault(notebook)
+
+
+BAD_SETTING = """
+from producer.client import BatchsightError, PredictionClient
+try:
+    PredictionClient()
+except BatchsightError as error:
+    print(error)
+"""
+
+
+def test_a_setting_that_cannot_be_used_is_that_kind_of_error_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BAD_SETTING],
+        cwd=REPOSITORY,
+        env={**os.environ, "BATCHSIGHT_LEASE_SECONDS": "never"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("The environment cannot be used: BATCHSIGHT_LEASE_SECONDS: ")

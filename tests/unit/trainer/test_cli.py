@@ -30,6 +30,7 @@ from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from tests.builders import LABELS, add_dataset, encode, publish
 from tests.processes import REPOSITORY, modules_after
 from trainer import cli
+from trainer.commands.given import Given
 from trainer.datasets.downloads import Downloads
 from trainer.pipeline import Outcome, Pipeline
 from trainer.promotion.examination_process import Examination
@@ -124,7 +125,7 @@ class House:
         """Numbers of the versions that have no image of the data set right."""
 
     def run(self, *arguments: str) -> Result:
-        given = cli.Given(pipeline=self.pipeline, queue=self.queue)
+        given = Given(pipeline=self.pipeline, queue=self.queue)
         return CliRunner().invoke(cli.main, arguments, obj=given)
 
     def examine(self, version: ModelVersion, images: Path | None) -> Examination:

@@ -1,0 +1,124 @@
+"""Commands that train, and tell when the next training is due."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.command_line import INTERRUPTED, as_json
+from console.output import print_json, say
+from trainer.commands.given import open_pipeline, open_queue
+
+if TYPE_CHECKING:
+    from trainer.training.progress import TrainingSummary
+    from trainer.training.train import TrainingRequest
+
+
+@click.command()
+@click.option("--dataset", required=True, metavar="NAME[@N]", help="Fetched when known by name.")
+@click.option("--network", default="mlp", show_default=True, help="mlp, cnn or resnet.")
+@click.option(
+    "--preset",
+    default="default",
+    show_default=True,
+    help="default, fast (mlp and cnn) or best (cnn and resnet).",
+)
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Default: those of the preset.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Default: that of the preset.")
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Change the images a little in each epoch. Default: as the preset has it.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
+@click.option("--name", help="Name of the model. Default: that of the data set.")
+@click.option("--queue", is_flag=True, help="Let a trainer worker do it, and follow it.")
+@as_json
+def train(*, queue: bool, json_: bool, **options: Any) -> None:
+    """Train a network and publish it as a new version.
+
+    It becomes the champion unless it is significantly worse on the test images, or much larger, or
+    much slower and no better: see `trainer promote`. A training that was killed goes on after its
+    last whole epoch when it is started again.
+    """
+    from storage.datasets.store import parse_reference
+    from storage.files import check_name
+    from trainer.training.train import TrainingRequest
+
+    request = TrainingRequest.with_defaults(**options)
+    parse_reference(request.dataset)
+    check_name(request.name, "model name")
+    summary = train_queued(request) if queue else train_here(request)
+    if json_:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        click.echo(str(summary))
+
+
+def train_here(request: "TrainingRequest", fencing_token: int | None = None) -> "TrainingSummary":
+    """Train in this process."""
+    return open_pipeline().run(request, on_epoch=say, fencing_token=fencing_token).summary
+
+
+def train_queued(request: "TrainingRequest") -> "TrainingSummary":
+    """Send the training to a trainer worker and follow it."""
+    from uuid import uuid4
+
+    from trainer.queue.following import follow
+
+    queue = open_queue()
+    message = request.to_message(run=f"train-{uuid4().hex[:12]}")
+    queue.send(message)
+    say(f"Training {message.run}: {request.network} on {request.dataset}, queued.")
+    try:
+        return follow(message.run, queue, say, say)
+    except KeyboardInterrupt:
+        say(f"Training {message.run} goes on: `trainer models` lists it when it is done.")
+        return click.get_current_context().exit(INTERRUPTED)
+
+
+@click.command()
+def bootstrap() -> None:
+    """Train the first model, unless there is a champion already.
+
+    Data set, network, preset and name are those of scheduled trainings: BATCHSIGHT_RETRAIN_DATASET,
+    BATCHSIGHT_RETRAIN_NETWORK, BATCHSIGHT_RETRAIN_PRESET and BATCHSIGHT_RETRAIN_NAME.
+    """
+    from trainer.settings import read_settings
+    from trainer.training.train import TrainingRequest
+
+    _, _, settings = read_settings()
+    request = TrainingRequest.with_defaults(
+        dataset=settings.retrain_dataset,
+        network=settings.retrain_network,
+        preset=settings.retrain_preset,
+        name=settings.retrain_name,
+    )
+    champion = open_pipeline().models.champion(request.name)
+    if champion:
+        say(f"{request.name}@{champion.number} is champion already.")
+    else:
+        # The lowest fencing token: a scheduled training that was quicker keeps its champion.
+        click.echo(str(train_here(request, fencing_token=0)))
+
+
+@click.command()
+@as_json
+def schedule(*, json_: bool) -> None:
+    """Tell when a training is due by schedule, when one was sent last and what came last.
+
+    BATCHSIGHT_RETRAIN_SCHEDULE has five crontab fields, in UTC: `0 3 * * *` is every night at
+    three. One that was missed while no beat ran is caught up, once.
+    """
+    from datetime import UTC, datetime
+
+    from trainer.queue.schedule import SCHEDULE_FILE, Memory, describe_schedule
+    from trainer.settings import read_settings
+    from trainer.terminal import show_schedule
+
+    storage, _, settings = read_settings()
+    memory = Memory.read(storage.root / SCHEDULE_FILE)
+    line = describe_schedule(settings, memory, open_pipeline().models, datetime.now(UTC))
+    if json_:
+        print_json(line.model_dump(mode="json"))
+    else:
+        show_schedule(line)
