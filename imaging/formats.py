@@ -27,6 +27,13 @@ def is_heic(content: bytes) -> bool:
     return content[4:8] == b"ftyp" and content[8:12] in BRANDS
 
 
+def formats_for(content: bytes) -> tuple[str, ...]:
+    """What Pillow may take a file for, by its first bytes: of HEIC it knows only by its extra."""
+    if is_heic(content) and can_read_heic():
+        return FORMATS
+    return tuple(format for format in FORMATS if format != "HEIF")
+
+
 @cache
 def can_read_heic() -> bool:
     """Whether Pillow can: its decoder is an extra, since its patents are not free everywhere."""

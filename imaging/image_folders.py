@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imaging.formats import FORMATS, SUFFIXES
+from imaging.formats import SUFFIXES, formats_for
 
 PassedOver = Mapping[str, int]
 """How many files, folders and links of a kind: `hidden_files`, say, or `.tif` for images of a
@@ -49,6 +49,9 @@ PROGRAM_FOLDERS = frozenset(
 )
 """Folders of archives, network storage and file systems, in lower case. Images in them are copies,
 thumbnails or rubbish."""
+
+FIRST_BYTES = 32
+"""Enough to tell formats apart."""
 
 FOLDER = "\0"
 """Stands behind the name of a folder that is still to be listed. No name contains it, and all other
@@ -176,7 +179,9 @@ def is_meant_as_image(file: Path) -> bool:
     if file.suffix.lower() in SUFFIXES | UNSUPPORTED:
         return True
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS):
+        with file.open("rb") as opened:
+            formats = formats_for(opened.read(FIRST_BYTES))
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=formats):
             return True
     except Exception:  # whatever Pillow makes of a file that is none
         return False

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from imaging.bit_depth import eight_bits
 from imaging.damage import check_whole
 from imaging.errors import ImageError
-from imaging.formats import FORMATS, IN_WORDS, can_read_heic, is_heic
+from imaging.formats import IN_WORDS, can_read_heic, formats_for, is_heic
 from imaging.geometry import Geometry, Window
 from imaging.interpolation import resample
 from imaging.jpegs import SIGNATURE, read_jpeg
@@ -53,7 +53,7 @@ def decode_image(
             raise ImageError("a HEIC image, which takes `pip install batchsight[heic]` to be read")
         file = io.BytesIO(content if jpeg is None else jpeg.picture)
         image: Image.Image
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=formats_for(content)) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(

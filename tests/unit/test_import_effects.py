@@ -32,10 +32,12 @@ UNUSABLE = {
 
 def effects(folder: Path, paths: Sequence[str]) -> dict[str, list[str]]:
     """By module what its import changes in a fresh process, where no setting is of any use."""
+    # What a test before this one has imported may have set for Flower is not inherited.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FLOWER_")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.import_probe", *paths],
         cwd=folder,
-        env={**os.environ, **UNUSABLE, "PYTHONPATH": str(REPOSITORY)},
+        env={**inherited, **UNUSABLE, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=False,

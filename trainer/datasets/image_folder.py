@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from imaging.errors import ImageError
-from imaging.formats import FORMATS, can_read_heic
+from imaging.formats import formats_for
 from imaging.images import Shape, decode_image
 from imaging.jpegs import read_jpeg
 from imaging.orientation import LYING, metadata, orientation
@@ -141,10 +141,9 @@ def measure(path: Path, settings: StorageSettings) -> tuple[int, int, bool]:
             f"{size:,} bytes, BATCHSIGHT_MAX_IMAGE_BYTES is {settings.max_image_bytes:,}"
         )
     content = path.read_bytes()
-    can_read_heic()
     with (
         warnings.catch_warnings(action="ignore"),
-        Image.open(io.BytesIO(content), formats=FORMATS) as image,
+        Image.open(io.BytesIO(content), formats=formats_for(content)) as image,
     ):
         width, height = image.size
         if width * height > settings.max_image_pixels:

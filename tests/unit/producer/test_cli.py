@@ -129,16 +129,16 @@ def test_submit_tells_and_counts_what_of_a_folder_it_passes_over(
     house: House, tmp_path: Path
 ) -> None:
     image = encode(images_of([1])[0])
-    names = ("a.png", "b.jfif", "c.tif", ".d.png", "notes.txt")
+    names = ("a.png", "b.jfif", "c.jxl", ".d.png", "notes.txt")
     folder = folder_of(dict.fromkeys(names, image), tmp_path / "files")
     (folder / "more").symlink_to(tmp_path)
     done = house.run("submit", folder, "--job-id", "job", "--json")
     assert done.stderr.splitlines() == [
-        "Passed over: 1 .tif (no supported format), 1 hidden file, 1 link to a folder, 1 other "
+        "Passed over: 1 .jxl (no supported format), 1 hidden file, 1 link to a folder, 1 other "
         "file; --follow-links takes linked folders too.",
         "Job job: 2 images in 1 batch for digits@1.",
     ]
-    counts = {".tif": 1, "hidden_files": 1, "linked_folders": 1, "other_files": 1}
+    counts = {".jxl": 1, "hidden_files": 1, "linked_folders": 1, "other_files": 1}
     assert summary_of(done)["passed_over"] == counts
     assert summary_of(house.run("status", "job", "--json"))["passed_over"] == counts
 
