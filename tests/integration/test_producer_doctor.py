@@ -114,7 +114,8 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
     other = {
         **environment,
         "BATCHSIGHT_STORAGE": str(tmp_path / "elsewhere"),
-        "BATCHSIGHT_TIME_LIMIT_SECONDS": "2000",
+        "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "100",
+        "BATCHSIGHT_TIME_LIMIT_SECONDS": "120",
     }
     two = celery.light_worker(other, "second", "-c", "8")
     wait_for(lambda: len(living_workers(client)) == 3, "the third one as well")

@@ -66,7 +66,7 @@ class BatchReader:
         A failed image is all zeros: the span keeps its shape, so that the other images' scores
         are the same to the last bit with or without it. Positions are those in the batch.
         """
-        errors = {position: skip[position] for position in span if position in skip}
+        errors = {position: reason for position, reason in skip.items() if position in span}
         with phases("read"):
             view = self._images.view(span)
             if view is not None and not errors:
@@ -184,17 +184,16 @@ def classify_batch(
     saved_at = time.monotonic()
     for window in windows(done, reader.count, predictor):
         pixels, failed = reader.read_span(window, skip, phases, progress)
-        for start in range(window.start, window.stop, predictor.chunk):
-            stop = min(start + predictor.chunk, window.stop)
-            with phases("predict"):
+        with phases("predict"):
+            for start in range(window.start, window.stop, predictor.chunk):
+                stop = min(start + predictor.chunk, window.stop)
                 probabilities = predictor(pixels[start - window.start : stop - window.start])
                 predictions[start:stop], scores[start:stop] = likeliest(probabilities)
-            now = [position for position in failed if start <= position < stop]
-            errors.update((position, failed[position]) for position in now)
-            predictions[now], scores[now] = FAILED, 0.0
-            progress.step()
-            if stop < reader.count and time.monotonic() - saved_at > SAVE_SECONDS:
-                with phases("write"):
+                for position in [at for at in failed if start <= at < stop]:
+                    errors[position] = failed[position]
+                    predictions[position], scores[position] = FAILED, 0.0
+                progress.step()
+                if stop < reader.count and time.monotonic() - saved_at > SAVE_SECONDS:
                     save(
                         BatchResult(
                             model=job.model,
@@ -203,7 +202,7 @@ def classify_batch(
                             errors=errors,
                         )
                     )
-                saved_at = time.monotonic()
+                    saved_at = time.monotonic()
     return BatchResult(model=job.model, predictions=predictions, scores=scores, errors=errors)
 
 

@@ -239,6 +239,8 @@ class BatchRunner:
             log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
+        with phases("open"):
+            saved = None if job.reuse else self._jobs.saved(job, batch)
         if job.reuse:
             return classify_new(job, reader, predictor, skip, phases, progress, self._reuse)
         return classify_batch(
@@ -248,7 +250,7 @@ class BatchRunner:
             skip,
             phases,
             progress,
-            saved=self._jobs.saved(job, batch),
+            saved=saved,
             save=lambda result: self._save(job, batch, result),
         )
 

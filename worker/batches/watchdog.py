@@ -7,6 +7,7 @@ interpreter ends the process and leaves a traceback.
 
 import faulthandler
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,20 @@ class StepTooLong(BaseException):
 
 
 class Watchdog:
-    """One per process, since it uses the process's alarm."""
+    """One per process, since it uses the process's alarm.
+
+    Beginning the thread that ends the process takes most of a millisecond. So it goes on beyond the
+    end of a batch, and is stopped only where no other batch follows soon.
+    """
 
     def __init__(self, soft_seconds: float, hard_seconds: float) -> None:
         self._soft_seconds = soft_seconds
         self._hard_seconds = hard_seconds
-        self._set_at = 0.0
+        self._late_seconds = min(LATE_SECONDS, soft_seconds / 10)
+        self._lock = threading.Lock()
+        self._armed_at: float | None = None
+        self._idle = True
+        self._warden: threading.Thread | None = None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -36,26 +45,51 @@ class Watchdog:
         began = time.monotonic()
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         before = signal.signal(signal.SIGALRM, interrupt)
+        self._idle = False
         try:
-            self._set()
+            self._arm()
+            signal.setitimer(signal.ITIMER_REAL, self._soft_seconds)
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            faulthandler.cancel_dump_traceback_later()
             signal.signal(signal.SIGALRM, before)
+            self._idle = True
+            self._begin_warden()
             if left:  # somebody else had set the alarm
                 still = left - (time.monotonic() - began)
                 signal.setitimer(signal.ITIMER_REAL, max(still, 0.001))
 
     def step(self) -> None:
         """A step is done, and the next one begins."""
-        if time.monotonic() - self._set_at > min(LATE_SECONDS, self._soft_seconds / 10):
-            self._set()
+        if self._arm():
+            signal.setitimer(signal.ITIMER_REAL, self._soft_seconds)
 
-    def _set(self) -> None:
-        self._set_at = time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, self._soft_seconds)
-        faulthandler.dump_traceback_later(self._hard_seconds, exit=True, file=STDERR)
+    def _arm(self) -> bool:
+        """Give the process time anew, unless that was done just now."""
+        now = time.monotonic()
+        with self._lock:
+            if self._armed_at is not None and now - self._armed_at < self._late_seconds:
+                return False
+            faulthandler.dump_traceback_later(self._hard_seconds, exit=True, file=STDERR)
+            self._armed_at = now
+        return True
+
+    def _begin_warden(self) -> None:
+        if self._warden is None:
+            self._warden = threading.Thread(target=self._disarm_idle, name="watchdog", daemon=True)
+            self._warden.start()
+
+    def _disarm_idle(self) -> None:
+        pause = min(1.0, self._hard_seconds / 8)
+        while True:
+            time.sleep(pause)
+            with self._lock:
+                armed_at = self._armed_at
+                if armed_at is None or not self._idle:
+                    continue
+                if time.monotonic() - armed_at > self._hard_seconds / 4:
+                    faulthandler.cancel_dump_traceback_later()
+                    self._armed_at = None
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:

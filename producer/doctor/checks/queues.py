@@ -17,29 +17,22 @@ STARTS = {
 
 
 def check_visibility(facts: Facts) -> Finding:
-    """No batch is handed out again while it runs.
+    """No batch is handed out again while a step of it may still take its time.
 
     The hash of unacknowledged messages is one for all workers, and each sweeps it with its own
-    timeout: so the shortest timeout of any counts against the longest task of any.
+    timeout: so the shortest of any counts.
     """
-    pairs = [
-        (facts.visibility_timeout_seconds, facts.time_limit_seconds, "this machine's settings")
-    ]
-    workers = facts.workers or ()
-    timeouts = [
-        (w.visibility_timeout_seconds, w.name) for w in workers if w.visibility_timeout_seconds
-    ]
-    limits = [(w.time_limit_seconds, w.name) for w in workers if w.time_limit_seconds]
-    if timeouts and limits:
-        (timeout, sweeper), (limit, runner) = min(timeouts), max(limits)
-        who = runner if runner == sweeper else f"{sweeper} and {runner}"
-        pairs.append((timeout, limit, who))
-    for timeout, limit, who in pairs:
+    limit = facts.time_limit_seconds
+    timeouts = [(facts.visibility_timeout_seconds, "this machine's settings")]
+    for worker in facts.workers or ():
+        if worker.visibility_timeout_seconds:
+            timeouts.append((worker.visibility_timeout_seconds, worker.name))
+    for timeout, who in timeouts:
         if timeout < int(VISIBILITY_FACTOR * limit):
             return fault(
                 "visibility",
-                f"Redis hands a batch out again after {timeout:g} s, but it may take {limit:g} s "
-                f"({who}).",
+                f"Redis hands a batch out again after {timeout:g} s, but a step of it may take "
+                f"{limit:g} s ({who}).",
                 "Start all programs with the same BATCHSIGHT_TIME_LIMIT_SECONDS, and set no "
                 f"visibility_timeout below {VISIBILITY_FACTOR:g} times that.",
             )

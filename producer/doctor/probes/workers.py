@@ -1,7 +1,5 @@
 """The workers, as they answer over the queue."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +24,6 @@ class WorkerFacts:
     busy: bool
     """Whether it runs a task, or has begun one while the doctor looked."""
     visibility_timeout_seconds: float | None
-    time_limit_seconds: float | None
-    """The longest that a task may take which is acknowledged only when it is done."""
     presence: WorkerHeartbeat | None = None
 
 
@@ -45,7 +41,6 @@ def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[Wo
         ask = app.control.inspect(destination=list(first), timeout=PATIENT_SECONDS)
         queues = ask.active_queues() or {}
         configured = ask.conf() or {}
-        tasks = ask.registered("time_limit", "acks_late") or {}
         active = ask.active() or {}
         second = ask.stats() or {}
     presences |= permitted(lambda: living_workers(client)) or {}  # of one that has just begun, too
@@ -58,15 +53,7 @@ def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[Wo
             visibility_timeout_seconds=configured.get(name, {})
             .get("broker_transport_options", {})
             .get("visibility_timeout"),
-            time_limit_seconds=longest_late_task(tasks.get(name) or ()),
             presence=presences.get(name),
         )
         for name, stats in sorted(first.items())
     )
-
-
-def longest_late_task(tasks: Sequence[str]) -> float | None:
-    """Seconds, from `worker.predict [time_limit=300 acks_late=True]`; None without a limit."""
-    late = [task for task in tasks if "acks_late=True" in task]
-    limits = (re.search(r"\btime_limit=([\d.]+)", task) for task in late)
-    return max((float(limit[1]) for limit in limits if limit), default=None)

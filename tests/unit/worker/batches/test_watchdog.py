@@ -49,3 +49,20 @@ with Watchdog(soft_seconds=0.2, hard_seconds=0.6).watching():
     assert time.monotonic() - began < 20
     assert "Timeout" in done.stderr
     assert "line 6" in done.stderr
+
+
+def test_a_process_that_has_nothing_to_do_lives() -> None:
+    program = """
+import time
+from worker.batches.watchdog import Watchdog
+watchdog = Watchdog(soft_seconds=0.5, hard_seconds=1.0)
+for _ in range(3):
+    with watchdog.watching():
+        pass
+time.sleep(3)
+with watchdog.watching():
+    time.sleep(0.1)
+time.sleep(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
