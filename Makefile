@@ -10,7 +10,7 @@ PACKAGES := console process imaging evaluation messaging storage dispatch worker
             monitor local
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test format lint types imports fix unit integration acceptance faults \
+.PHONY: help install demo test coverage format lint types imports fix unit integration acceptance faults \
         storm bench test-compose lock clean
 
 help: ## Show this list
@@ -22,8 +22,14 @@ demo: $(READY) ## Train, predict and report on this machine, no Docker (NETWORK=
 	@$(BIN)/python -m local demo --network $(NETWORK)
 
 test: format lint types imports ## Everything CI checks: format, lint, types, imports, tests
+	@$(PYTEST)
+
+coverage: $(READY) ## Show which lines no test runs
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist worksteal --cov
+	@$(PYTEST) --cov
+
+# Files in order: those that take long come first, and many short ones fill up the end.
+PYTEST = $(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 format: $(READY) ## Check formatting (make fix repairs it)
 	@$(BIN)/ruff format --check . || { echo "Run 'make fix' to format these files."; exit 1; }

@@ -1,15 +1,29 @@
 """Fixtures of all tests that run real servers and programs."""
 
+import fcntl
+import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.digits import write_digits
 from tests.processes import Program, RedisServer, end_started, run, worker
+
+
+SHARED = {"home", "running_worker"}
+"""Systems that are too costly to be started by more than one of the processes that run tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` one process runs the tests of a file, or of a shared system."""
+    for item in items:
+        shared = SHARED.intersection(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group(*shared or [item.nodeid.partition("::")[0]]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +55,29 @@ def no_process_is_left() -> Iterator[None]:
     end_started()
 
 
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Makes what tests read and only read: the first process that runs tests, for all of them."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def make_once(name: str, make: Callable[[Path], object]) -> Path:
+        path = folder / name
+        with (folder / f".{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                draft = folder / f".{name}"
+                make(draft)
+                draft.rename(path)
+        return path
+
+    return make_once
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One Redis for all tests that do not harm it."""
@@ -64,13 +101,16 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_storage(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> Path:
+def digits_storage(made_once: MadeOnce, digits_folder: Path) -> Path:
     """Storage with the data set and the model `digits` and nothing else, for tests to copy."""
-    storage = tmp_path_factory.mktemp("digits-storage")
-    environment = {"BATCHSIGHT_STORAGE": str(storage)}
-    run(environment, "trainer", "data", "add", "digits", f"folder:{digits_folder}")
-    run(environment, "trainer", "train", "--dataset", "digits", "--network", "mlp", "--seed", "1")
-    return storage
+
+    def train(storage: Path) -> None:
+        environment = {"BATCHSIGHT_STORAGE": str(storage)}
+        options = ("--dataset", "digits", "--network", "mlp", "--seed", "1")
+        run(environment, "trainer", "data", "add", "digits", f"folder:{digits_folder}")
+        run(environment, "trainer", "train", *options)
+
+    return made_once("digits-storage", train)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.jobs.store import Job, JobStore
+from tests.conftest import MadeOnce
 from tests.digits import digits
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
 
@@ -33,17 +34,19 @@ def write_array(storage: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    system: Mapping[str, str],
-    running_worker: Program,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> bytes:
+def undisturbed(made_once: MadeOnce, request: pytest.FixtureRequest) -> bytes:
     """The predictions file of a job to which nothing happens."""
-    images = write_array(Path(system["BATCHSIGHT_STORAGE"]))
-    arguments = ["--model", "digits", "--batch-size", str(BATCH_SIZE), "--job-id", "undisturbed"]
-    run(system, "producer", "submit", str(images), *arguments)
-    storage = Path(system["BATCHSIGHT_STORAGE"])
-    return (storage / "jobs" / "undisturbed" / "predictions.parquet").read_bytes()
+
+    def predict(path: Path) -> None:
+        system = request.getfixturevalue("system")
+        request.getfixturevalue("running_worker")
+        storage = Path(system["BATCHSIGHT_STORAGE"])
+        images = str(write_array(storage))
+        options = ["--model", "digits", "--batch-size", str(BATCH_SIZE)]
+        run(system, "producer", "submit", images, *options, "--job-id", "undisturbed")
+        shutil.copy(storage / "jobs" / "undisturbed" / "predictions.parquet", path)
+
+    return made_once("undisturbed.parquet", predict).read_bytes()
 
 
 @dataclass
@@ -64,7 +67,7 @@ class House:
         return JobStore(self.storage)
 
     def worker(
-        self, name: str = "worker", *, concurrency: int = 2, ready: bool = True, **faults: object
+        self, name: str = "worker", *, concurrency: int = 1, ready: bool = True, **faults: object
     ) -> Program:
         """Start a faulty worker; its faults are told as `seconds_per_call=...` and the like."""
         environment = {f"FAULTY_{key.upper()}": str(value) for key, value in faults.items()}

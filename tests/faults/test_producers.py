@@ -66,21 +66,6 @@ def test_a_job_that_nobody_watches_ends_by_the_sweep(house: House, undisturbed: 
     assert_exact(house, undisturbed)
 
 
-def test_resume_sends_only_what_is_missing(house: House, undisturbed: bytes) -> None:
-    worker = house.worker()
-    house.submit()
-    assert_exact(house, undisturbed)
-    job = house.jobs.get("job")
-    for batch in (3, 17):
-        house.jobs.discard_result(job, batch)
-    ran = worker.log.count("worker.predict[job.")
-    run(house.environment, "producer", "resume", "job")
-    assert_exact(house, undisturbed)
-    assert worker.log.count("received") - worker.log.count("worker.sweep") >= 2
-    again = worker.log.count("worker.predict[job.") - ran
-    assert again <= 2 * 2 * 2  # two batches, each received and succeeded, a duplicate at most
-
-
 def test_a_cancelled_job_stops_within_a_batch_and_keeps_its_results(
     house: House, undisturbed: bytes
 ) -> None:
@@ -126,15 +111,18 @@ def test_too_many_bad_images_stop_the_job(house: House, tmp_path: Path) -> None:
     assert house.done() == 2
 
 
-def test_verify_names_every_damage(house: House, undisturbed: bytes) -> None:
-    house.worker()
+def test_verify_names_every_damage_and_resume_sends_only_what_is_missing(
+    house: House, undisturbed: bytes
+) -> None:
+    worker = house.worker()
     house.submit()
     assert_exact(house, undisturbed)
     good = run(house.environment, "producer", "verify", "job")
     assert good.returncode == 0
     job = house.jobs.get("job")
     torn = house.jobs.result_path(job, 5)
-    torn.write_bytes(torn.read_bytes()[:100])
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:100])
     house.jobs.discard_result(job, 9)
     bad = run(house.environment, "producer", "verify", "job", check=False)
     assert bad.returncode == 5
@@ -143,6 +131,15 @@ def test_verify_names_every_damage(house: House, undisturbed: bytes) -> None:
     assert "9" in report
     with pytest.raises(StorageError):
         house.jobs.read_result(job, 5)
+
+    torn.write_bytes(whole)
+    house.jobs.discard_result(job, 17)
+    ran = worker.log.count("worker.predict[job.")
+    run(house.environment, "producer", "resume", "job")
+    assert_exact(house, undisturbed)
+    assert worker.log.count("received") - worker.log.count("worker.sweep") >= 2
+    again = worker.log.count("worker.predict[job.") - ran
+    assert again <= 2 * 2 * 2  # two batches, each received and succeeded, a duplicate at most
 
 
 def test_a_million_images_in_ten_thousand_batches_keep_redis_under_10_mb(house: House) -> None:

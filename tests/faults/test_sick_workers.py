@@ -39,7 +39,7 @@ def test_children_that_cannot_prepare_take_nothing_and_say_why(
     (broken / "__init__.py").write_text("raise ImportError('this Keras is broken')")
     healthy_environment = dict(house.environment)
     house.environment["PYTHONPATH"] = str(broken.parent)
-    sick = house.worker("sick", ready=False)
+    sick = house.worker("sick", concurrency=2, ready=False)
     house.environment = healthy_environment
     sick.wait_for_log("No batches are taken. A child is not ready: ImportError: this Keras is")
     assert "Install what locks/worker.txt names." in sick.log
@@ -48,7 +48,7 @@ def test_children_that_cannot_prepare_take_nothing_and_say_why(
     client = house.redis.client()
     assert (client.llen("predict"), client.hlen("unacked.worker")) == (BATCHES, 0)
     assert "this Keras is broken" in (presence(house, "sick").problem or "")
-    house.worker("healthy", concurrency=1)  # one child gives the bytes that two have given
+    house.worker("healthy")  # one child gives the bytes that two have given
     assert_exact(house, undisturbed)
     assert sick.running
     assert "received" not in sick.log
@@ -58,7 +58,7 @@ def test_a_child_that_dies_before_the_broker_is_there_does_not_end_its_worker(
     house: House, undisturbed: bytes
 ) -> None:
     house.redis.kill()
-    worker = house.worker()
+    worker = house.worker(concurrency=2)
     worker.wait_for_log("Cannot connect to")
     os.kill(worker.children()[0], signal.SIGKILL)
     house.redis.start()
@@ -71,7 +71,7 @@ def test_a_child_that_dies_before_the_broker_is_there_does_not_end_its_worker(
 def test_storage_that_goes_away_in_the_middle_fails_nothing(
     house: House, undisturbed: bytes
 ) -> None:
-    worker = house.worker(seconds_per_call=0.2)
+    worker = house.worker(concurrency=2, seconds_per_call=0.2)
     house.submit()
     house.wait_until_done(4)
     away = house.storage.with_name("away")

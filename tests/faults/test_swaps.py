@@ -17,7 +17,7 @@ SETTLED = 40
 
 
 def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(house: House) -> None:
-    worker = house.worker(concurrency=1)
+    worker = house.worker()
     (child,) = worker.children()
     store = ModelStore(house.storage)
     first = store.resolve("digits")

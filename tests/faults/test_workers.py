@@ -32,7 +32,7 @@ def assert_exact(house: House, undisturbed: bytes) -> None:
 
 
 def test_a_child_killed_in_the_middle_of_a_batch(house: House, undisturbed: bytes) -> None:
-    worker = house.worker(seconds_per_call=SLOW)
+    worker = house.worker(concurrency=2, seconds_per_call=SLOW)
     house.submit()
     house.wait_until_done(4)
     os.kill(worker.children()[0], signal.SIGKILL)
@@ -43,7 +43,7 @@ def test_a_child_killed_in_the_middle_of_a_batch(house: House, undisturbed: byte
 def test_the_whole_worker_killed_is_replaced_in_well_under_90_seconds(
     house: House, undisturbed: bytes
 ) -> None:
-    victim = house.worker("victim", seconds_per_call=SLOW)
+    victim = house.worker("victim", concurrency=2, seconds_per_call=SLOW)
     heir = house.worker("heir", seconds_per_call=0)
     os.kill(heir.pid, signal.SIGSTOP)
     house.submit()
@@ -77,7 +77,7 @@ def test_a_message_lost_between_taking_and_recording_it(house: House, undisturbe
 
 
 def test_connections_reset_while_batches_run(house: House, undisturbed: bytes) -> None:
-    worker = house.worker(seconds_per_call=SLOW)
+    worker = house.worker(concurrency=2, seconds_per_call=SLOW)
     house.submit()
     client = house.redis.client()
     for batches in (2, 8, 14):
@@ -90,7 +90,7 @@ def test_connections_reset_while_batches_run(house: House, undisturbed: bytes) -
 def test_a_worker_paused_beyond_its_lease_writes_the_same_bytes_late(
     house: House, undisturbed: bytes
 ) -> None:
-    paused = house.worker("paused", seconds_per_call=SLOW)
+    paused = house.worker("paused", concurrency=2, seconds_per_call=SLOW)
     house.submit()
     house.wait_until_done(2)
     stopped = [paused.pid, *paused.children()]
@@ -117,8 +117,7 @@ def test_a_death_between_result_and_acknowledgement(house: House, undisturbed: b
 
 def test_a_batch_that_outlasts_the_visibility_timeout_runs_once(house: House) -> None:
     workers = [
-        house.worker(name, concurrency=1, seconds_per_call=9, visibility_seconds=2)
-        for name in ("one", "two")
+        house.worker(name, seconds_per_call=9, visibility_seconds=2) for name in ("one", "two")
     ]
     house.submit("--batch-size", str(IMAGES))
     assert house.follow()["status"] == "completed"
@@ -132,7 +131,7 @@ def test_a_batch_that_outlasts_the_visibility_timeout_runs_once(house: House) ->
 def test_a_stopping_worker_finishes_its_batch_and_gives_back_the_rest(
     house: House, undisturbed: bytes
 ) -> None:
-    first = house.worker("first", seconds_per_call=1)
+    first = house.worker("first", concurrency=2, seconds_per_call=1)
     job = house.submit()
     house.wait_until_done(2)
     time.sleep(0.4)  # into the middle of the next two
@@ -154,7 +153,7 @@ def test_a_stopping_worker_gives_back_a_batch_that_does_not_end_in_time(
     house: House, undisturbed: bytes
 ) -> None:
     house.environment["BATCHSIGHT_SHUTDOWN_SECONDS"] = "3"
-    first = house.worker("first", seconds_per_call=30, concurrency=1)
+    first = house.worker("first", seconds_per_call=30)
     house.submit()
     attempts = house.jobs.path("job") / "attempts"
     wait_for(lambda: any(attempts.glob("*.jsonl")), "a batch has begun")
@@ -191,7 +190,7 @@ def assert_only_one_failed(house: House, harmless: Path, failed: str) -> None:
 
 def test_one_killer_among_ten_thousand_images_becomes_the_only_error(house: House) -> None:
     harmless = mark_one_image(house, 10_000, 1234, KILLER)
-    worker = house.worker()
+    worker = house.worker(concurrency=2)
     house.submit()
     summary = house.follow(240, code=3)
     assert summary["images"] == {"total": 10_000, "predicted": 9_999, "failed": 1}
@@ -211,7 +210,7 @@ def test_a_batch_that_moves_may_take_longer_than_any_limit_and_is_cancelled_with
         "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "2",
         "BATCHSIGHT_TIME_LIMIT_SECONDS": "3",
     }
-    worker = house.worker(seconds_per_call=0.5, chunk=20)
+    worker = house.worker(concurrency=2, seconds_per_call=0.5, chunk=20)
     images = house.storage / "arrays" / "few.npy"
     np.save(images, np.load(house.storage / "arrays" / "images.npy")[:800])
     house.submit(source=str(images))
@@ -240,7 +239,7 @@ def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
         "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS": "5",
         "BATCHSIGHT_TIME_LIMIT_SECONDS": "6",
     }
-    worker = house.worker()
+    worker = house.worker(concurrency=2)
     house.submit()
     summary = house.follow(240, code=3)
     assert summary["images"] == {"total": 1000, "predicted": 999, "failed": 1}
@@ -250,7 +249,7 @@ def test_an_image_that_hangs_beyond_the_hard_time_limit_becomes_the_only_error(
 
 def test_a_worker_ends_although_a_child_never_does(house: House) -> None:
     house.environment["BATCHSIGHT_SHUTDOWN_SECONDS"] = "2"
-    worker = house.worker(concurrency=1)
+    worker = house.worker()
     os.kill(worker.children()[0], signal.SIGSTOP)
     worker.terminate(seconds=20)
     assert "A process that does not end is killed." in worker.log
