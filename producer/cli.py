@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
     from producer.results.summary import Summary
     from producer.results.timeline import Timeline
-    from storage.jobs.store import JobStore
     from storage.jobs.tally import Tally
 
 RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND = 3, 4, 5
@@ -104,7 +104,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
 
     producer = client()
     job_id = options.pop("job_id") or new_job_id(datetime.now(UTC))
-    with interruptible(producer.jobs, job_id):
+    with interruptible(producer.jobs.path(job_id), job_id):
         handle = producer.submit(*source, job_id=job_id, **options)
         for note in handle.notes:
             say(note)
@@ -142,8 +142,6 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
 )
 def results(job_id: str, *, output: str | None) -> None:
     """Write the records of JOB, one per image: CSV on stdout, or FILE."""
-    from pathlib import Path
-
     from producer.results.record_formats import SUFFIXES, export, export_file
 
     path = Path(output) if output else None
@@ -186,8 +184,6 @@ def label(job_id: str, file: str) -> None:
     FILE is a .csv, .tsv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
     without a label are passed over; a later file wins over an earlier one.
     """
-    from pathlib import Path
-
     handle = client().job(job_id)
     done = handle.label(Path(file))
     for note in done.notes:
@@ -259,9 +255,9 @@ def verify(job_id: str) -> None:
     for fault in handle.faults():
         click.echo(fault)
         faults += 1
-    done = len(handle.jobs.done(handle.job))
+    done = len(handle.stored.results.done())
     say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
-    if repeated := handle.jobs.repeated(handle.job):
+    if repeated := handle.stored.repeated():
         batches = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
         say(f"{batches} computed more than once, with the same outcome.")
     if faults:
@@ -309,18 +305,18 @@ def follow(handle: "JobHandle", json_: bool) -> None:
 
     if handle.unsent:
         say(str(handle.unsent))
-    with interruptible(handle.jobs, handle.id):
+    with interruptible(handle.stored.folder, handle.id):
         tally = show_progress(handle.job, handle.watch())
     show(handle, tally, json_)
 
 
 @contextmanager
-def interruptible(jobs: "JobStore", job_id: str) -> Iterator[None]:
+def interruptible(folder: Path, job_id: str) -> Iterator[None]:
     """Let Ctrl-C end the command; where the job exists by then, say how to return to it."""
     try:
         yield
     except KeyboardInterrupt:
-        if not jobs.path(job_id).exists():
+        if not folder.exists():
             raise
         say(f"Job {job_id} goes on: `producer status {job_id} --follow` returns to it.")
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -333,7 +329,7 @@ def show(
     from producer.results.summary import summarise
     from producer.terminal import show_summary
 
-    summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
+    summary = summarise(handle.stored, tally, timeline=timeline)
     if json_:
         print_summary(summary)
         if summary.reason:

@@ -30,8 +30,10 @@ from producer.settings import ProducerSettings, read_settings
 from producer.sources.open_source import open_source
 from producer.sources.source import BATCHES_OF_A_SMALL_JOB, FEWEST_IMAGES, Prepared, Request
 from storage.errors import StorageError
+from storage.jobs.job import End, Job, Status
 from storage.jobs.reuse import ReuseStore
-from storage.jobs.store import End, Job, JobStore, Status, apart
+from storage.jobs.store import JobStore, apart
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 from storage.models.store import ModelStore, ModelVersion
 from storage.settings import StorageSettings
@@ -63,8 +65,7 @@ class JobHandle:
 
     def __init__(
         self,
-        jobs: JobStore,
-        job: Job,
+        stored: StoredJob,
         queue: PredictQueue,
         *,
         models: ModelStore,
@@ -72,12 +73,12 @@ class JobHandle:
         notes: Sequence[str] = (),
         unsent: NotQueued | None = None,
     ) -> None:
-        self.job = job
+        self.stored = stored
+        self.job = stored.job
         self.notes = notes
         """What the user should know of the submission, one sentence each."""
         self.unsent = unsent
         """Why the job's messages could not be sent yet; whoever follows it sends them."""
-        self.jobs = jobs
         self._queue = queue
         self._models = models
         self._storage = storage
@@ -100,9 +101,9 @@ class JobHandle:
         told = 0
         for progress in self.watch():
             in_order = range(told, progress.tally.batches)
-            ready = sorted(self.jobs.done(self.job))[told:] if progress.status.ended else in_order
+            ready = sorted(self.stored.results.done())[told:] if progress.status.ended else in_order
             for batch in ready:
-                yield from read_records(read_batch(self.jobs, self.job, batch))
+                yield from read_records(read_batch(self.stored, batch))
             told = max(told, in_order.stop)
         self._check_complete()
 
@@ -112,8 +113,7 @@ class JobHandle:
 
         return iter(
             Follower(
-                self.jobs,
-                self.job,
+                self.stored,
                 self._queue,
                 lease_seconds=self._storage.lease_seconds,
                 queued=self.unsent is None,
@@ -124,23 +124,23 @@ class JobHandle:
         """Wait until the job has ended and its predictions are merged."""
         for progress in self.watch():
             tally = progress.tally
-        return summarise(self.jobs, self.job, tally)
+        return summarise(self.stored, tally)
 
     def tally(self) -> Tally:
         """Count all results there are; the predictions of a completed job are merged as well."""
         from producer.results.merging import merge
 
-        return merge(self.jobs, self.job)
+        return merge(self.stored)
 
     def summary(self) -> Summary:
         """The job as it stands now."""
-        return summarise(self.jobs, self.job, self.tally())
+        return summarise(self.stored, self.tally())
 
     def records(self) -> "Iterator[pa.Table]":
         """The records there are, in order: one Arrow table per finished batch."""
         from producer.results.records import read_tables
 
-        return read_tables(self.jobs, self.job)
+        return read_tables(self.stored)
 
     def to_arrow(self) -> "pa.Table":
         """All records in one table, with the reasons of failed images in the column `error`.
@@ -151,12 +151,12 @@ class JobHandle:
 
         from producer.results.records import plain, read_batch
 
-        if len(self.jobs.done(self.job)) < self.job.batches:
+        if len(self.stored.results.done()) < self.job.batches:
             for _ in self.watch():
                 pass
         self._check_complete()
         batches = range(self.job.batches)
-        return plain(pa.concat_tables([read_batch(self.jobs, self.job, b) for b in batches]))
+        return plain(pa.concat_tables([read_batch(self.stored, b) for b in batches]))
 
     def to_pandas(self) -> "pd.DataFrame":
         """The same as a data frame; raises `MissingLibrary` when pandas is not installed."""
@@ -166,12 +166,12 @@ class JobHandle:
 
     def end(self) -> End | None:
         """How, why and when the job ended; none while it goes on."""
-        return self.jobs.end(self.job, len(self.jobs.done(self.job)))
+        return self.stored.end(len(self.stored.results.done()))
 
     def _check_complete(self) -> None:
         end = self.end()
         if end is None or end.status is not Status.COMPLETED:
-            done = len(self.jobs.done(self.job))
+            done = len(self.stored.results.done())
             way_out = (
                 f"`producer resume {self.id}` takes it up again."
                 if done < self.job.batches
@@ -186,7 +186,7 @@ class JobHandle:
         """Stop the job within a batch; False when it has ended already."""
         if self.end():
             return False
-        self.jobs.stop(self.job, Status.CANCELLED, "It was cancelled by hand.")
+        self.stored.stop(Status.CANCELLED, "It was cancelled by hand.")
         return True
 
     def resume(self, *, failed_only: bool = False) -> "Resumption":
@@ -194,8 +194,7 @@ class JobHandle:
         from producer.results.recovery import resume
 
         return resume(
-            self.jobs,
-            self.job,
+            self.stored,
             self._queue,
             lease_seconds=self._storage.lease_seconds,
             failed_only=failed_only,
@@ -205,7 +204,7 @@ class JobHandle:
         """Where the job's time went, phase by phase; none when nobody has begun it."""
         from producer.results.timeline import trace
 
-        return trace(self.jobs, self.job)
+        return trace(self.stored)
 
     def report(self) -> Path:
         """Write report.html into the job's folder, as far as the job is, and return its path."""
@@ -215,13 +214,13 @@ class JobHandle:
         """The same, with what the report was made of. A completed job is merged on the way."""
         from producer.report.writing import write_report
 
-        return write_report(self.jobs, self._models, self.job, self._storage)
+        return write_report(self.stored, self._models, self._storage)
 
     def label(self, path: Path) -> "Labelling":
         """Keep true labels of its images, from a `.csv` or `.jsonl` file with `id` and `label`."""
         from producer.results.labelling import label_job
 
-        return label_job(self.jobs, self.job, path)
+        return label_job(self.stored, path)
 
     def dataset(self) -> str | None:
         """Name of the data set that its model was trained on; none when the model has gone."""
@@ -235,7 +234,7 @@ class JobHandle:
         from producer.results.verification import find_faults
 
         max_bytes = self._storage.max_image_bytes
-        return find_faults(self.jobs, self._models, self.job, max_bytes=max_bytes)
+        return find_faults(self.stored, self._models, max_bytes=max_bytes)
 
 
 class PredictionClient:
@@ -340,7 +339,7 @@ class PredictionClient:
         lines = []
         for job_id in self.jobs.ids():
             with apart(job_id, on_fault):
-                lines.append(line_of(self.jobs, self.jobs.get(job_id)))
+                lines.append(line_of(self.jobs.open(job_id)))
         return lines
 
     def prune(
@@ -401,8 +400,7 @@ class PredictionClient:
         self, job: Job, *, notes: Sequence[str] = (), unsent: NotQueued | None = None
     ) -> JobHandle:
         return JobHandle(
-            self.jobs,
-            job,
+            self.jobs.of(job),
             self._queue,
             models=self._models,
             storage=self._storage,

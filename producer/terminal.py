@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from producer.following import Progress
     from producer.results.summary import JobLine, Summary
     from producer.results.timeline import Timeline
-    from storage.jobs.store import Job
+    from storage.jobs.job import Job
     from storage.jobs.tally import Tally
 
 PLAIN_SECONDS = 10.0

@@ -283,3 +283,11 @@ def is_file(entry: "os.DirEntry[str]") -> bool:
         return entry.is_file()
     except OSError:
         return False  # a link that leads in a circle
+
+
+def modified(path: Path) -> float:
+    """Time of a file's last change by the storage's clock; 0 when it does not exist."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

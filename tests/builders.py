@@ -17,10 +17,12 @@ from evaluation.confusion import Evaluation
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
-from storage.jobs.attempts import Attempt
+from storage.jobs.attempts import Attempt, Attempts
 from storage.jobs.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
+from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.store import JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.models.store import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 
 SHAPE: Shape = (4, 4, 1)
@@ -240,11 +242,20 @@ class MortalAttempt(Attempt):
             super().end(outcome, phases)
 
 
+class MortalAttempts(Attempts):
+    """Logs of attempts that can die."""
+
+    def begin(self, batch: int, lease_seconds: float | None = None) -> Attempt:
+        return MortalAttempt(self.path(batch), lease_seconds)
+
+
 class MortalJobStore(JobStore):
     """A job store whose attempts can die."""
 
-    def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
-        return MortalAttempt(self.attempt_path(job, batch), lease_seconds)
+    def of(self, job: Job) -> StoredJob:
+        stored = super().of(job)
+        stored.attempts = MortalAttempts(stored.folder / "attempts")
+        return stored
 
 
 def die_at(path: Path, *images: int) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
+from storage.jobs.job import Job
 from storage.jobs.results import FAILED, BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.store import JobStore
 
 AWAY = "No Redis answers at redis://nowhere:6379/0 (gone): start it, or set BATCHSIGHT_REDIS_URL."
 
@@ -88,9 +89,9 @@ class FakeWorker:
     def __call__(self, message: PredictBatch) -> None:
         job = self.jobs.get(message.job)
         batch: int | None = message.batch
-        while batch is not None and not self.jobs.stopped(job):
-            self.jobs.write_result(job, batch, self.result(job, batch))
-            batch = self.jobs.successor(job, batch)
+        while batch is not None and not self.jobs.of(job).stopped():
+            self.jobs.of(job).results.write(batch, self.result(job, batch))
+            batch = self.jobs.of(job).chains.successor(batch)
 
     def result(self, job: Job, batch: int) -> BatchResult:
         span = job.span(batch)

@@ -10,7 +10,7 @@ from producer.report.html_tables import definitions
 from producer.report.sections.origin import use_of_data
 from producer.results.summary import Summary
 from storage.datasets.store import version_at
-from storage.jobs.store import Job, Status
+from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
-from storage.jobs.inputs import read_columns, read_ids
+from storage.files import TEMPORARY_PREFIX, share, sync_folder, write_atomically
+from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,26 +61,26 @@ class Identities:
     """Class indices (N,), negative where unlabelled; none when the job has no labels at all."""
 
 
-def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
+def read_identities(stored: StoredJob, batch: int) -> Identities:
     """Ids, paths and labels of a batch.
 
     Without ids of its own an image of an array has its position as id.
     """
     import pyarrow as pa
 
+    job = stored.job
     if job.array is None:
-        columns = read_columns(store.pack_path(job, batch))
+        columns = stored.inputs.read_columns(batch)
         return Identities(
             ids=pa.array(columns.ids, pa.string()),
             paths=pa.array(columns.paths, pa.string()),
             labels=columns.labels if job.labelled else None,
         )
     span = job.span(batch)
-    labels = store.open_labels(job)
-    if job.array.ids is None:
+    labels = stored.inputs.open_labels()
+    ids = stored.inputs.read_ids(span)
+    if ids is None:
         ids = pa.array(np.arange(span.start, span.stop)).cast(pa.string())
-    else:
-        ids = read_ids(resolve_inside(store.root, job.array.ids), span)
     return Identities(
         ids=ids,
         paths=pa.nulls(len(span), pa.string()),
@@ -140,27 +140,27 @@ def error_lines(batch: int, who: Identities, result: BatchResult) -> Iterator[st
         yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
+def read_sound_result(stored: StoredJob, batch: int) -> BatchResult:
     """A batch's result; raises `DamagedResult`, with the way out, for one that cannot be read."""
     try:
-        return store.read_result(job, batch)
+        return stored.results.read(batch)
     except Corrupt as error:
         raise DamagedResult(str(error)) from None
 
 
-def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
+def read_tables(stored: StoredJob) -> Iterator["pa.Table"]:
     """The records of a job, a table per batch, in order; batches that are not done are left out."""
-    for batch in sorted(store.done(job)):
-        result = read_sound_result(store, job, batch)
-        yield batch_table(job, batch, read_identities(store, job, batch), result)
+    for batch in sorted(stored.results.done()):
+        result = read_sound_result(stored, batch)
+        yield batch_table(stored.job, batch, read_identities(stored, batch), result)
 
 
-def read_batch(store: JobStore, job: Job, batch: int) -> "pa.Table":
+def read_batch(stored: StoredJob, batch: int) -> "pa.Table":
     """The records of one finished batch, with the reasons of failed images as `error`."""
     import pyarrow as pa
 
-    result = read_sound_result(store, job, batch)
-    table = batch_table(job, batch, read_identities(store, job, batch), result)
+    result = read_sound_result(stored, batch)
+    table = batch_table(stored.job, batch, read_identities(stored, batch), result)
     reasons = [result.errors.get(position) for position in range(table.num_rows)]
     return table.append_column("error", pa.array(reasons, pa.string()))
 

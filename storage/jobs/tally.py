@@ -9,7 +9,7 @@ from evaluation.confusion import Evaluation, confusion_matrix
 from storage.errors import Corrupt
 from storage.jobs.labels import KnownLabels, read_labels
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 
 
 class Tally:
@@ -18,9 +18,9 @@ class Tally:
     Without `labels` those count that were submitted.
     """
 
-    def __init__(self, store: JobStore, job: Job, labels: KnownLabels | None = None) -> None:
-        self._store = store
-        self._job = job
+    def __init__(self, stored: StoredJob, labels: KnownLabels | None = None) -> None:
+        self._stored = stored
+        self._job = stored.job
         self._labels = labels
         self.labelled_later = labels.later if labels else 0
         """Images of the job that were given a label after they were submitted."""
@@ -53,12 +53,12 @@ class Tally:
 
         One that is damaged raises `Corrupt`, or is told to `on_damage` and not counted.
         """
-        done = self._store.done(self._job)
+        done = self._stored.results.done()
         if not self._counted <= done:
             self._clear()  # results were discarded, to be computed again
         for batch in sorted(done - self._counted):
             try:
-                result = self._store.read_result(self._job, batch)
+                result = self._stored.results.read(batch)
             except Corrupt as error:
                 if on_damage is None:
                     raise
@@ -68,7 +68,7 @@ class Tally:
 
     def _labels_of(self, batch: int) -> NDArray[np.int32] | None:
         if self._labels is None:
-            return read_labels(self._store, self._job, batch)
+            return read_labels(self._stored, batch)
         return self._labels.of(batch)
 
     def add(self, batch: int, result: BatchResult, labels: NDArray[np.int32] | None) -> None:

@@ -12,8 +12,9 @@ from imaging.preprocessing import Preprocessing
 from storage.errors import StorageAway
 from storage.identity import require_source
 from storage.jobs.batches import BatchImages
+from storage.jobs.job import Job
 from storage.jobs.results import FAILED, BatchResult
-from storage.jobs.store import Job, JobStore, modified
+from storage.jobs.stored_job import StoredJob
 from storage.settings import StorageSettings
 from worker.batches.phases import Phases
 from worker.batches.progress import JobStopped, Progress
@@ -39,16 +40,15 @@ class BatchReader:
 
     def __init__(
         self,
-        store: JobStore,
-        job: Job,
+        stored: StoredJob,
         batch: int,
         shape: Shape,
         preprocessing: Preprocessing,
         settings: StorageSettings,
     ) -> None:
-        self._images = BatchImages(store, job, batch, shape, preprocessing, settings)
-        self._root = store.root
-        self._submitted = modified(store.path(job.id) / "job.json")
+        self._images = BatchImages(stored, batch, shape, preprocessing, settings)
+        self._root = stored.root
+        self._submitted = stored.submitted_at()
         self.shape = shape
         self.count = self._images.count
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from producer.results.finished_batches import FinishedBatch
-from storage.jobs.store import Job
+from storage.jobs.job import Job
 
 MISTAKES_SHOWN = 24
 

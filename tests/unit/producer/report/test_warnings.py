@@ -54,10 +54,10 @@ class House:
             scores=np.broadcast_to(np.asarray(score, np.float32), count).copy(),
             errors=dict(errors or {}),
         )
-        self.store.write_result(job, 0, result)
+        self.store.of(job).results.write(0, result)
         found = find_manifest(self.models, job)
-        statistics = analyse(self.store, job, found, StorageSettings())
-        summary = summarise(self.store, job, statistics.tally)
+        statistics = analyse(self.store.of(job), found, StorageSettings())
+        summary = summarise(self.store.of(job), statistics.tally)
         return dict(warn(job, summary, statistics, found))
 
 

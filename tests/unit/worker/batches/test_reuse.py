@@ -10,9 +10,9 @@ import pytest
 from imaging.images import Pixels
 from messaging.messages import PredictBatch
 from storage.errors import ConflictingResult
+from storage.jobs.job import Job, Status
 from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.reuse import Known, ReuseStore, keys_of, name_of
-from storage.jobs.store import Job, Status
 from storage.jobs.tally import Tally
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
@@ -73,14 +73,14 @@ class System:
         return sum(map(len, self.predictor.calls))
 
     def result(self, job: Job, batch: int = 0) -> BatchResult:
-        return self.jobs.read_result(job, batch)
+        return self.jobs.of(job).results.read(batch)
 
     def predictions(self, job: Job) -> list[int]:
         results = [self.result(job, batch) for batch in range(job.batches)]
         return [prediction for result in results for prediction in result.predictions.tolist()]
 
     def reused(self, job: Job) -> int:
-        tally = Tally(self.jobs, job)
+        tally = Tally(self.jobs.of(job))
         tally.refresh()
         return tally.reused
 
@@ -175,8 +175,8 @@ def test_a_job_without_reuse_neither_takes_nor_gives(system: System) -> None:
     system.run(system.job("first", images))
     again = system.job("again", images, reuse=False)
     assert system.run(again) == 20
-    content = system.jobs.result_path(again, 0).read_bytes()
-    assert content == system.jobs.result_path(plain, 0).read_bytes()
+    content = system.jobs.of(again).results.path(0).read_bytes()
+    assert content == system.jobs.of(plain).results.path(0).read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert "reused.npy" not in archive.namelist()
 
@@ -217,7 +217,7 @@ def test_an_image_that_kills_is_found_and_never_kept(system: System) -> None:
     for id in ("first", "second"):
         job = system.job(id, images)
         deaths = 0
-        while not system.jobs.has_result(job, 0):
+        while not system.jobs.of(job).results.has(0):
             system.runner = system.new_runner()
             try:
                 system.run(job)
@@ -257,7 +257,7 @@ def test_a_worker_that_dies_before_its_result_is_written_leaves_right_answers(
 
     job = system.job("job", noise(100))
     with monkeypatch.context() as patch:
-        patch.setattr(system.jobs, "write_result", die)
+        patch.setattr(ResultStore, "write", die)
         with pytest.raises(Death):
             system.run(job)
     system.runner = system.new_runner()
@@ -317,11 +317,11 @@ def test_two_outcomes_that_differ_in_the_last_digits_of_scores_are_one(system: S
         result_of([0, 1, 2], model=system.pin, reused=3),
     )
     other.scores[1] = np.nextafter(other.scores[1], np.float32(1))
-    assert system.jobs.write_result(job, 0, one)
-    assert not system.jobs.write_result(job, 0, other)
+    assert system.jobs.of(job).results.write(0, one)
+    assert not system.jobs.of(job).results.write(0, other)
     assert system.result(job).reused == 0, "the first stays"
     with pytest.raises(ConflictingResult):
-        system.jobs.write_result(job, 0, result_of([0, 1, 1], model=system.pin, reused=0))
+        system.jobs.of(job).results.write(0, result_of([0, 1, 1], model=system.pin, reused=0))
 
 
 def test_two_workers_at_once_come_to_the_same(system: System) -> None:
@@ -341,7 +341,7 @@ def test_two_workers_at_once_come_to_the_same(system: System) -> None:
     assert system.run(job) == 100 + 200, "one batch is computed by both"
     assert system.reused(job) == 100
     assert system.run(system.job("third", images)) == 0
-    assert system.jobs.status(job, 2) is Status.COMPLETED
+    assert system.jobs.of(job).status(2) is Status.COMPLETED
 
 
 # Memory
