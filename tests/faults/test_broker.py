@@ -8,7 +8,7 @@ import pytest
 from tests.faults.conftest import House
 from tests.faults.proxy import Proxy
 from tests.faults.test_workers import SLOW, assert_exact
-from tests.integration.test_refusals import REFUSE
+from tests.integration.messaging.test_refusals import REFUSE
 from tests.processes import wait_for
 
 BLACK_HOLE_SECONDS = 60

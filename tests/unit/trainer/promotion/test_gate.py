@@ -1,6 +1,6 @@
 """What a training does to the champion: the gate, stale runs, damaged champions.
 
-What the gate does with real models is in tests/integration/test_gate.py.
+What the gate does with real models is in tests/integration/trainer/test_gate.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

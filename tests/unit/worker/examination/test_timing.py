@@ -1,4 +1,4 @@
-"""Times of versions side by side; with real models in tests/integration/test_gate.py."""
+"""Times of versions side by side; with real models in tests/integration/trainer/test_gate.py."""
 
 from collections.abc import Callable
 from time import perf_counter

@@ -16,7 +16,7 @@ from messaging.errors import BrokerUnavailable
 from messaging.notifications import Notifications
 from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, BrokerSettings
 from storage.models.store import ModelStore
-from tests.integration.test_refusals import REFUSE
+from tests.integration.messaging.test_refusals import REFUSE
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
 from trainer.queue.train_queue import RedisTrainQueue
 

@@ -1,26 +1,13 @@
-"""A storm of random faults over one job: nothing lost, nothing double, nothing unexplained.
+"""The course of a storm, and its verdict: what was done against what should have been."""
 
-    python -m tests.faults.storm --seed 1            200 faults over 100,000 images
-    python -m tests.faults.storm --faults 20         a short one
-
-Real workers, a trainer, a real Redis, and a ledger that the system cannot touch: the predictions
-of every image computed beforehand by Keras itself, and a list of every fault done. Prints what it
-did and what it cost; exit code 1 when a record is missing, doubled or wrong, when an attempt was
-made that no fault explains, or when the broker does not end empty.
-"""
-
-import argparse
 import json
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +20,7 @@ from storage.jobs.job import Job
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.digits import digits, write_digits
-from tests.faults.strikes import WORKERS, Disk, Entry, Storm, schedule
+from tests.faults.storm.strikes import WORKERS, Disk, Entry, Storm, schedule
 from tests.processes import Program, RedisServer, run, wait_for, worker
 
 BATCH_SIZE = 100
@@ -82,21 +69,6 @@ class Verdict:
     def good(self) -> bool:
         bad = self.lost or self.double or self.wrong or self.unexplained or self.left
         return not bad and not self.strange and self.faults == self.wanted_faults
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--images", type=int, default=100_000)
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="batchsight-storm-"))
-    say = partial(print, flush=True)
-    verdict = rage(folder, options.seed, options.faults, options.images, say)
-    if not verdict.good:
-        sys.exit(f"The logs of all programs are in {folder}.")
-    shutil.rmtree(folder)
 
 
 def rage(
@@ -344,7 +316,3 @@ def report(
         say(f"           {fault}")
     say(f"  {sum(verdict.left.values()):>7,} messages left with the broker {verdict.left or ''}")
     say(json.dumps({"seed": seed, "good": verdict.good}))
-
-
-if __name__ == "__main__":
-    main()

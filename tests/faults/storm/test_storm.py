@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.storm import rage
-from tests.faults.strikes import KINDS
+from tests.faults.storm.rage import rage
+from tests.faults.storm.strikes import KINDS
 
 
 @pytest.mark.timeout(600)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tests.faults.storm import unexplained_attempts
-from tests.faults.strikes import KINDS, Entry, Strike, schedule
+from tests.faults.storm.rage import unexplained_attempts
+from tests.faults.storm.strikes import KINDS, Entry, Strike, schedule
 
 STRIKE = Strike(kind="kill -9 of a child", worker="one", share=0.5, seconds=1.0, pause=0.0)
 KILL = Entry(strike=STRIKE, began=105.0, ended=105.1)
