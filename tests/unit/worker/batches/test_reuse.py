@@ -11,6 +11,7 @@ from imaging.images import Pixels
 from messaging.messages import PredictBatch
 from storage.errors import ConflictingResult
 from storage.jobs.job import Job, Status
+from storage.jobs.result_store import ResultStore
 from storage.jobs.results import FAILED, BatchResult
 from storage.jobs.reuse import Known, ReuseStore, keys_of, name_of
 from storage.jobs.tally import Tally
