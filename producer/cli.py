@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.command_line import FAILED, INTERRUPTED, OneSentence, as_json
+from console.command_line import FAILED, INTERRUPTED, OneSentence, Share, as_json
 from console.output import print_json, say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from producer.results.timeline import Timeline
     from storage.jobs.tally import Tally
 
+LONGEST_AGE = timedelta(days=36_525)
 RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND = 3, 4, 5
 
 EXIT_CODES = """
@@ -72,7 +73,7 @@ def client() -> "PredictionClient":
 )
 @click.option(
     "--max-failure-rate",
-    type=click.FloatRange(0.0, 1.0),
+    type=Share(),
     metavar="X",
     help="Stop when more than this share of the images fail, 0 to 1.",
 )
@@ -287,7 +288,10 @@ def parse_age(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or unit not in units or len(number) > 6:
         raise click.BadParameter(f"{text!r} is no age: write 30d, 12h or 45m.", param_hint="AGE")
-    return timedelta(**{units[unit]: int(number)})
+    age = timedelta(**{units[unit]: int(number)})
+    if age > LONGEST_AGE:
+        raise click.BadParameter(f"{text} is over a hundred years.", param_hint="AGE")
+    return age
 
 
 @cli.command()

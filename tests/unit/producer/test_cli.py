@@ -446,9 +446,11 @@ def test_a_setting_that_cannot_be_used_is_a_sentence_that_names_it(
         ["submit", "digits:test", "--batch-size", "0"],
         ["submit", "digits:test", "--limit", "0"],
         ["submit", "digits:test", "--max-failure-rate", "2"],
+        ["submit", "digits:test", "--max-failure-rate", "nan"],
         ["results", "job", "-o", "out.xlsx"],
         ["prune"],
         ["prune", "--older-than", "30 days"],
+        ["prune", "--older-than", "999999d"],
         ["nonsense"],
     ],
 )

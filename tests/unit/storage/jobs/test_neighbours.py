@@ -25,6 +25,7 @@ from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import add_dataset, array_job, images_of, publish, result_of
 from tests.fake_queue import FakeQueue, FakeWorker
+from tests.odd_files import make_huge
 from tests.other_user import NOBODY, needs_root, nobody, shared_folder, umask
 from worker.sweep import Sweeper
 
@@ -63,6 +64,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "job.json is a folder": lambda job: folder_instead(job / "job.json"),
     "job.json is a loop": lambda job: loop(job / "job.json"),
     "job.json is torn": lambda job: (job / "job.json").write_bytes(b'{"id": "bad", '),
+    "job.json is huge": lambda job: make_huge(job / "job.json"),
     "job.json is deep": lambda job: (job / "job.json").write_bytes(b"[" * 200_000),
     "job.json is missing": lambda job: (job / "job.json").unlink(),
     "no results": lambda job: shutil.rmtree(job / "results"),

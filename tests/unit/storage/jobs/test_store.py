@@ -30,6 +30,7 @@ from tests.builders import (
     images_of,
     result_of,
 )
+from tests.odd_files import make_huge, make_socket
 
 LEASE = 15.0
 
@@ -139,7 +140,7 @@ def test_an_unknown_or_damaged_job_is_named(store: JobStore) -> None:
 
 def test_a_pipe_in_place_of_a_job_blocks_nobody(store: JobStore) -> None:
     commit(store, describe_job())
-    replace_by_pipe(store.path("job") / "job.json")
+    replaced(os.mkfifo)(store.path("job") / "job.json")
     with pytest.raises(Corrupt, match="Job job is damaged"):
         store.get("job")
 
@@ -277,9 +278,14 @@ def test_the_same_bytes_are_a_duplicate_though_a_score_is_no_number(store: JobSt
     assert not store.of(job).results.write(0, with_scores(np.nan))
 
 
-def replace_by_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
+def replaced(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Another kind of file in the place of the one there."""
+
+    def replace(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return replace
 
 
 NO_RESULTS: dict[str, Callable[[Path], object]] = {
@@ -293,7 +299,9 @@ NO_RESULTS: dict[str, Callable[[Path], object]] = {
     "class beyond": lambda path: path.write_bytes(result_of([0, 1, 2, 3]).to_bytes()),
     "unexplained failure": lambda path: path.write_bytes(result_of([0, 1, 2, -1]).to_bytes()),
     "failure beyond": lambda path: path.write_bytes(result_of([0] * 4, {4: "x"}).to_bytes()),
-    "pipe": replace_by_pipe,
+    "pipe": replaced(os.mkfifo),
+    "socket": replaced(make_socket),
+    "huge": replaced(make_huge),
 }
 
 
@@ -419,6 +427,8 @@ def damaged_by(content: bytes) -> Callable[[Path], object]:
         damaged_by(b'{"status": "failed", "reason": null, "at": "2026-01-01T00:00:00Z"}'),
         Path.mkdir,
         os.mkfifo,
+        make_socket,
+        make_huge,
     ],
     ids=[
         "empty",
@@ -429,7 +439,7 @@ def damaged_by(content: bytes) -> Callable[[Path], object]:
         "running",
         "no zone",
         "no reason",
-        *("dir", "pipe"),
+        *("dir", "pipe", "socket", "huge"),
     ],
 )
 def test_a_job_whose_reason_to_stop_is_damaged_has_failed_and_can_be_taken_up(
