@@ -83,6 +83,15 @@ def client() -> "PredictionClient":
     help="Do not compute again what the same model has classified in a job with --reuse.",
 )
 @click.option(
+    "--top",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Keep the K likeliest classes of each image.",
+    metavar="K",
+)
+@click.option("--probabilities", is_flag=True, help="Keep the probabilities of all classes.")
+@click.option(
     "--follow-links", is_flag=True, help="Follow the links of a FOLDER wherever they lead."
 )
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
@@ -357,7 +366,15 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_summary(summary: "Summary") -> None:
     """Print a summary as the one object of `--json`."""
-    optional = {"reason", "reused", "hit_rate", "labelled_later", "passed_over"}
+    optional = {
+        "reason",
+        "reused",
+        "hit_rate",
+        "labelled_later",
+        "passed_over",
+        "top",
+        "top_accuracy",
+    }
     optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     print_json(summary.model_dump(mode="json", exclude=unasked))

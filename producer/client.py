@@ -24,7 +24,7 @@ from dispatch.predict_queue import PredictQueue, RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
-from producer.errors import JobStopped, ModelUnclear, NotQueued
+from producer.errors import JobStopped, ModelUnclear, NotQueued, ResultTooLarge
 from producer.results.summary import JobLine, Summary, line_of, summarise
 from producer.settings import ProducerSettings, read_settings
 from producer.sources.open_source import open_source
@@ -56,6 +56,14 @@ BATCH_SECONDS = 1.0
 """A batch should last long enough to hide the queue, and be short to cancel and to repeat."""
 LIMIT_SHARE = 0.1
 """So much of its time limit a batch should last at most: workers may be slower, or busy."""
+RANK_BYTES = 8
+"""What a class that is kept of an image takes in memory, with its score."""
+RESULT_BYTES = 32_000_000
+"""So much memory the result of a batch may take."""
+MOST_RESULTS = 16
+"""Times that, where the user chose the size of the batches."""
+MUCH_STORAGE = 100_000_000
+"""Bytes that are worth a word."""
 UNKNOWN_IMAGES_PER_SECOND = 1.0
 """What no model that is of any use falls short of. Small batches cost time, too large ones fail."""
 
@@ -272,6 +280,8 @@ class PredictionClient:
         max_in_flight: int | None = None,
         max_failure_rate: float | None = None,
         reuse: bool = False,
+        top: int = 1,
+        probabilities: bool = False,
         follow_links: bool = False,
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
@@ -282,6 +292,9 @@ class PredictionClient:
 
         With `reuse` an image whose pixels the same model has classified before, in a job with
         `reuse`, is not computed again.
+
+        The `top` likeliest classes are kept of each image, and with `probabilities` those of all
+        classes, four bytes each.
 
         With `follow_links` the symbolic links of a folder are followed wherever they lead. What
         of a folder was not taken is counted in `passed_over` of the handle's job, and told in its
@@ -297,7 +310,8 @@ class PredictionClient:
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
-        request = self._request(job_id, version, limit, batch_size, follow_links)
+        depth = kept_classes(version, top, probabilities)
+        request = self._request(job_id, version, limit, batch_size, follow_links, depth)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             notes = [
@@ -305,6 +319,7 @@ class PredictionClient:
                 *notes_on_batches(
                     version, prepared, self._limit_seconds, chosen=batch_size is not None
                 ),
+                *notes_on_kept(version, prepared, top, probabilities),
             ]
             job = Job(
                 id=job_id,
@@ -317,6 +332,8 @@ class PredictionClient:
                 window=max_in_flight or self._settings.max_in_flight,
                 max_failure_rate=max_failure_rate,
                 reuse=reuse,
+                top=top,
+                probabilities=probabilities,
                 notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
                 passed_over=dict(prepared.passed_over),
@@ -369,8 +386,16 @@ class PredictionClient:
         limit: int | None,
         batch_size: int | None,
         follow_links: bool,
+        depth: int,
     ) -> Request:
-        affordable = affordable_batch(version, self._limit_seconds)
+        room = max(1, RESULT_BYTES // (RANK_BYTES * depth))
+        affordable = min(room, affordable_batch(version, self._limit_seconds))
+        if batch_size and batch_size > MOST_RESULTS * room:
+            raise ResultTooLarge(
+                f"The result of {batch_size:,} images with {depth:,} classes each would take "
+                f"{batch_size * depth * RANK_BYTES / 1e9:.1f} GB of memory: choose a --batch-size "
+                f"of at most {MOST_RESULTS * room:,}."
+            )
         return Request(
             root=self._storage.root,
             job_id=job_id,
@@ -406,6 +431,27 @@ class PredictionClient:
             storage=self._storage,
             notes=notes,
             unsent=unsent,
+        )
+
+
+def kept_classes(version: ModelVersion, top: int, probabilities: bool) -> int:
+    """How many classes of each image are kept."""
+    classes = len(version.manifest.labels)
+    return classes if probabilities else min(top, classes)
+
+
+def notes_on_kept(
+    version: ModelVersion, job: Prepared, top: int, probabilities: bool
+) -> Iterator[str]:
+    """What the user should know of the classes that are kept, one sentence each."""
+    classes = len(version.manifest.labels)
+    if top > classes:
+        yield f"{version} has {classes} classes: --top {top} keeps all of them."
+    size = 4 * job.total * classes
+    if probabilities and size >= MUCH_STORAGE:
+        yield (
+            f"The {classes:,} probabilities of {job.total:,} images take {size / 1e9:.1f} GB on "
+            "storage, and as much again merged."
         )
 
 

@@ -91,6 +91,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     if summary.accuracy is not None:
         labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+    if summary.top_accuracy is not None:
+        console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:
         console.print(f"  labels      {summary.label_order}", markup=False, soft_wrap=True)
     if summary.labelled_later is not None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from evaluation.confusion import Evaluation
+from evaluation.ranking import Ranking
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
@@ -130,6 +131,14 @@ def describe_job(**fields: Any) -> Job:
     return Job(**(known | fields))
 
 
+def ranking_of(predictions: ArrayLike, scores: ArrayLike) -> Ranking:
+    """One class per image, with its score."""
+    return Ranking(
+        classes=np.asarray(predictions, np.int32)[..., np.newaxis],
+        scores=np.asarray(scores, np.float32)[..., np.newaxis],
+    )
+
+
 def result_of(
     predictions: Sequence[int],
     errors: Mapping[int, str] | None = None,
@@ -139,8 +148,7 @@ def result_of(
     """A result with these class indices, each with the score three quarters: none is a tie."""
     return BatchResult(
         model=model,
-        predictions=np.array(predictions, np.int32),
-        scores=np.full(len(predictions), 0.75, np.float32),
+        ranking=ranking_of(predictions, np.full(len(predictions), 0.75)),
         errors=errors or {},
         reused=reused,
     )

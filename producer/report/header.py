@@ -31,8 +31,11 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
         low, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
         interval = f"95 % interval {100 * low:.2f} to {percent(high)}"
         accuracy = tile("Accuracy", percent(summary.accuracy), interval)
-    found = [
-        accuracy,
+    found = [accuracy]
+    if summary.top_accuracy is not None:
+        told = f"the label is among the {summary.top} likeliest classes"
+        found.append(tile(f"Top {summary.top}", percent(summary.top_accuracy), told))
+    found += [
         tile(
             "Images", f"{images.total:,}", f"{done:,} done" if done < images.total else "all done"
         ),

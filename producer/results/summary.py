@@ -35,6 +35,10 @@ class Summary(BaseModel, frozen=True):
     """Images with both a label and a prediction: those that the accuracy is over."""
     accuracy: float | None
     """Share of right predictions, 0 to 1; none when nothing is labelled."""
+    top: int | None = None
+    """How many classes are kept of each image by rank; none where it is one."""
+    top_accuracy: float | None = None
+    """Share of the labelled images whose label is among these, 0 to 1."""
     images_per_second: float | None
     """Images done per second since the submission began, copying of the inputs included."""
     created_at: AwareDatetime
@@ -109,6 +113,8 @@ def summarise(
         images=ImageCounts(total=job.total, predicted=tally.predicted, failed=tally.failed),
         labelled=evaluation.count,
         accuracy=evaluation.accuracy,
+        top=job.top if job.top > 1 else None,
+        top_accuracy=tally.in_top / evaluation.count if job.top > 1 and evaluation.count else None,
         images_per_second=round(done / seconds, 1) if done and seconds > 0 else None,
         created_at=job.created_at,
         completed_at=ended_at,

@@ -9,6 +9,9 @@ from storage.files import NAME_PATTERN, printable
 from storage.jobs.inputs import ArrayInputs, FileInputs
 from storage.models.store import ModelPin
 
+MOST_TOP = 100
+"""Classes that are kept of each image by rank; who wants more wants their probabilities."""
+
 
 class Status(StrEnum):
     """What has become of a job."""
@@ -44,6 +47,10 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     """Share of failed images above which the job is stopped."""
     reuse: bool = False
     """Whether predictions of the same model for the same pixels may be taken over."""
+    top: int = Field(default=1, ge=1, le=MOST_TOP)
+    """How many of the likeliest classes are kept of each image."""
+    probabilities: bool = False
+    """Whether the probabilities of all classes are kept."""
     notes: tuple[str, ...] = ()
     """What the user was told of the images: what was assumed, what was not used."""
     inputs: Annotated[ArrayInputs | FileInputs, Field(discriminator="kind")]
@@ -65,6 +72,11 @@ class Job(BaseModel, frozen=True, extra="forbid"):
 
     def __hash__(self) -> int:
         return hash((self.id, self.created_at))  # what was passed over is a dictionary
+
+    @property
+    def depth(self) -> int:
+        """How many classes of each image are kept."""
+        return len(self.labels) if self.probabilities else min(self.top, len(self.labels))
 
     @property
     def batches(self) -> int:

@@ -66,7 +66,7 @@ class ResultStore:
         result = BatchResult.from_bytes(content, path)
         if result.model != job.model:
             raise Corrupt(f"The result {path} is of {result.model}, the job is of {job.model}.")
-        if fault := result.nonsense(len(job.span(batch)), len(job.labels)):
+        if fault := result.nonsense(len(job.span(batch)), len(job.labels), job.depth):
             raise Corrupt(f"The result {path} {fault}.")
         return result
 
@@ -116,7 +116,7 @@ class ResultStore:
             return None
         job, count = self._job, len(result.predictions)
         fits = result.model == job.model and count < len(job.span(batch))
-        return result if fits and not result.nonsense(count, len(job.labels)) else None
+        return result if fits and not result.nonsense(count, len(job.labels), job.depth) else None
 
     def _saved_path(self, batch: int) -> Path:
         return self._saved / result_name(batch)

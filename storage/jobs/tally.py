@@ -32,6 +32,8 @@ class Tally:
         self.predicted = 0
         self.failed = 0
         self.reused = 0
+        self.in_top = 0
+        """Labelled images whose label is among the classes that the job keeps by rank."""
 
     @property
     def batches(self) -> int:
@@ -79,3 +81,6 @@ class Tally:
         self.reused += result.reused or 0
         if labels is not None:
             self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))
+            top = result.ranking.classes[:, : self._job.top]
+            found = (top == np.asarray(labels)[:, np.newaxis]).any(axis=1)
+            self.in_top += int((found & (labels >= 0)).sum())

@@ -14,6 +14,7 @@ import numpy as np
 import redis
 from kombu.exceptions import OperationalError
 
+from evaluation.ranking import Ranking
 from imaging.errors import ImageError
 from imaging.images import Pixels
 from messaging.errors import BadMessage
@@ -30,7 +31,7 @@ from storage.identity import present_id, refusal_of, require_content, require_so
 from storage.jobs.attempts import DUPLICATE, Attempt, Heartbeat, History
 from storage.jobs.job import Job, Status
 from storage.jobs.labels import read_labels
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
 from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
@@ -342,7 +343,6 @@ def all_failed(job: Job, batch: int, reason: str) -> BatchResult:
     count = len(job.span(batch))
     return BatchResult(
         model=job.model,
-        predictions=np.full(count, FAILED, np.int32),
-        scores=np.zeros(count, np.float32),
+        ranking=Ranking.failed(count, job.depth),
         errors=dict.fromkeys(range(count), reason),
     )

@@ -53,6 +53,10 @@ def mistake_item(job: Job, mistake: Mistake, pictures: JobImages | None) -> Mark
         element("b", "predicted ", predicted),
         element("span", "actual ", actual),
         element("span", f"score {mistake.score:.1%}", class_="faint"),
+        *(
+            element("span", "then ", name(job.labels[i]), f" {score:.1%}", class_="faint")
+            for i, score in mistake.runners_up
+        ),
         element("span", "image ", name(mistake.image_id), class_="faint"),
     )
 

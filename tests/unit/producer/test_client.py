@@ -67,7 +67,14 @@ def test_an_array_with_labels_and_ids_comes_back_as_records(notebook: Notebook) 
     names = [f"image {i}" for i in range(10)]
     job = notebook.client.submit(images_of(range(10)), labels=labels, ids=names, batch_size=4)
     records = list(job)
-    assert records[0] == Record(id="image 0", prediction="zero", score=0.5, label="two", error=None)
+    assert records[0] == Record(
+        id="image 0",
+        prediction="zero",
+        score=0.5,
+        label="two",
+        error=None,
+        top=(("zero", 0.5),),
+    )
     assert [record.id for record in records] == names
     assert [record.prediction for record in records] == ["zero", "one", "two"] * 3 + ["zero"]
     summary = job.wait()

@@ -23,7 +23,7 @@ from storage.jobs.reuse import Known, ReuseStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import array_job, encode, images_of, publish
+from tests.builders import array_job, encode, images_of, publish, ranking_of
 from tests.fake_queue import FakeQueue, FakeWorker
 
 LEASE = 60.0
@@ -255,8 +255,7 @@ def test_a_result_that_makes_no_sense_is_a_fault(
     store.of(sound).results.discard(1)
     result = BatchResult(
         model=sound.model,
-        predictions=np.array(predictions, np.int32),
-        scores=np.array(scores, np.float32),
+        ranking=ranking_of(np.array(predictions, np.int32), np.array(scores, np.float32)),
         errors=errors,
     )
     store.of(sound).results.write(1, result)
@@ -360,7 +359,7 @@ def test_predictions_for_reuse_go_with_their_age_and_with_their_model(
     version = publish(models)
     kept = ReuseStore(store.root)
     keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
-    known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+    known = Known(keys=keys, ranking=ranking_of(np.zeros(5, np.int32), np.ones(5, np.float32)))
     path = kept.add(version.pin, known)
 
     def pruned_reuse(days: float) -> list[str]:

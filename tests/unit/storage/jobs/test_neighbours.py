@@ -23,7 +23,7 @@ from storage.jobs.reuse import Known, ReuseStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import add_dataset, array_job, images_of, publish, result_of
+from tests.builders import add_dataset, array_job, images_of, publish, ranking_of, result_of
 from tests.fake_queue import FakeQueue, FakeWorker
 from tests.odd_files import make_huge
 from tests.other_user import NOBODY, needs_root, nobody, shared_folder, umask
@@ -296,7 +296,7 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
         merge(jobs.of(job))
         kept = ReuseStore(shared)
         keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
-        known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+        known = Known(keys=keys, ranking=ranking_of(np.zeros(5, np.int32), np.ones(5, np.float32)))
         path = kept.add(version.pin, known)
     with nobody():
         assert (jobs.path("good") / "predictions.parquet").read_bytes()

@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.ranking import FAILED
 from storage.errors import Corrupt
 from storage.jobs.corrections import add_corrections
 from storage.jobs.job import Job
 from storage.jobs.labels import KnownLabels
 from storage.jobs.result_store import ResultStore
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
 from storage.jobs.tally import Tally
 from tests.builders import LABELS, array_job, encode, file_job, image_file, images_of, result_of

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.ranking import FAILED
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, fit_pixels
 from imaging.preprocessing import Preprocessing
 from storage.errors import Corrupt, StorageAway
 from storage.jobs.job import Job
-from storage.jobs.results import FAILED
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
 from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of

@@ -13,6 +13,7 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
+from evaluation.ranking import FAILED, Ranking
 from imaging.images import Pixels
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
@@ -20,7 +21,7 @@ from storage.errors import NotFound, StorageAway
 from storage.identity import storage_id
 from storage.jobs.attempts import read_events
 from storage.jobs.job import Job, Status
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.results import BatchResult
 from storage.jobs.reuse import ReuseStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -108,6 +109,25 @@ def stop_of(system: System, job: Job) -> tuple[Status, str]:
     stop = system.jobs.of(job).stopped()
     assert stop is not None
     return stop.status, stop.reason
+
+
+# What is kept of each image
+
+
+@pytest.mark.parametrize("fields", [{"top": 2}, {"probabilities": True}])
+def test_as_many_classes_are_kept_as_the_job_asks_for_and_a_bad_image_costs_no_other(
+    system: System, fields: dict[str, Any]
+) -> None:
+    contents = [encode(images_of([first])[0]) for first in (1, 2, 0)]
+    files = [image_file(content, i) for i, content in enumerate([*contents, b"no image"])]
+    job = file_job(system.jobs, files, model=system.version.pin, batch_size=4, **fields)
+    system.run(job)
+    result = system.jobs.of(job).results.read(0)
+    expected = Ranking.of(FakePredictor()(images_of([1, 2, 0])), job.depth)
+    np.testing.assert_array_equal(result.ranking.classes[:3], expected.classes)
+    np.testing.assert_array_equal(result.ranking.scores[:3], expected.scores)
+    assert set(result.ranking.classes[3].tolist()) == {FAILED}
+    assert list(result.errors) == [3]
 
 
 # A batch like any other
