@@ -353,8 +353,9 @@ def test_more_classes_are_reused_and_only_from_jobs_that_kept_as_many(
 ) -> None:
     images = noise(100)
     assert system.run(system.job("flat", images)) == 100
-    first, second = system.job("first", images, **fields), system.job("second", images, **fields)
+    first = system.job("first", images, **fields)
     assert system.run(first) == 100
+    second = system.job("second", images, **fields)
     assert system.run(second) == 0
     expected = Ranking.of(FakePredictor()(images), first.depth)
     for job in (first, second):
