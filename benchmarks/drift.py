@@ -16,12 +16,13 @@ from PIL import Image
 
 from evaluation.baseline import Baseline, comparable, pixel_features
 from evaluation.drift import Observed, compare
+from evaluation.ranking import Ranking
 from imaging.images import Pixels
 from storage.datasets.store import DataSet, DatasetStore
 from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
 from worker.runtimes.model_cache import load_predictor
-from worker.runtimes.predictor import Predictor, likeliest
+from worker.runtimes.predictor import Predictor
 from worker.runtimes.startup import start_tensorflow
 
 SIZES = (50, 200, 1000, 5000)
@@ -104,8 +105,12 @@ def held_back(dataset: DataSet, seed: int) -> Pixels:
 
 def pool_of(images: Pixels, predictor: Predictor) -> Pool:
     """Classify and measure."""
-    predictions, scores = likeliest(predictor(images))
-    return Pool(predictions=predictions, scores=comparable(scores), features=pixel_features(images))
+    found = Ranking.of(predictor(images), 1)
+    return Pool(
+        predictions=found.classes[:, 0],
+        scores=comparable(found.scores[:, 0]),
+        features=pixel_features(images),
+    )
 
 
 def rate(pool: Pool, baseline: Baseline, size: int, rounds: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isnan
 from typing import Any
 
 import click
@@ -39,6 +40,22 @@ class OneSentence(click.Group):
         """Run the command."""
         with one_sentence():
             return super().invoke(ctx)
+
+
+class Share(click.FloatRange):
+    """A share of a whole, 0 to 1; "nan", which is in any range, is none."""
+
+    def __init__(self, *, open_: bool = False) -> None:
+        super().__init__(0.0, 1.0, min_open=open_, max_open=open_)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or a usage error."""
+        share = float(super().convert(value, param, ctx))
+        if isnan(share):
+            self.fail(f"{value} is no number.", param, ctx)
+        return share
 
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON on stdout.")

@@ -3,17 +3,11 @@
 from collections.abc import Callable, Sequence, Set
 
 from messaging.messages import PredictBatch
-from storage.jobs.store import Job, JobStore
-
-
-def idle_heads(jobs: JobStore, job: Job, lease_seconds: float) -> list[int]:
-    """What has to be sent to get a job going: the heads of its chains that nobody runs now."""
-    return [h for h in jobs.heads(job) if not jobs.history(job, h, lease_seconds).live]
+from storage.jobs.stored_job import StoredJob
 
 
 def send_lost(
-    jobs: JobStore,
-    job: Job,
+    stored: StoredJob,
     batches: Sequence[int],
     *,
     waiting: Set[str],
@@ -24,7 +18,7 @@ def send_lost(
     `waiting` are the keys of messages, see `PredictBatch.key`. What was sent before the broker
     refused is noted all the same.
     """
-    messages = [PredictBatch(job=job.id, batch=batch) for batch in batches]
+    messages = [PredictBatch(job=stored.job.id, batch=batch) for batch in batches]
     sent: list[int] = []
     try:
         for message in messages:
@@ -33,5 +27,5 @@ def send_lost(
                 sent.append(message.batch)
     finally:
         if sent:
-            jobs.note_sent(job)
+            stored.chains.note_sent()
     return sent

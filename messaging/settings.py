@@ -4,7 +4,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +78,7 @@ class BrokerSettings(BaseSettings):
                 and parts.port != 0
                 and re.fullmatch(r"/?[0-9]*", parts.path)
                 and not parts.fragment
+                and all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, True, True))
             )
         except ValueError:  # its message would repeat parts of the URL
             good = False

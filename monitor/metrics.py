@@ -24,7 +24,9 @@ from messaging.settings import CONSUMERS, unacked_key
 from messaging.worker_heartbeats import living_workers
 from storage.errors import NotFound, StorageError
 from storage.jobs.ended import EndedJobs
-from storage.jobs.store import Job, JobStore, Status, apart
+from storage.jobs.job import Status
+from storage.jobs.store import JobStore, apart
+from storage.jobs.stored_job import StoredJob
 from storage.models.store import ModelStore
 
 MALFORMED = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
@@ -140,8 +142,8 @@ def is_done(taken: str, jobs: JobStore) -> bool:
         if headers["task"] != PredictBatch.task:
             return False
         job_id, batch = key_of(headers["id"]).rsplit(".", 1)
-        job = jobs.get(job_id)
-        return jobs.stopped(job) is not None or jobs.has_result(job, int(batch))
+        stored = jobs.open(job_id)
+        return stored.stopped() is not None or stored.results.has(int(batch))
     except NotFound:
         return True
     except (*MALFORMED, AttributeError, StorageError, OSError):
@@ -227,8 +229,9 @@ class OpenJobs:
             family.add_metric([status], counts[status])
         return family
 
-    def _find_status(self, job: Job) -> tuple[Status, bool]:
-        status = self._jobs.status(job, len(self._jobs.done(job)))
+    @staticmethod
+    def _find_status(stored: StoredJob) -> tuple[Status, bool]:
+        status = stored.status(len(stored.results.done()))
         return status, status.ended
 
 

@@ -10,20 +10,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.command_line import FAILED, INTERRUPTED, OneSentence, as_json
+from console.command_line import FAILED, INTERRUPTED, OneSentence, Share, as_json
 from console.output import print_json, say
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
     from producer.results.summary import Summary
     from producer.results.timeline import Timeline
-    from storage.jobs.store import JobStore
     from storage.jobs.tally import Tally
 
+LONGEST_AGE = timedelta(days=36_525)
 RECORD_ERRORS, OVER_FAILURE_LIMIT, FAULTS_FOUND = 3, 4, 5
 
 EXIT_CODES = """
@@ -72,7 +73,7 @@ def client() -> "PredictionClient":
 )
 @click.option(
     "--max-failure-rate",
-    type=click.FloatRange(0.0, 1.0),
+    type=Share(),
     metavar="X",
     help="Stop when more than this share of the images fail, 0 to 1.",
 )
@@ -81,6 +82,15 @@ def client() -> "PredictionClient":
     is_flag=True,
     help="Do not compute again what the same model has classified in a job with --reuse.",
 )
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Keep the K likeliest classes of each image.",
+    metavar="K",
+)
+@click.option("--probabilities", is_flag=True, help="Keep the probabilities of all classes.")
 @click.option(
     "--follow-links", is_flag=True, help="Follow the links of a FOLDER wherever they lead."
 )
@@ -104,7 +114,7 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
 
     producer = client()
     job_id = options.pop("job_id") or new_job_id(datetime.now(UTC))
-    with interruptible(producer.jobs, job_id):
+    with interruptible(producer.jobs.path(job_id), job_id):
         handle = producer.submit(*source, job_id=job_id, **options)
         for note in handle.notes:
             say(note)
@@ -142,8 +152,6 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
 )
 def results(job_id: str, *, output: str | None) -> None:
     """Write the records of JOB, one per image: CSV on stdout, or FILE."""
-    from pathlib import Path
-
     from producer.results.record_formats import SUFFIXES, export, export_file
 
     path = Path(output) if output else None
@@ -186,8 +194,6 @@ def label(job_id: str, file: str) -> None:
     FILE is a .csv, .tsv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
     without a label are passed over; a later file wins over an earlier one.
     """
-    from pathlib import Path
-
     handle = client().job(job_id)
     done = handle.label(Path(file))
     for note in done.notes:
@@ -259,9 +265,9 @@ def verify(job_id: str) -> None:
     for fault in handle.faults():
         click.echo(fault)
         faults += 1
-    done = len(handle.jobs.done(handle.job))
+    done = len(handle.stored.results.done())
     say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
-    if repeated := handle.jobs.repeated(handle.job):
+    if repeated := handle.stored.repeated():
         batches = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
         say(f"{batches} computed more than once, with the same outcome.")
     if faults:
@@ -291,7 +297,10 @@ def parse_age(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or unit not in units or len(number) > 6:
         raise click.BadParameter(f"{text!r} is no age: write 30d, 12h or 45m.", param_hint="AGE")
-    return timedelta(**{units[unit]: int(number)})
+    age = timedelta(**{units[unit]: int(number)})
+    if age > LONGEST_AGE:
+        raise click.BadParameter(f"{text} is over a hundred years.", param_hint="AGE")
+    return age
 
 
 @cli.command()
@@ -309,18 +318,18 @@ def follow(handle: "JobHandle", json_: bool) -> None:
 
     if handle.unsent:
         say(str(handle.unsent))
-    with interruptible(handle.jobs, handle.id):
+    with interruptible(handle.stored.folder, handle.id):
         tally = show_progress(handle.job, handle.watch())
     show(handle, tally, json_)
 
 
 @contextmanager
-def interruptible(jobs: "JobStore", job_id: str) -> Iterator[None]:
+def interruptible(folder: Path, job_id: str) -> Iterator[None]:
     """Let Ctrl-C end the command; where the job exists by then, say how to return to it."""
     try:
         yield
     except KeyboardInterrupt:
-        if not jobs.path(job_id).exists():
+        if not folder.exists():
             raise
         say(f"Job {job_id} goes on: `producer status {job_id} --follow` returns to it.")
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -333,7 +342,7 @@ def show(
     from producer.results.summary import summarise
     from producer.terminal import show_summary
 
-    summary = summarise(handle.jobs, handle.job, tally, timeline=timeline)
+    summary = summarise(handle.stored, tally, timeline=timeline)
     if json_:
         print_summary(summary)
         if summary.reason:
@@ -357,7 +366,15 @@ def exit_code(summary: "Summary", over_limit: bool) -> int:
 
 def print_summary(summary: "Summary") -> None:
     """Print a summary as the one object of `--json`."""
-    optional = {"reason", "reused", "hit_rate", "labelled_later", "passed_over"}
+    optional = {
+        "reason",
+        "reused",
+        "hit_rate",
+        "labelled_later",
+        "passed_over",
+        "top",
+        "top_accuracy",
+    }
     optional |= {"notes", "label_order", "timeline"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     print_json(summary.model_dump(mode="json", exclude=unasked))

@@ -24,14 +24,16 @@ from dispatch.predict_queue import PredictQueue, RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
-from producer.errors import JobStopped, ModelUnclear, NotQueued
+from producer.errors import JobStopped, ModelUnclear, NotQueued, ResultTooLarge
 from producer.results.summary import JobLine, Summary, line_of, summarise
 from producer.settings import ProducerSettings, read_settings
 from producer.sources.open_source import open_source
 from producer.sources.source import BATCHES_OF_A_SMALL_JOB, FEWEST_IMAGES, Prepared, Request
 from storage.errors import StorageError
+from storage.jobs.job import End, Job, Status
 from storage.jobs.reuse import ReuseStore
-from storage.jobs.store import End, Job, JobStore, Status, apart
+from storage.jobs.store import JobStore, apart
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 from storage.models.store import ModelStore, ModelVersion
 from storage.settings import StorageSettings
@@ -54,6 +56,14 @@ BATCH_SECONDS = 1.0
 """A batch should last long enough to hide the queue, and be short to cancel and to repeat."""
 LIMIT_SHARE = 0.1
 """So much of its time limit a batch should last at most: workers may be slower, or busy."""
+RANK_BYTES = 8
+"""What a class that is kept of an image takes in memory, with its score."""
+RESULT_BYTES = 32_000_000
+"""So much memory the result of a batch may take."""
+MOST_RESULTS = 16
+"""Times that, where the user chose the size of the batches."""
+MUCH_STORAGE = 100_000_000
+"""Bytes that are worth a word."""
 UNKNOWN_IMAGES_PER_SECOND = 1.0
 """What no model that is of any use falls short of. Small batches cost time, too large ones fail."""
 
@@ -63,8 +73,7 @@ class JobHandle:
 
     def __init__(
         self,
-        jobs: JobStore,
-        job: Job,
+        stored: StoredJob,
         queue: PredictQueue,
         *,
         models: ModelStore,
@@ -72,12 +81,12 @@ class JobHandle:
         notes: Sequence[str] = (),
         unsent: NotQueued | None = None,
     ) -> None:
-        self.job = job
+        self.stored = stored
+        self.job = stored.job
         self.notes = notes
         """What the user should know of the submission, one sentence each."""
         self.unsent = unsent
         """Why the job's messages could not be sent yet; whoever follows it sends them."""
-        self.jobs = jobs
         self._queue = queue
         self._models = models
         self._storage = storage
@@ -100,9 +109,9 @@ class JobHandle:
         told = 0
         for progress in self.watch():
             in_order = range(told, progress.tally.batches)
-            ready = sorted(self.jobs.done(self.job))[told:] if progress.status.ended else in_order
+            ready = sorted(self.stored.results.done())[told:] if progress.status.ended else in_order
             for batch in ready:
-                yield from read_records(read_batch(self.jobs, self.job, batch))
+                yield from read_records(read_batch(self.stored, batch))
             told = max(told, in_order.stop)
         self._check_complete()
 
@@ -112,8 +121,7 @@ class JobHandle:
 
         return iter(
             Follower(
-                self.jobs,
-                self.job,
+                self.stored,
                 self._queue,
                 lease_seconds=self._storage.lease_seconds,
                 queued=self.unsent is None,
@@ -124,23 +132,23 @@ class JobHandle:
         """Wait until the job has ended and its predictions are merged."""
         for progress in self.watch():
             tally = progress.tally
-        return summarise(self.jobs, self.job, tally)
+        return summarise(self.stored, tally)
 
     def tally(self) -> Tally:
         """Count all results there are; the predictions of a completed job are merged as well."""
         from producer.results.merging import merge
 
-        return merge(self.jobs, self.job)
+        return merge(self.stored)
 
     def summary(self) -> Summary:
         """The job as it stands now."""
-        return summarise(self.jobs, self.job, self.tally())
+        return summarise(self.stored, self.tally())
 
     def records(self) -> "Iterator[pa.Table]":
         """The records there are, in order: one Arrow table per finished batch."""
         from producer.results.records import read_tables
 
-        return read_tables(self.jobs, self.job)
+        return read_tables(self.stored)
 
     def to_arrow(self) -> "pa.Table":
         """All records in one table, with the reasons of failed images in the column `error`.
@@ -151,12 +159,12 @@ class JobHandle:
 
         from producer.results.records import plain, read_batch
 
-        if len(self.jobs.done(self.job)) < self.job.batches:
+        if len(self.stored.results.done()) < self.job.batches:
             for _ in self.watch():
                 pass
         self._check_complete()
         batches = range(self.job.batches)
-        return plain(pa.concat_tables([read_batch(self.jobs, self.job, b) for b in batches]))
+        return plain(pa.concat_tables([read_batch(self.stored, b) for b in batches]))
 
     def to_pandas(self) -> "pd.DataFrame":
         """The same as a data frame; raises `MissingLibrary` when pandas is not installed."""
@@ -166,12 +174,12 @@ class JobHandle:
 
     def end(self) -> End | None:
         """How, why and when the job ended; none while it goes on."""
-        return self.jobs.end(self.job, len(self.jobs.done(self.job)))
+        return self.stored.end(len(self.stored.results.done()))
 
     def _check_complete(self) -> None:
         end = self.end()
         if end is None or end.status is not Status.COMPLETED:
-            done = len(self.jobs.done(self.job))
+            done = len(self.stored.results.done())
             way_out = (
                 f"`producer resume {self.id}` takes it up again."
                 if done < self.job.batches
@@ -186,7 +194,7 @@ class JobHandle:
         """Stop the job within a batch; False when it has ended already."""
         if self.end():
             return False
-        self.jobs.stop(self.job, Status.CANCELLED, "It was cancelled by hand.")
+        self.stored.stop(Status.CANCELLED, "It was cancelled by hand.")
         return True
 
     def resume(self, *, failed_only: bool = False) -> "Resumption":
@@ -194,8 +202,7 @@ class JobHandle:
         from producer.results.recovery import resume
 
         return resume(
-            self.jobs,
-            self.job,
+            self.stored,
             self._queue,
             lease_seconds=self._storage.lease_seconds,
             failed_only=failed_only,
@@ -205,7 +212,7 @@ class JobHandle:
         """Where the job's time went, phase by phase; none when nobody has begun it."""
         from producer.results.timeline import trace
 
-        return trace(self.jobs, self.job)
+        return trace(self.stored)
 
     def report(self) -> Path:
         """Write report.html into the job's folder, as far as the job is, and return its path."""
@@ -215,13 +222,13 @@ class JobHandle:
         """The same, with what the report was made of. A completed job is merged on the way."""
         from producer.report.writing import write_report
 
-        return write_report(self.jobs, self._models, self.job, self._storage)
+        return write_report(self.stored, self._models, self._storage)
 
     def label(self, path: Path) -> "Labelling":
         """Keep true labels of its images, from a `.csv` or `.jsonl` file with `id` and `label`."""
         from producer.results.labelling import label_job
 
-        return label_job(self.jobs, self.job, path)
+        return label_job(self.stored, path)
 
     def dataset(self) -> str | None:
         """Name of the data set that its model was trained on; none when the model has gone."""
@@ -235,7 +242,7 @@ class JobHandle:
         from producer.results.verification import find_faults
 
         max_bytes = self._storage.max_image_bytes
-        return find_faults(self.jobs, self._models, self.job, max_bytes=max_bytes)
+        return find_faults(self.stored, self._models, max_bytes=max_bytes)
 
 
 class PredictionClient:
@@ -273,6 +280,8 @@ class PredictionClient:
         max_in_flight: int | None = None,
         max_failure_rate: float | None = None,
         reuse: bool = False,
+        top: int = 1,
+        probabilities: bool = False,
         follow_links: bool = False,
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
@@ -283,6 +292,9 @@ class PredictionClient:
 
         With `reuse` an image whose pixels the same model has classified before, in a job with
         `reuse`, is not computed again.
+
+        The `top` likeliest classes are kept of each image, and with `probabilities` those of all
+        classes, four bytes each.
 
         With `follow_links` the symbolic links of a folder are followed wherever they lead. What
         of a folder was not taken is counted in `passed_over` of the handle's job, and told in its
@@ -298,7 +310,8 @@ class PredictionClient:
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
-        request = self._request(job_id, version, limit, batch_size, follow_links)
+        depth = kept_classes(version, top, probabilities)
+        request = self._request(job_id, version, limit, batch_size, follow_links, depth)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             notes = [
@@ -306,6 +319,7 @@ class PredictionClient:
                 *notes_on_batches(
                     version, prepared, self._limit_seconds, chosen=batch_size is not None
                 ),
+                *notes_on_kept(version, prepared, top, probabilities),
             ]
             job = Job(
                 id=job_id,
@@ -318,6 +332,8 @@ class PredictionClient:
                 window=max_in_flight or self._settings.max_in_flight,
                 max_failure_rate=max_failure_rate,
                 reuse=reuse,
+                top=top,
+                probabilities=probabilities,
                 notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
                 passed_over=dict(prepared.passed_over),
@@ -340,7 +356,7 @@ class PredictionClient:
         lines = []
         for job_id in self.jobs.ids():
             with apart(job_id, on_fault):
-                lines.append(line_of(self.jobs, self.jobs.get(job_id)))
+                lines.append(line_of(self.jobs.open(job_id)))
         return lines
 
     def prune(
@@ -370,8 +386,16 @@ class PredictionClient:
         limit: int | None,
         batch_size: int | None,
         follow_links: bool,
+        depth: int,
     ) -> Request:
-        affordable = affordable_batch(version, self._limit_seconds)
+        room = max(1, RESULT_BYTES // (RANK_BYTES * depth))
+        affordable = min(room, affordable_batch(version, self._limit_seconds))
+        if batch_size and batch_size > MOST_RESULTS * room:
+            raise ResultTooLarge(
+                f"The result of {batch_size:,} images with {depth:,} classes each would take "
+                f"{batch_size * depth * RANK_BYTES / 1e9:.1f} GB of memory: choose a --batch-size "
+                f"of at most {MOST_RESULTS * room:,}."
+            )
         return Request(
             root=self._storage.root,
             job_id=job_id,
@@ -401,13 +425,33 @@ class PredictionClient:
         self, job: Job, *, notes: Sequence[str] = (), unsent: NotQueued | None = None
     ) -> JobHandle:
         return JobHandle(
-            self.jobs,
-            job,
+            self.jobs.of(job),
             self._queue,
             models=self._models,
             storage=self._storage,
             notes=notes,
             unsent=unsent,
+        )
+
+
+def kept_classes(version: ModelVersion, top: int, probabilities: bool) -> int:
+    """How many classes of each image are kept."""
+    classes = len(version.manifest.labels)
+    return classes if probabilities else min(top, classes)
+
+
+def notes_on_kept(
+    version: ModelVersion, job: Prepared, top: int, probabilities: bool
+) -> Iterator[str]:
+    """What the user should know of the classes that are kept, one sentence each."""
+    classes = len(version.manifest.labels)
+    if top > classes:
+        yield f"{version} has {classes} classes: --top {top} keeps all of them."
+    size = 4 * job.total * classes
+    if probabilities and size >= MUCH_STORAGE:
+        yield (
+            f"The {classes:,} probabilities of {job.total:,} images take {size / 1e9:.1f} GB on "
+            "storage, and as much again merged."
         )
 
 

@@ -6,6 +6,7 @@
     │   ├── BadManifest   a line of a manifest that names no image
     │   └── UnknownLabel  a label that the model does not know
     ├── ModelUnclear      no model was named and none suggests itself
+    ├── ResultTooLarge    the results of one batch would not fit into memory
     ├── NotQueued         a job lies on storage, but its messages could not be sent
     ├── DamagedResult     a result on storage that cannot be read
     ├── JobStopped        a job failed or was cancelled
@@ -47,6 +48,10 @@ class NotQueued(ProducerError):
 
 class DamagedResult(ProducerError):
     """A result on storage that cannot be read; it can be computed again."""
+
+
+class ResultTooLarge(ProducerError):
+    """The results of one batch would not fit into memory."""
 
 
 class JobStopped(ProducerError):

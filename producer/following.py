@@ -7,17 +7,17 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from dispatch.predict_queue import PredictQueue
-from dispatch.resending import idle_heads, send_lost
+from dispatch.resending import send_lost
 from messaging.errors import BrokerUnavailable
 from messaging.messages import job_of
 from producer.errors import DamagedResult
 from producer.results.merging import Gathering
 from storage.errors import StorageAway, StorageError
 from storage.identity import StorageWatch, present_id, refusal_of, require_content
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 
 
@@ -58,16 +58,15 @@ class Follower:
 
     def __init__(
         self,
-        jobs: JobStore,
-        job: Job,
+        stored: StoredJob,
         queue: PredictQueue,
         *,
         lease_seconds: float,
         queued: bool = True,
         intervals: Intervals = Intervals(),
     ) -> None:
-        self._jobs = jobs
-        self._job = job
+        self._stored = stored
+        self._job = stored.job
         self._queue = queue
         self._lease_seconds = lease_seconds
         self._queued = queued
@@ -79,7 +78,7 @@ class Follower:
         self._done = 0
         self._quiet_since = time.monotonic()
         self._told_of_workers = False
-        self._storage_id = present_id(jobs.root)
+        self._storage_id = present_id(stored.root)
         self._last: Progress | None = None
         self._draft = secrets.token_hex(4)
         if not queued:
@@ -114,14 +113,14 @@ class Follower:
 
     def _follow(self) -> Iterator[Progress]:
         """Progress to the end of the job, or of storage; its results are taken in anew."""
-        with Gathering(self._jobs, self._job, self._draft) as gathering:
+        with Gathering(self._stored, self._draft) as gathering:
             while True:
                 notice = self._look(gathering)
                 if gathering.unmerged:
                     yield self._progress(gathering, Status.RUNNING, notice)
                     gathering.merge()
                     notice = None
-                status = self._jobs.status(self._job, gathering.done, gathering.tally.failed)
+                status = self._stored.status(gathering.done, gathering.tally.failed)
                 if status.ended:
                     gathering.count_all()
                     yield self._progress(gathering, status, notice)
@@ -132,14 +131,14 @@ class Follower:
 
     def _storage_problem(self, error: Exception) -> StorageError | None:
         """What is wrong with storage as a whole; none where an error is that of the job alone."""
-        root = self._jobs.root
+        root = self._stored.root
         if refusal := refusal_of(error, root):
             return refusal
         try:
             if self._storage_id:
                 StorageWatch(root, self._storage_id).look()
             else:
-                require_content(self._jobs.folder)
+                require_content(self._stored.folder.parent)
         except StorageError as problem:
             return problem
         except OSError as problem:
@@ -167,10 +166,10 @@ class Follower:
                 gathering.look()
             except DamagedResult:
                 batch = gathering.next_batch
-                if batch in self._discarded or self._jobs.stopped(self._job):
+                if batch in self._discarded or self._stored.stopped():
                     raise
                 self._discarded.add(batch)
-                self._jobs.discard_result(self._job, batch)
+                self._stored.results.discard(batch)
                 self._send_idle_now()
                 notice = (
                     f"The result of batch {batch} is damaged: it was removed, to be computed again."
@@ -189,12 +188,12 @@ class Follower:
         if now < self._resend_at:
             return None
         self._resend_at = now + self._intervals.resend_seconds
-        find = self._jobs.stalled if self._queued else partial(idle_heads, self._jobs)
-        if stalled := find(self._job, self._lease_seconds):
+        chains = self._stored.chains
+        find = chains.stalled if self._queued else chains.idle_heads
+        if stalled := find(self._lease_seconds):
             try:
                 sent = send_lost(
-                    self._jobs,
-                    self._job,
+                    self._stored,
                     stalled,
                     waiting=self._queue.waiting(),
                     send=self._queue.send,
@@ -212,7 +211,7 @@ class Follower:
         begun = {
             batch
             for batch in sent
-            if self._jobs.history(self._job, batch, self._lease_seconds).attempts
+            if self._stored.attempts.history(batch, self._lease_seconds).attempts
         }
         fates = (("had got lost", len(sent) - len(begun)), ("had not come to an end", len(begun)))
         return " ".join(
@@ -258,8 +257,8 @@ class Follower:
 
     def _has_live_attempt(self) -> bool:
         """Whether somebody runs a batch of the job now."""
-        heads = self._jobs.heads(self._job)
-        return any(self._jobs.history(self._job, h, self._lease_seconds).live for h in heads)
+        heads = self._stored.chains.heads()
+        return any(self._stored.attempts.history(h, self._lease_seconds).live for h in heads)
 
     def _wait(self, scan_seconds: float) -> None:
         """Sleep until it is worth looking again: until a notification comes, or for a second.

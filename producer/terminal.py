@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from producer.following import Progress
     from producer.results.summary import JobLine, Summary
     from producer.results.timeline import Timeline
-    from storage.jobs.store import Job
+    from storage.jobs.job import Job
     from storage.jobs.tally import Tally
 
 PLAIN_SECONDS = 10.0
@@ -91,6 +91,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     if summary.accuracy is not None:
         labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
         console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+    if summary.top_accuracy is not None:
+        console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:
         console.print(f"  labels      {summary.label_order}", markup=False, soft_wrap=True)
     if summary.labelled_later is not None:

@@ -20,6 +20,8 @@ from storage.errors import BadName, Corrupt, StorageUnwritable, UnsafePath
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TEMPORARY_PREFIX = ".new-"
+LARGEST_FILE = 2**31
+"""Bytes of the largest file that is read whole: more than any result has."""
 
 
 def is_name(name: str) -> bool:
@@ -169,13 +171,17 @@ def read_inside(root: Path, relative: str, limit: int, folders: dict[str, str]) 
 def read_regular(path: Path) -> bytes:
     """The bytes of a file; raises `OSError`, and `Corrupt` for what is no regular file.
 
-    A pipe that lies where a file belongs would block its reader for ever.
+    A pipe that lies where a file belongs would block its reader for ever, and a file that only
+    claims to be large would take all memory.
     """
     content = None
     try:
-        content = read_descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        content = read_descriptor(os.open(path, flags), LARGEST_FILE)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EISDIR):
+        if error.errno == errno.EFBIG:
+            raise Corrupt(f"{path} is larger than any file of its kind: remove it.") from None
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
     if content is None:
         raise Corrupt(f"{path} is not a regular file: remove it.")
@@ -283,3 +289,11 @@ def is_file(entry: "os.DirEntry[str]") -> bool:
         return entry.is_file()
     except OSError:
         return False  # a link that leads in a circle
+
+
+def modified(path: Path) -> float:
+    """Time of a file's last change by the storage's clock; 0 when it does not exist."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

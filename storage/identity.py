@@ -28,18 +28,18 @@ def storage_id(root: Path) -> str:
     """The id below `root`, created on first use.
 
     Two programs with different ids see different folders. Raises `StorageUnwritable`, or
-    `Corrupt` when the file was left empty.
+    `Corrupt` when the file holds no id.
     """
     path = root / ID_FILE
     make_folder(path.parent)
     try:
         if not path.exists():
             _put_new(path, uuid4().hex)
-        known = path.read_text("ascii").strip()
+        known = path.read_text("ascii", "replace").strip()
     except OSError as error:
         raise unwritable(root, error) from error
-    if not known:
-        raise Corrupt(f"The file {path} is empty: remove it, and it is created anew.")
+    if not known.isalnum() or not known.isascii():
+        raise Corrupt(f"The file {path} holds no id: remove it, and it is created anew.")
     return known
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from evaluation.confusion import Evaluation
+from evaluation.ranking import Ranking
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
-from storage.jobs.attempts import Attempt
+from storage.jobs.attempts import Attempt, Attempts
 from storage.jobs.inputs import ArrayInputs, FileInputs, ImageFile, ImageFiles
+from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.store import JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.models.store import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 
 SHAPE: Shape = (4, 4, 1)
@@ -128,6 +131,14 @@ def describe_job(**fields: Any) -> Job:
     return Job(**(known | fields))
 
 
+def ranking_of(predictions: ArrayLike, scores: ArrayLike) -> Ranking:
+    """One class per image, with its score."""
+    return Ranking(
+        classes=np.asarray(predictions, np.int32)[..., np.newaxis],
+        scores=np.asarray(scores, np.float32)[..., np.newaxis],
+    )
+
+
 def result_of(
     predictions: Sequence[int],
     errors: Mapping[int, str] | None = None,
@@ -137,8 +148,7 @@ def result_of(
     """A result with these class indices, each with the score three quarters: none is a tie."""
     return BatchResult(
         model=model,
-        predictions=np.array(predictions, np.int32),
-        scores=np.full(len(predictions), 0.75, np.float32),
+        ranking=ranking_of(predictions, np.full(len(predictions), 0.75)),
         errors=errors or {},
         reused=reused,
     )
@@ -240,11 +250,20 @@ class MortalAttempt(Attempt):
             super().end(outcome, phases)
 
 
+class MortalAttempts(Attempts):
+    """Logs of attempts that can die."""
+
+    def begin(self, batch: int, lease_seconds: float | None = None) -> Attempt:
+        return MortalAttempt(self.path(batch), lease_seconds)
+
+
 class MortalJobStore(JobStore):
     """A job store whose attempts can die."""
 
-    def begin_attempt(self, job: Job, batch: int, lease_seconds: float | None = None) -> Attempt:
-        return MortalAttempt(self.attempt_path(job, batch), lease_seconds)
+    def of(self, job: Job) -> StoredJob:
+        stored = super().of(job)
+        stored.attempts = MortalAttempts(stored.folder / "attempts")
+        return stored
 
 
 def die_at(path: Path, *images: int) -> None:

@@ -13,7 +13,6 @@ import pytest
 from tests.digits import write_digits
 from tests.processes import Program, RedisServer, end_started, run, worker
 
-
 SHARED = {"home", "running_worker"}
 """Systems that are too costly to be started by more than one of the processes that run tests."""
 

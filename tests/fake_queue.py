@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evaluation.ranking import Ranking
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
-from storage.jobs.results import FAILED, BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.results import BatchResult
+from storage.jobs.store import JobStore
+from tests.builders import ranking_of
 
 AWAY = "No Redis answers at redis://nowhere:6379/0 (gone): start it, or set BATCHSIGHT_REDIS_URL."
 
@@ -88,19 +91,25 @@ class FakeWorker:
     def __call__(self, message: PredictBatch) -> None:
         job = self.jobs.get(message.job)
         batch: int | None = message.batch
-        while batch is not None and not self.jobs.stopped(job):
-            self.jobs.write_result(job, batch, self.result(job, batch))
-            batch = self.jobs.successor(job, batch)
+        while batch is not None and not self.jobs.of(job).stopped():
+            self.jobs.of(job).results.write(batch, self.result(job, batch))
+            batch = self.jobs.of(job).chains.successor(batch)
 
     def result(self, job: Job, batch: int) -> BatchResult:
         span = job.span(batch)
         positions = np.arange(span.start, span.stop)
         failed = np.isin(positions, list(self.errors))
         scores = (0.5 + (positions % 50) / 100).astype(np.float32)
+        ranking = ranking_of(positions % len(job.labels), scores)
+        if job.depth > 1:
+            probabilities = np.outer(1 - scores, np.ones(len(job.labels))) / len(job.labels)
+            np.put_along_axis(probabilities, ranking.classes, ranking.scores, axis=1)
+            ranking = Ranking.of(probabilities.astype(np.float32), job.depth)
+        for position in np.flatnonzero(failed).tolist():
+            ranking.fail(position)
         return BatchResult(
             model=job.model,
-            predictions=np.where(failed, FAILED, positions % len(job.labels)).astype(np.int32),
-            scores=np.where(failed, np.float32(0), scores),
+            ranking=ranking,
             errors={i: self.errors[p] for i, p in enumerate(span) if p in self.errors},
             reused=self.reused,
         )

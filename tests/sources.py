@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from producer.sources.open_source import open_source
 from producer.sources.source import Prepared, Request
 from storage.jobs.inputs import ImageFile, read_pack
-from storage.jobs.store import JobDraft, JobStore, pack_name
+from storage.jobs.job_inputs import pack_name
+from storage.jobs.store import JobDraft, JobStore
 from tests.builders import LABELS, SHAPE
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from dispatch.resending import send_lost
 from messaging.messages import PredictBatch, key_of
 from storage.jobs.ended import EndedJobs
-from storage.jobs.store import Job, JobStore, apart
+from storage.jobs.store import JobStore, apart
+from storage.jobs.stored_job import StoredJob
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Sweeper:
             job, stalled = None, list[int]()
             with apart(job_id, partial(self._warn, job_id)):
                 job = self._unfinished[job_id]
-                stalled = self._jobs.stalled(job, self._lease_seconds) if job else []
+                stalled = job.chains.stalled(self._lease_seconds) if job else []
                 self._told.pop(job_id, None)
             if job is None or not stalled:
                 continue
@@ -46,7 +47,7 @@ class Sweeper:
                 waiting = set(map(key_of, waiting_task_ids()))
             send_and_count = partial(self._send, send, sent, job_id)
             with apart(job_id, partial(self._warn, job_id)):
-                send_lost(self._jobs, job, stalled, waiting=waiting, send=send_and_count)
+                send_lost(job, stalled, waiting=waiting, send=send_and_count)
         return sent
 
     @staticmethod
@@ -56,8 +57,9 @@ class Sweeper:
         send(messages)
         sent[job_id] = sent.get(job_id, 0) + len(messages)
 
-    def _find_unfinished(self, job: Job) -> tuple[Job | None, bool]:
-        ended = self._jobs.ended_at(job) is not None
+    @staticmethod
+    def _find_unfinished(job: StoredJob) -> tuple[StoredJob | None, bool]:
+        ended = job.ended_at() is not None
         return None if ended else job, ended
 
     def _warn(self, job_id: str, fault: str) -> None:

@@ -10,7 +10,7 @@ from producer.report.html_tables import definitions
 from producer.report.sections.origin import use_of_data
 from producer.results.summary import Summary
 from storage.datasets.store import version_at
-from storage.jobs.store import Job, Status
+from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
 
@@ -31,8 +31,11 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
         low, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
         interval = f"95 % interval {100 * low:.2f} to {percent(high)}"
         accuracy = tile("Accuracy", percent(summary.accuracy), interval)
-    found = [
-        accuracy,
+    found = [accuracy]
+    if summary.top_accuracy is not None:
+        told = f"the label is among the {summary.top} likeliest classes"
+        found.append(tile(f"Top {summary.top}", percent(summary.top_accuracy), told))
+    found += [
         tile(
             "Images", f"{images.total:,}", f"{done:,} done" if done < images.total else "all done"
         ),

@@ -11,7 +11,7 @@ from evaluation.significance import at_least, at_least_among, wilson_interval
 from producer.report.formatting import cut, percent
 from producer.report.statistics.job_statistics import Statistics
 from producer.results.summary import Summary
-from storage.jobs.store import Job, Status
+from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
 MANY_ERRORS = 0.01

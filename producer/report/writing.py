@@ -23,7 +23,8 @@ from producer.results.summary import REPORT_FILE, summarise
 from producer.results.timeline import Timeline, trace
 from storage.errors import Corrupt, NotFound
 from storage.files import write_atomically
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 from storage.models.store import Manifest, ModelStore
 from storage.settings import StorageSettings
@@ -38,23 +39,22 @@ class Report:
     timeline: Timeline | None
 
 
-def write_report(
-    store: JobStore, models: ModelStore, job: Job, settings: StorageSettings
-) -> Report:
+def write_report(stored: StoredJob, models: ModelStore, settings: StorageSettings) -> Report:
     """Write the report of a job into its folder, as far as the job is; merge a completed one.
 
     Raises `DamagedResult` when a result cannot be read, `Corrupt` when labels given later cannot.
     """
+    job = stored.job
     manifest = find_manifest(models, job)
-    statistics = analyse(store, job, manifest, settings)
-    timeline = trace(store, job)
+    statistics = analyse(stored, manifest, settings)
+    timeline = trace(stored)
     tally = statistics.tally
-    summary = summarise(store, job, tally)
+    summary = summarise(stored, tally)
     parts = {
         "Classes": class_section(job, statistics, manifest),
         "Confusion": confusion_section(tally.evaluation),
         "Scores": score_section(statistics),
-        "Mistakes": mistake_section(store, job, statistics, manifest, settings),
+        "Mistakes": mistake_section(stored, statistics, manifest, settings),
         "Errors": error_section(statistics),
         "Drift": drift_section(job, statistics, manifest),
         "Time": time_section(timeline),
@@ -73,7 +73,7 @@ def write_report(
             aria_label="Sections",
         ),
     )
-    path = store.path(job.id) / REPORT_FILE
+    path = stored.folder / REPORT_FILE
     body = element("main", header, *(section(*part) for part in shown.items()))
     write_atomically(path, page(f"Job {job.id}", body).encode())
     return Report(path=path, tally=tally, timeline=timeline)

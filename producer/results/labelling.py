@@ -13,7 +13,8 @@ from producer.sources.source import list_briefly
 from producer.sources.table_reader import SUFFIXES, Table, shorten
 from storage.class_names import Classes, canonical
 from storage.jobs.corrections import add_corrections
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.stored_job import StoredJob
 
 SAMPLE = {"id": "17", "label": "3"}
 
@@ -36,21 +37,22 @@ class Given:
     label: int
 
 
-def label_job(store: JobStore, job: Job, path: Path) -> Labelling:
+def label_job(stored: StoredJob, path: Path) -> Labelling:
     """Keep the labels of `path` with the job: a table with `id` and `label`, see `rows`.
 
     A line without a label says nothing: the records of `producer results` can be filled in.
     Raises `BadManifest` or `UnknownLabel`, naming the line, before anything is written.
     """
+    job = stored.job
     if path.suffix.lower() not in SUFFIXES:
         raise SourceError(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     table = Table(path, SAMPLE)
     given = read_labels(table, job)
     if not given:
         raise BadManifest(f"{path} gives no image a label: fill in its column `label`.")
-    positions = find_images(store, job, given, path)
+    positions = find_images(stored, given, path)
     labels = np.fromiter((one.label for one in given.values()), np.int32, len(given))
-    new, changed = add_corrections(store, job, positions, labels)
+    new, changed = add_corrections(stored, positions, labels)
     return Labelling(total=len(given), new=new, changed=changed, notes=tuple(table.notes))
 
 
@@ -80,15 +82,14 @@ def read_labels(table: Table, job: Job) -> dict[str, Given]:
     return given
 
 
-def find_images(
-    store: JobStore, job: Job, given: dict[str, Given], path: Path
-) -> NDArray[np.int64]:
+def find_images(stored: StoredJob, given: dict[str, Given], path: Path) -> NDArray[np.int64]:
     """Positions in the job (K,) of the images that were given labels, in the order of the file."""
+    job = stored.job
     if job.array and job.array.ids is None:
         places = {image: int(image) for image in given if is_position(image, job.total)}
         hint = f"its images are 0 to {job.total - 1}"
     else:
-        places = find_ids(store, job, given, path)
+        places = find_ids(stored, given, path)
         hint = f"`producer results {job.id}` lists them"
     if unknown := [image for image in given if image not in places]:
         raise BadManifest(
@@ -98,12 +99,13 @@ def find_images(
     return np.fromiter((places[image] for image in given), np.int64, len(given))
 
 
-def find_ids(store: JobStore, job: Job, given: dict[str, Given], path: Path) -> dict[str, int]:
+def find_ids(stored: StoredJob, given: dict[str, Given], path: Path) -> dict[str, int]:
     """Position by id, of those that occur in a job whose images have ids of their own."""
+    job = stored.job
     places: dict[str, int] = {}
     for batch in range(job.batches):
         first = job.span(batch).start
-        for offset, image in enumerate(read_identities(store, job, batch).ids.to_pylist()):
+        for offset, image in enumerate(read_identities(stored, batch).ids.to_pylist()):
             if image in given:
                 if image in places:
                     raise BadManifest(

@@ -6,8 +6,9 @@ from time import perf_counter
 
 from producer.results.finished_batches import FinishedBatch
 from producer.results.records import PREDICTIONS_FILE, PredictionsWriter
+from storage.jobs.job import Job
 from storage.jobs.labels import KnownLabels
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 
 
@@ -17,9 +18,9 @@ class Gathering:
     Its drafts lie there still if storage went away: see `PredictionsWriter` for the name `draft`.
     """
 
-    def __init__(self, store: JobStore, job: Job, draft: str | None = None) -> None:
-        self._labels = KnownLabels(store, job)
-        self.tally = Tally(store, job, self._labels)
+    def __init__(self, stored: StoredJob, draft: str | None = None) -> None:
+        self._labels = KnownLabels(stored)
+        self.tally = Tally(stored, self._labels)
         """Counts over the results taken in so far: those without a gap before them."""
         self.done = 0
         """Batches that have a result, taken in or not."""
@@ -27,18 +28,19 @@ class Gathering:
         """Images of these batches."""
         self.scan_seconds = 0.0
         """What it cost to find the results there are, without taking them in."""
-        self._store = store
         self._draft = draft
-        self._job = job
+        self._stored = stored
+        self._job = stored.job
         self.next_batch = 0
         """The first batch not taken in yet."""
         self._stack = ExitStack()
         self._writer: PredictionsWriter | None = None
-        self._folder = store.path(job.id)
 
     def __enter__(self) -> "Gathering":
-        if not (self._folder / PREDICTIONS_FILE).exists():
-            self._writer = self._stack.enter_context(PredictionsWriter(self._folder, self._draft))
+        if not (self._stored.folder / PREDICTIONS_FILE).exists():
+            self._writer = self._stack.enter_context(
+                PredictionsWriter(self._stored.folder, self._draft)
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +57,7 @@ class Gathering:
         Raises `DamagedResult` for `next_batch`, which can be discarded and looked for again.
         """
         began = perf_counter()
-        done = self._store.done(self._job)
+        done = self._stored.results.done()
         self.scan_seconds = perf_counter() - began
         self.done = len(done)
         self.images = images_of(self._job, done)
@@ -74,7 +76,7 @@ class Gathering:
         self.tally.refresh()
 
     def _take(self, batch: int) -> None:
-        finished = FinishedBatch(self._store, self._job, batch, self._labels)
+        finished = FinishedBatch(self._stored, batch, self._labels)
         if self._writer is not None:
             self._writer.write(self._job, batch, finished.identities, finished.result)
         self.tally.add(batch, finished.result, finished.labels)
@@ -87,23 +89,22 @@ def images_of(job: Job, batches: set[int]) -> int:
     return len(batches) * job.batch_size - missing
 
 
-def merge(
-    store: JobStore, job: Job, *, observe: Callable[[FinishedBatch], object] | None = None
-) -> Tally:
+def merge(stored: StoredJob, *, observe: Callable[[FinishedBatch], object] | None = None) -> Tally:
     """Count the results there are, and merge those of a completed job, unless they are merged.
 
     Each is read once, and shown to `observe`. Raises `DamagedResult`.
     """
-    labels = KnownLabels(store, job)
-    tally = Tally(store, job, labels)
-    done = store.done(job)
-    folder = store.path(job.id)
+    job = stored.job
+    labels = KnownLabels(stored)
+    tally = Tally(stored, labels)
+    done = stored.results.done()
+    folder = stored.folder
     with ExitStack() as stack:
         writer = None
         if len(done) == job.batches and not (folder / PREDICTIONS_FILE).exists():
             writer = stack.enter_context(PredictionsWriter(folder))
         for number in sorted(done):
-            batch = FinishedBatch(store, job, number, labels)
+            batch = FinishedBatch(stored, number, labels)
             if writer is not None:
                 writer.write(job, number, batch.identities, batch.result)
             tally.add(number, batch.result, batch.labels)

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from storage.errors import StorageError
-from storage.files import TEMPORARY_PREFIX
 from storage.jobs.reuse import ReuseStore
-from storage.jobs.store import JobStore, apart, modified
+from storage.jobs.store import JobStore, apart
 from storage.models.store import ModelStore
 
 DRAFT_AGE = timedelta(days=1)
@@ -38,15 +37,15 @@ def prune(
     """
     now = now or datetime.now(UTC)
     pruned = []
-    drafts = stale_drafts(store.folder, now - DRAFT_AGE)
+    drafts = store.stale_drafts(now - DRAFT_AGE)
     for job_id in store.ids():
         with apart(job_id, on_fault):
-            ended_at = store.ended_at(store.get(job_id))
+            ended_at = store.open(job_id).ended_at()
             if ended_at is None:
                 continue
             if ended_at >= now - older_than:
                 if ended_at < now - DRAFT_AGE:
-                    drafts += stale_drafts(store.path(job_id), now - DRAFT_AGE)
+                    drafts += store.stale_drafts(now - DRAFT_AGE, job_id)
                 continue
             size = bytes_below(store.path(job_id))
             if not dry_run:
@@ -84,12 +83,6 @@ def prune_reuse(
     present = {version.pin.sha256 for version in versions}
     removed = store.prune(present, moment.timestamp(), dry_run=dry_run)
     return [Pruned(name=name, bytes=size) for name, size in removed]
-
-
-def stale_drafts(folder: Path, moment: datetime) -> list[Path]:
-    """Drafts in which nothing has changed since `moment`."""
-    drafts = sorted(folder.glob(f"{TEMPORARY_PREFIX}*"))
-    return [d for d in drafts if max(map(modified, (d, *d.glob("inputs")))) < moment.timestamp()]
 
 
 def remove_draft(draft: Path) -> None:

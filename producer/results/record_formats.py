@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from producer.results.records import open_parquet, plain
+from producer.results.records import classes_of, open_parquet, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,11 +37,11 @@ def export_file(tables: Iterable["pa.Table"], path: Path) -> int:
 
 
 def write_csv(tables: Iterable["pa.Table"], target: IO[bytes]) -> int:
-    """With a header line; null is an empty field."""
+    """With a header line and a column for each probability; null is an empty field."""
     from pyarrow import csv
 
     writer, count = None, 0
-    for table in map(plain, tables):
+    for table in map(flat, map(plain, tables)):
         if writer is None:
             options = csv.WriteOptions(quoting_style="needed")
             writer = csv.CSVWriter(target, table.schema, write_options=options)
@@ -58,13 +58,47 @@ def write_jsonl(tables: Iterable["pa.Table"], target: IO[bytes]) -> int:
 
     count = 0
     for table in tables:
-        # As text first: the shortest decimal that is the same float32, not its float64 expansion.
-        scores = table["score"].cast(pa.string()).to_pylist()
-        for row, score in zip(table.to_pylist(), scores, strict=True):
-            row["score"] = None if score is None else float(score)
+        classes = classes_of(table.schema)
+        for column in range(table.num_columns):
+            if pa.types.is_floating(value_type(table.schema.field(column).type)):
+                table = shortened(table, column)
+        for row in table.to_pylist():
+            if row.get("probabilities"):
+                row["probabilities"] = dict(zip(classes, row["probabilities"], strict=True))
             target.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         count += table.num_rows
     return count
+
+
+def value_type(type_: "pa.DataType") -> "pa.DataType":
+    """Of a list the type of what is in it."""
+    return getattr(type_, "value_type", type_)
+
+
+def shortened(table: "pa.Table", column: int) -> "pa.Table":
+    """A column of float32 with the same numbers as float64 in as few decimals as tell them."""
+    import pyarrow as pa
+
+    kind = table.schema.field(column).type
+    as_text, wide = pa.string(), pa.float64()
+    if pa.types.is_fixed_size_list(kind):
+        as_text, wide = pa.list_(as_text, kind.list_size), pa.list_(wide, kind.list_size)
+    values = table.column(column).cast(as_text).cast(wide)
+    return table.set_column(column, table.schema.field(column).name, values)
+
+
+def flat(table: "pa.Table") -> "pa.Table":
+    """The records with a column `p_<class>` for each probability instead of their list."""
+    if "probabilities" not in table.column_names:
+        return table
+    from pyarrow.compute import list_element
+
+    lists = table["probabilities"].combine_chunks()
+    table = table.drop_columns(["probabilities"])
+    for position, name in enumerate(classes_of(table.schema)):
+        values = list_element(lists, position)
+        table = table.append_column(f"p_{name}", values)
+    return table
 
 
 def write_parquet(tables: Iterable["pa.Table"], target: IO[bytes]) -> int:

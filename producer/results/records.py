@@ -2,14 +2,15 @@
 
     id, path, label, prediction, score, model, batch
 
-A failed image has neither prediction nor score; its reason is in `errors.jsonl`.
+With `--top 2` prediction_2 and score_2 follow the score, with `--probabilities` one list of all
+classes follows the rest. A failed image has none of these; its reason is in `errors.jsonl`.
 """
 
 import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
 from storage.errors import Corrupt
-from storage.files import TEMPORARY_PREFIX, resolve_inside, share, sync_folder, write_atomically
-from storage.jobs.inputs import read_columns, read_ids
+from storage.files import TEMPORARY_PREFIX, share, sync_folder, write_atomically
+from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,10 @@ PREDICTIONS_FILE = "predictions.parquet"
 ERRORS_FILE = "errors.jsonl"
 MERGE_FILE = "merge.json"
 ROW_GROUP_ROWS = 20_000
+ROW_GROUP_PROBABILITIES = 8_000_000
+"""Where all probabilities are kept, row groups are so much shorter."""
+CLASSES = b"classes"
+"""Key of the schema's metadata under which the order of the probabilities is told, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,10 @@ class Record:
     label: str | None
     """The true class, when it is known."""
     error: str | None
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest classes with their probabilities, as many as the job keeps."""
+    probabilities: Mapping[str, float] | None = None
+    """Of every class, when the job keeps them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,26 +70,26 @@ class Identities:
     """Class indices (N,), negative where unlabelled; none when the job has no labels at all."""
 
 
-def read_identities(store: JobStore, job: Job, batch: int) -> Identities:
+def read_identities(stored: StoredJob, batch: int) -> Identities:
     """Ids, paths and labels of a batch.
 
     Without ids of its own an image of an array has its position as id.
     """
     import pyarrow as pa
 
+    job = stored.job
     if job.array is None:
-        columns = read_columns(store.pack_path(job, batch))
+        columns = stored.inputs.read_columns(batch)
         return Identities(
             ids=pa.array(columns.ids, pa.string()),
             paths=pa.array(columns.paths, pa.string()),
             labels=columns.labels if job.labelled else None,
         )
     span = job.span(batch)
-    labels = store.open_labels(job)
-    if job.array.ids is None:
+    labels = stored.inputs.open_labels()
+    ids = stored.inputs.read_ids(span)
+    if ids is None:
         ids = pa.array(np.arange(span.start, span.stop)).cast(pa.string())
-    else:
-        ids = read_ids(resolve_inside(store.root, job.array.ids), span)
     return Identities(
         ids=ids,
         paths=pa.nulls(len(span), pa.string()),
@@ -101,20 +110,43 @@ def batch_table(job: Job, batch: int, who: Identities, result: BatchResult) -> "
             pa.array(indices, pa.int32(), mask=np.asarray(indices) < 0), names
         )
 
+    ranks = {}
+    for rank in range(min(job.top, job.depth)):
+        suffix = f"_{rank + 1}" if rank else ""
+        ranks[f"prediction{suffix}"] = named(result.ranking.classes[:, rank])
+        scores = pa.array(result.ranking.scores[:, rank], pa.float32(), mask=failed)
+        ranks[f"score{suffix}"] = scores
     unlabelled = np.full(count, -1, np.int32)
-    return pa.table(
+    table = pa.table(
         {
             "id": who.ids,
             "path": who.paths,
             "label": named(unlabelled if who.labels is None else who.labels),
-            "prediction": named(result.predictions),
-            "score": pa.array(result.scores, pa.float32(), mask=failed),
+            **ranks,
             "model": pa.DictionaryArray.from_arrays(
                 pa.array(np.zeros(count, np.int32)), pa.array([str(job.model)], pa.string())
             ),
             "batch": pa.array(np.full(count, batch, np.int32)),
         }
     )
+    return with_probabilities(table, job, result) if job.probabilities else table
+
+
+def with_probabilities(table: "pa.Table", job: Job, result: BatchResult) -> "pa.Table":
+    """The records with the probabilities of all classes, whose order the schema tells."""
+    import pyarrow as pa
+
+    values = pa.array(result.ranking.by_class().ravel())
+    failed = pa.array(result.predictions < 0)
+    column = pa.FixedSizeListArray.from_arrays(values, len(job.labels), mask=failed)
+    told = {CLASSES: json.dumps(job.labels, ensure_ascii=False)}
+    return table.append_column("probabilities", column).replace_schema_metadata(told)
+
+
+def classes_of(schema: "pa.Schema") -> list[str]:
+    """The classes whose probabilities the records hold, in their order."""
+    found: list[str] = json.loads((schema.metadata or {}).get(CLASSES, b"[]"))
+    return found
 
 
 def plain(table: "pa.Table") -> "pa.Table":
@@ -125,7 +157,7 @@ def plain(table: "pa.Table") -> "pa.Table":
         pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type)
         for f in table.schema
     ]
-    return table.cast(pa.schema(fields))
+    return table.cast(pa.schema(fields, table.schema.metadata))
 
 
 def error_lines(batch: int, who: Identities, result: BatchResult) -> Iterator[str]:
@@ -140,38 +172,54 @@ def error_lines(batch: int, who: Identities, result: BatchResult) -> Iterator[st
         yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def read_sound_result(store: JobStore, job: Job, batch: int) -> BatchResult:
+def read_sound_result(stored: StoredJob, batch: int) -> BatchResult:
     """A batch's result; raises `DamagedResult`, with the way out, for one that cannot be read."""
     try:
-        return store.read_result(job, batch)
+        return stored.results.read(batch)
     except Corrupt as error:
         raise DamagedResult(str(error)) from None
 
 
-def read_tables(store: JobStore, job: Job) -> Iterator["pa.Table"]:
+def read_tables(stored: StoredJob) -> Iterator["pa.Table"]:
     """The records of a job, a table per batch, in order; batches that are not done are left out."""
-    for batch in sorted(store.done(job)):
-        result = read_sound_result(store, job, batch)
-        yield batch_table(job, batch, read_identities(store, job, batch), result)
+    for batch in sorted(stored.results.done()):
+        result = read_sound_result(stored, batch)
+        yield batch_table(stored.job, batch, read_identities(stored, batch), result)
 
 
-def read_batch(store: JobStore, job: Job, batch: int) -> "pa.Table":
+def read_batch(stored: StoredJob, batch: int) -> "pa.Table":
     """The records of one finished batch, with the reasons of failed images as `error`."""
     import pyarrow as pa
 
-    result = read_sound_result(store, job, batch)
-    table = batch_table(job, batch, read_identities(store, job, batch), result)
+    result = read_sound_result(stored, batch)
+    table = batch_table(stored.job, batch, read_identities(stored, batch), result)
     reasons = [result.errors.get(position) for position in range(table.num_rows)]
     return table.append_column("error", pa.array(reasons, pa.string()))
 
 
 def read_records(table: "pa.Table") -> Iterator[Record]:
     """The rows of a table of `read_batch`."""
-    columns = ("id", "prediction", "score", "label", "error")
-    for id, prediction, score, label, error in zip(
-        *(table[name].to_pylist() for name in columns), strict=True
-    ):
-        yield Record(id=id, prediction=prediction, score=score, label=label, error=error)
+    classes = classes_of(table.schema)
+    for row in table.to_pylist():
+        numbers = row.get("probabilities")
+        yield Record(
+            id=row["id"],
+            prediction=row["prediction"],
+            score=row["score"],
+            label=row["label"],
+            error=row["error"],
+            top=() if row["prediction"] is None else tuple(ranks_of(row)),
+            probabilities=numbers and dict(zip(classes, numbers, strict=True)),
+        )
+
+
+def ranks_of(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The classes of a record with their scores, the likeliest first."""
+    yield row["prediction"], row["score"]
+    rank = 2
+    while f"prediction_{rank}" in row:
+        yield row[f"prediction_{rank}"], row[f"score_{rank}"]
+        rank += 1
 
 
 def to_pandas(table: "pa.Table") -> "pd.DataFrame":
@@ -232,7 +280,7 @@ class PredictionsWriter:
         self._tables.append(batch_table(job, batch, who, result))
         self._rows += len(result.predictions)
         self._error_file.writelines(error_lines(batch, who, result))
-        if self._rows >= ROW_GROUP_ROWS:
+        if self._rows >= row_group_rows(job):
             self._flush()
 
     def commit(self) -> Path:
@@ -275,19 +323,30 @@ class PredictionsWriter:
         self._tables, self._rows = [], 0
 
 
+def row_group_rows(job: Job) -> int:
+    """After how many records a row group ends, at the end of a batch."""
+    if not job.probabilities:
+        return ROW_GROUP_ROWS
+    return min(ROW_GROUP_ROWS, max(1, ROW_GROUP_PROBABILITIES // len(job.labels)))
+
+
 def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
     """A Parquet writer whose readers see plain columns, without trace of how they were made."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(
+    writer = pq.ParquetWriter(
         target,
         schema,
         compression="zstd",
         compression_level=1,
-        use_dictionary=["label", "prediction", "model", "batch"],
+        use_dictionary=[f.name for f in schema if pa.types.is_dictionary(f.type)] + ["batch"],
         write_statistics=["score", "batch"],  # of text the same in every row group
         store_schema=False,
     )
+    if schema.metadata:
+        writer.add_key_value_metadata(schema.metadata)
+    return writer
 
 
 def discard_merged(folder: Path) -> None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from dispatch.predict_queue import PredictQueue
-from dispatch.resending import idle_heads, send_lost
+from dispatch.resending import send_lost
 from producer.results.records import discard_merged
 from storage.errors import Corrupt
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Resumption:
 
 
 def resume(
-    jobs: JobStore, job: Job, queue: PredictQueue, *, lease_seconds: float, failed_only: bool
+    stored: StoredJob, queue: PredictQueue, *, lease_seconds: float, failed_only: bool
 ) -> Resumption:
     """Send the missing batches of a job, stopped or not; there are none of one that is complete.
 
@@ -34,20 +34,20 @@ def resume(
     Raises `BrokerUnavailable` before anything is changed.
     """
     queue.probe()
-    damaged, failed = find_unwanted(jobs, job, with_failed=failed_only)
-    conflicts = jobs.conflicts(job).items()
+    damaged, failed = find_unwanted(stored, with_failed=failed_only)
+    conflicts = stored.results.conflicts().items()
     doubtful = [batch for batch, conflict in conflicts if conflict and batch not in failed]
     if unwanted := damaged + failed + doubtful:
-        discard_merged(jobs.path(job.id))
+        discard_merged(stored.folder)
     for batch in unwanted:
-        jobs.discard_result(job, batch)
+        stored.results.discard(batch)
     for batch in failed:
-        jobs.attempt_path(job, batch).unlink(missing_ok=True)
-    missing = job.batches - len(jobs.done(job))
-    jobs.unstop(job)
-    heads = idle_heads(jobs, job, lease_seconds)
+        stored.attempts.forget(batch)
+    missing = stored.job.batches - len(stored.results.done())
+    stored.unstop()
+    heads = stored.chains.idle_heads(lease_seconds)
     waiting = queue.waiting() if heads else set()
-    sent = send_lost(jobs, job, heads, waiting=waiting, send=queue.send)
+    sent = send_lost(stored, heads, waiting=waiting, send=queue.send)
     return Resumption(
         damaged=len(damaged),
         failed=len(failed),
@@ -57,12 +57,12 @@ def resume(
     )
 
 
-def find_unwanted(jobs: JobStore, job: Job, *, with_failed: bool) -> tuple[list[int], list[int]]:
+def find_unwanted(stored: StoredJob, *, with_failed: bool) -> tuple[list[int], list[int]]:
     """Batches whose results are damaged, and those with failed images."""
     damaged, failed = [], []
-    for batch in sorted(jobs.done(job)):
+    for batch in sorted(stored.results.done()):
         try:
-            result = jobs.read_result(job, batch)
+            result = stored.results.read(batch)
         except Corrupt:
             damaged.append(batch)
         else:

@@ -8,7 +8,8 @@ from evaluation.label_order import note_on_order
 from producer.results.merging import images_of
 from producer.results.timeline import Timeline
 from storage.files import printable
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 
 REPORT_FILE = "report.html"
@@ -34,6 +35,10 @@ class Summary(BaseModel, frozen=True):
     """Images with both a label and a prediction: those that the accuracy is over."""
     accuracy: float | None
     """Share of right predictions, 0 to 1; none when nothing is labelled."""
+    top: int | None = None
+    """How many classes are kept of each image by rank; none where it is one."""
+    top_accuracy: float | None = None
+    """Share of the labelled images whose label is among these, 0 to 1."""
     images_per_second: float | None
     """Images done per second since the submission began, copying of the inputs included."""
     created_at: AwareDatetime
@@ -74,11 +79,11 @@ class JobLine(BaseModel, frozen=True):
     created_at: AwareDatetime
 
 
-def line_of(store: JobStore, job: Job) -> JobLine:
-    done = store.done(job)
+def line_of(stored: StoredJob) -> JobLine:
+    job, done = stored.job, stored.results.done()
     return JobLine(
         id=job.id,
-        status=store.status(job, len(done)),
+        status=stored.status(len(done)),
         model=str(job.model),
         source=job.source,
         total=job.total,
@@ -88,30 +93,32 @@ def line_of(store: JobStore, job: Job) -> JobLine:
 
 
 def summarise(
-    store: JobStore,
-    job: Job,
+    stored: StoredJob,
     tally: Tally,
     *,
     timeline: Timeline | None = None,
 ) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
-    end = store.end(job, tally.batches, tally.failed)
+    job = stored.job
+    end = stored.end(tally.batches, tally.failed)
     done = tally.predicted + tally.failed
     ended_at = end.at if end else None
     seconds = ((ended_at or datetime.now(UTC)) - job.created_at).total_seconds()
     evaluation = tally.evaluation
     return Summary(
         id=job.id,
-        status=store.status(job, tally.batches, tally.failed),
+        status=stored.status(tally.batches, tally.failed),
         reason=end.reason if end else None,
         model=str(job.model),
         images=ImageCounts(total=job.total, predicted=tally.predicted, failed=tally.failed),
         labelled=evaluation.count,
         accuracy=evaluation.accuracy,
+        top=job.top if job.top > 1 else None,
+        top_accuracy=tally.in_top / evaluation.count if job.top > 1 and evaluation.count else None,
         images_per_second=round(done / seconds, 1) if done and seconds > 0 else None,
         created_at=job.created_at,
         completed_at=ended_at,
-        storage=printable(str(store.root)),
+        storage=printable(str(stored.root)),
         reused=tally.reused if job.reuse else None,
         hit_rate=tally.reused / tally.predicted if job.reuse and tally.predicted else None,
         labelled_later=tally.labelled_later or None,

@@ -12,8 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from producer.results.records import MERGE_FILE
-from storage.jobs.attempts import read_events
-from storage.jobs.store import Job, JobStore, modified
+from storage.jobs.stored_job import StoredJob
 
 PHASES = {
     "submit": "reading the source and writing the job",
@@ -66,16 +65,17 @@ class Turn:
     lost: bool
 
 
-def trace(store: JobStore, job: Job) -> Timeline | None:
+def trace(stored: StoredJob) -> Timeline | None:
     """Tell where a job's time went; none when nobody has begun it."""
-    turns = [turn for batch in range(job.batches) for turn in turns_of(store, job, batch)]
+    job = stored.job
+    turns = [turn for batch in range(job.batches) for turn in turns_of(stored, batch)]
     if not turns:
         return None
     created = job.created_at.timestamp()
-    submitted = modified(store.path(job.id) / "job.json")
+    submitted = stored.submitted_at()
     first, last = min(turn.began for turn in turns), max(turn.ended for turn in turns)
     processes, work = share_out(turns, last - first)
-    after = after_work(store.path(job.id), last)
+    after = after_work(stored.folder, last)
     found = {"submit": submitted - created, "queue": first - submitted, **work, **after}
     phases = {name: found[name] for name in (*PHASES, *found.keys() - PHASES) if name in found}
     return Timeline(
@@ -86,9 +86,9 @@ def trace(store: JobStore, job: Job) -> Timeline | None:
     )
 
 
-def turns_of(store: JobStore, job: Job, batch: int) -> list[Turn]:
+def turns_of(stored: StoredJob, batch: int) -> list[Turn]:
     """All attempts at a batch; one without an end is taken to have lasted until the next began."""
-    events = read_events(store.attempt_path(job, batch))
+    events = stored.attempts.events(batch)
     starts = [event for event in events if event["event"] == "start"]
     ends = {event["key"]: event for event in events if event["event"] == "end"}
     turns = []

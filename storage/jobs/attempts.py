@@ -23,7 +23,7 @@ from typing import Any
 
 from process.identity import Process, this_process
 from storage.errors import Corrupt
-from storage.files import discard, read_regular, share, touch
+from storage.files import discard, make_folder, read_regular, share, touch
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 
 OUTCOME_LENGTH = 500
 """Characters of an outcome that are kept: an end must fit where its beginning found room."""
+DUPLICATE = "duplicate"
+"""The outcome of an attempt whose batch had the same result by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,38 @@ def open_log(path: Path) -> int:
             raise
     discard(path)
     return os.open(path, flags, 0o666)
+
+
+class Attempts:
+    """The logs of one job, by batch."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, batch: int) -> Path:
+        """The log of attempts at a batch."""
+        return self._folder / f"{batch:06d}.jsonl"
+
+    def begun(self) -> bool:
+        """Whether anybody has tried any batch."""
+        return any(self._folder.glob("*.jsonl"))
+
+    def begin(self, batch: int, lease_seconds: float | None = None) -> Attempt:
+        """Log that this process runs a batch now, and how far apart its heartbeats may be."""
+        make_folder(self._folder)  # copies of a job may lack what was empty
+        return Attempt(self.path(batch), lease_seconds)
+
+    def history(self, batch: int, lease_seconds: float) -> History:
+        """Who tried a batch so far."""
+        return read_history(self.path(batch), lease_seconds)
+
+    def events(self, batch: int) -> list[dict[str, Any]]:
+        """All that was logged of a batch, in order."""
+        return read_events(self.path(batch))
+
+    def forget(self, batch: int) -> None:
+        """Begin anew with a batch, as if nobody had tried it."""
+        self.path(batch).unlink(missing_ok=True)
 
 
 class Heartbeat:

@@ -8,8 +8,8 @@ from imaging.images import Pixels, Shape, decode_image, fit_pixels
 from imaging.pngs import decode_plain_pngs
 from imaging.preprocessing import Preprocessing
 from storage.errors import StorageError
-from storage.jobs.inputs import ImageFiles, Pack, read_pack
-from storage.jobs.store import Job, JobStore
+from storage.jobs.inputs import ImageFiles, Pack
+from storage.jobs.stored_job import StoredJob
 from storage.settings import StorageSettings
 
 
@@ -18,27 +18,26 @@ class BatchImages:
 
     def __init__(
         self,
-        store: JobStore,
-        job: Job,
+        stored: StoredJob,
         batch: int,
         shape: Shape,
         preprocessing: Preprocessing,
         settings: StorageSettings,
     ) -> None:
         self.shape = shape
-        self._store = store
+        self._root = stored.root
         self._preprocessing = preprocessing
         self._settings = settings
-        span = job.span(batch)
+        span = stored.job.span(batch)
         self._span = span
         self.count = len(span)
         self._array: Pixels | None = None
         self._files: ImageFiles | None = None
         self._folders: dict[str, str] = {}
-        if job.array:
-            self._array = store.open_array(job)[span.start : span.stop]
+        if stored.job.array:
+            self._array = stored.inputs.open_array()[span.start : span.stop]
         else:
-            self._files = read_pack(store.pack_path(job, batch))
+            self._files = stored.inputs.read_pack(batch)
 
     @property
     def are_files(self) -> bool:
@@ -74,7 +73,7 @@ class BatchImages:
         assert self._files is not None
         return self._files.read(
             position,
-            self._store.root,
+            self._root,
             max_bytes=self._settings.max_image_bytes,
             folders=self._folders,
         )
@@ -104,28 +103,27 @@ class JobImages:
 
     def __init__(
         self,
-        store: JobStore,
-        job: Job,
+        stored: StoredJob,
         shape: Shape,
         preprocessing: Preprocessing,
         settings: StorageSettings,
     ) -> None:
-        self._store, self._job, self._settings = store, job, settings
+        self._stored, self._settings = stored, settings
         self._shape, self._preprocessing = shape, preprocessing
         self._array: Pixels | None = None
         self._pack: tuple[int, Pack] | None = None
 
     def read(self, position: int) -> Pixels:
         """Pixels (H, W, C) of one image; raises `ImageError` when its file has gone."""
-        if self._job.array:
+        if self._stored.job.array:
             if self._array is None:
-                self._array = self._store.open_array(self._job)
+                self._array = self._stored.inputs.open_array()
             return fit_pixels(self._array[position], self._shape, self._preprocessing)
-        batch, offset = divmod(position, self._job.batch_size)
+        batch, offset = divmod(position, self._stored.job.batch_size)
         if self._pack is None or self._pack[0] != batch:
-            self._pack = batch, Pack(self._store.pack_path(self._job, batch))
+            self._pack = batch, self._stored.inputs.open_pack(batch)
         image = self._pack[1].image(offset)
-        content = image.read(self._store.root, max_bytes=self._settings.max_image_bytes)
+        content = image.read(self._stored.root, max_bytes=self._settings.max_image_bytes)
         return decode_image(
             content,
             self._shape,

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from storage.jobs.store import Job, JobStore
+from storage.jobs.store import JobStore
+from storage.jobs.stored_job import StoredJob
 
 Finding = TypeVar("Finding")
 
@@ -11,7 +12,7 @@ Finding = TypeVar("Finding")
 class EndedJobs(Generic[Finding]):
     """Looks at jobs with `find`, which tells what it found and whether the job has ended."""
 
-    def __init__(self, jobs: JobStore, find: Callable[[Job], tuple[Finding, bool]]) -> None:
+    def __init__(self, jobs: JobStore, find: Callable[[StoredJob], tuple[Finding, bool]]) -> None:
         self._jobs = jobs
         self._find = find
         self._ended: dict[str, tuple[tuple[float, float], Finding]] = {}
@@ -22,7 +23,7 @@ class EndedJobs(Generic[Finding]):
         known = self._ended.get(job_id)
         if known and known[0] == changed:
             return known[1]
-        found, ended = self._find(self._jobs.get(job_id))
+        found, ended = self._find(self._jobs.open(job_id))
         if ended:
             self._ended[job_id] = changed, found
         return found

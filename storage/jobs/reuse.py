@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.ranking import Ranking
 from imaging.fingerprints import fingerprints
 from imaging.images import Pixels
 from storage.errors import Corrupt
 from storage.files import share, write_atomically
-from storage.jobs.results import DAMAGE
+from storage.jobs.results import DAMAGE, ranking_members, read_ranking
 from storage.models.store import ModelPin
 
 VERSION = 1
@@ -63,17 +64,15 @@ def distinct(keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Predictions of one model by key; 24 bytes each."""
+    """What one model has predicted, by key; 24 bytes each where one class is kept."""
 
     keys: Keys
     """Different ones, sorted."""
-    predictions: NDArray[np.int32]
-    """Class indices (N,)."""
-    scores: NDArray[np.float32]
-    """Their probabilities (N,)."""
+    ranking: Ranking
+    """The likeliest classes (N, K)."""
 
     def __len__(self) -> int:
-        return len(self.predictions)
+        return len(self.ranking)
 
     def find(self, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Which of `keys`, different and sorted ones, are known, and where.
@@ -93,8 +92,7 @@ class Known:
             buffer,
             model=np.array([str(VERSION), model.sha256]),
             keys=self.keys.astype("<u8", copy=False),
-            prediction=self.predictions.astype(np.int32, copy=False),
-            score=self.scores.astype(np.float32, copy=False),
+            **ranking_members(self.ranking),
         )
         return buffer.getvalue()
 
@@ -104,16 +102,13 @@ class Known:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as members:
                 version, sha256 = (str(part) for part in members["model"])
-                known = cls(
-                    keys=members["keys"], predictions=members["prediction"], scores=members["score"]
-                )
+                known = cls(keys=members["keys"], ranking=read_ranking(members))
         except DAMAGE as error:
             raise Corrupt(f"The reuse file {origin} is damaged ({error}).") from None
         if (version, sha256) != (str(VERSION), model.sha256):
             raise Corrupt(f"The reuse file {origin} is of another model than {model}.")
         count = int(origin.name.partition("-")[0])
-        shapes = known.keys.shape, known.predictions.shape, known.scores.shape
-        if origin.name != name_of(count, content) or shapes != ((2, count), (count,), (count,)):
+        if origin.name != name_of(count, content) or known.keys.shape != (2, len(known)):
             raise Corrupt(f"The reuse file {origin} is damaged (its digest differs).")
         return known
 
@@ -124,8 +119,7 @@ def merged(parts: Sequence[Known]) -> Known:
     first, _ = distinct(keys)
     return Known(
         keys=keys[:, first],
-        predictions=np.concatenate([part.predictions for part in parts])[first],
-        scores=np.concatenate([part.scores for part in parts])[first],
+        ranking=Ranking.joined([part.ranking for part in parts])[first],
     )
 
 
@@ -151,9 +145,9 @@ class ReuseStore:
     def __init__(self, root: Path) -> None:
         self._folder = root / "jobs" / ".reuse"
 
-    def files(self, model: ModelPin) -> list[ReuseFile]:
-        """What is kept of a model, the newest first."""
-        folder = self._path(model)
+    def files(self, model: ModelPin, depth: int = 1) -> list[ReuseFile]:
+        """What is kept of a model where so many classes are, the newest first."""
+        folder = self._path(model, depth)
         found = []
         with (
             suppress(FileNotFoundError, NotADirectoryError),
@@ -182,7 +176,7 @@ class ReuseStore:
         Not fsynced: a file torn by a power cut is told by its digest and computed again.
         """
         content = known.to_bytes(model)
-        folder = self._path(model)
+        folder = self._path(model, known.ranking.depth)
         for part in (folder.parent.parent, folder.parent, folder):
             if not part.is_dir():
                 part.mkdir(exist_ok=True)  # the root is not made: it may be away
@@ -191,20 +185,21 @@ class ReuseStore:
         write_atomically(path, content, durable=False)
         return path
 
-    def compact(self, model: ModelPin) -> int:
+    def compact(self, model: ModelPin, depth: int = 1) -> int:
         """Merge small files, when they have become many, into one; returns how many.
 
         Each is removed only after what it knows lies in the new file, whose name says what is in
         it: two workers that compact at once merely do some work twice.
         """
-        small = [file for file in self.files(model) if file.images < MOST_IMAGES // 2]
+        most = at_depth(MOST_IMAGES, depth)
+        small = [file for file in self.files(model, depth) if file.images < most // 2]
         if len(small) <= MOST_SMALL_FILES:
             return 0
         parts: dict[Path, Known] = {}
         images = 0
         for file in sorted(small, key=lambda file: (file.modified, file.name)):
             images += file.images
-            if images > MOST_IMAGES:
+            if images > most:
                 break
             try:
                 parts[file.path] = self.read(model, file)
@@ -225,14 +220,14 @@ class ReuseStore:
 
         Returns the path below the jobs, and the bytes, for each model that has lost something.
         """
-        names = {folder_name(sha256) for sha256 in present}
+        names = {folder_name(sha256, 1) for sha256 in present}
         pruned = []
         for folder in sorted(self._folder.glob("*")):
             size = 0
             for path in folder.iterdir():
                 with suppress(FileNotFoundError):
                     stat = path.stat()
-                    if folder.name not in names or stat.st_mtime < moment:
+                    if folder.name.partition("-top")[0] not in names or stat.st_mtime < moment:
                         size += stat.st_size
                         if not dry_run:
                             path.unlink()
@@ -243,13 +238,18 @@ class ReuseStore:
                     folder.rmdir()  # only when it is empty
         return pruned
 
-    def _path(self, model: ModelPin) -> Path:
-        return self._folder / folder_name(model.sha256)
+    def _path(self, model: ModelPin, depth: int) -> Path:
+        return self._folder / folder_name(model.sha256, depth)
 
 
-def folder_name(sha256: str) -> str:
-    """The folder of a model with this digest."""
-    return f"{VERSION}-{sha256}"
+def folder_name(sha256: str, depth: int) -> str:
+    """The folder of a model with this digest, of whose predictions so many classes are kept."""
+    return f"{VERSION}-{sha256}" + (f"-top{depth}" if depth > 1 else "")
+
+
+def at_depth(images: int, depth: int) -> int:
+    """How many images take the room that so many take of which one class is kept."""
+    return max(1, images * 24 // (16 + 8 * depth))
 
 
 def name_of(images: int, content: bytes) -> str:

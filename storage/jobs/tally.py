@@ -9,7 +9,7 @@ from evaluation.confusion import Evaluation, confusion_matrix
 from storage.errors import Corrupt
 from storage.jobs.labels import KnownLabels, read_labels
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 
 
 class Tally:
@@ -18,9 +18,9 @@ class Tally:
     Without `labels` those count that were submitted.
     """
 
-    def __init__(self, store: JobStore, job: Job, labels: KnownLabels | None = None) -> None:
-        self._store = store
-        self._job = job
+    def __init__(self, stored: StoredJob, labels: KnownLabels | None = None) -> None:
+        self._stored = stored
+        self._job = stored.job
         self._labels = labels
         self.labelled_later = labels.later if labels else 0
         """Images of the job that were given a label after they were submitted."""
@@ -32,6 +32,8 @@ class Tally:
         self.predicted = 0
         self.failed = 0
         self.reused = 0
+        self.in_top = 0
+        """Labelled images whose label is among the classes that the job keeps by rank."""
 
     @property
     def batches(self) -> int:
@@ -53,12 +55,12 @@ class Tally:
 
         One that is damaged raises `Corrupt`, or is told to `on_damage` and not counted.
         """
-        done = self._store.done(self._job)
+        done = self._stored.results.done()
         if not self._counted <= done:
             self._clear()  # results were discarded, to be computed again
         for batch in sorted(done - self._counted):
             try:
-                result = self._store.read_result(self._job, batch)
+                result = self._stored.results.read(batch)
             except Corrupt as error:
                 if on_damage is None:
                     raise
@@ -68,7 +70,7 @@ class Tally:
 
     def _labels_of(self, batch: int) -> NDArray[np.int32] | None:
         if self._labels is None:
-            return read_labels(self._store, self._job, batch)
+            return read_labels(self._stored, batch)
         return self._labels.of(batch)
 
     def add(self, batch: int, result: BatchResult, labels: NDArray[np.int32] | None) -> None:
@@ -79,3 +81,6 @@ class Tally:
         self.reused += result.reused or 0
         if labels is not None:
             self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))
+            top = result.ranking.classes[:, : self._job.top]
+            found = (top == np.asarray(labels)[:, np.newaxis]).any(axis=1)
+            self.in_top += int((found & (labels >= 0)).sum())

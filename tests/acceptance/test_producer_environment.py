@@ -93,7 +93,7 @@ def test_only_a_data_frame_imports_pandas_where_it_is_installed(
     jobs = JobStore(tmp_path / "storage")
     job = array_job(jobs, images_of(range(10)), [0] * 10)
     for batch in range(job.batches):
-        jobs.write_result(job, batch, FakeWorker(jobs).result(job, batch))
+        jobs.of(job).results.write(batch, FakeWorker(jobs).result(job, batch))
     storage = {"BATCHSIGHT_STORAGE": str(jobs.root)}
     without = machine.run("-c", FRAME, "", cwd=tmp_path, **storage)
     assert "MissingLibrary: pandas is not installed" in without.stderr

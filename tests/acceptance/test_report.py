@@ -9,7 +9,8 @@ import pytest
 
 from evaluation.baseline import Baseline
 from producer.report.writing import write_report
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.browser import MISSING, Browser, open_browser
@@ -46,15 +47,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     job = file_job(store, files, labels=CLASSES, model=model, batch_size=50, source=LONG)
     classify(store, job)
-    return write_report(store, models, job, StorageSettings()).path
+    return write_report(store.of(job), models, StorageSettings()).path
 
 
 def classify(store: JobStore, job: Job) -> None:
     reasons = {3: f"file cannot be read: {LONG}", 7: HOSTILE, 8: f"too many pixels: {LONG}"}
     worker = FakeWorker(store, reasons)
     for batch in range(job.batches):
-        store.begin_attempt(job, batch).end("done", {"predict": 0.01})
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).attempts.begin(batch).end("done", {"predict": 0.01})
+        store.of(job).results.write(batch, worker.result(job, batch))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

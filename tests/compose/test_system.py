@@ -172,7 +172,8 @@ def test_the_job_that_is_disturbed_gives_the_exact_result(containers: Containers
 
 
 def champion(containers: Containers) -> int:
-    return max(model["version"] for model in models(containers) if model["champion"])
+    version: int = max(model["version"] for model in models(containers) if model["champion"])
+    return version
 
 
 def test_a_training_every_minute_serves_the_next_job(containers: Containers) -> None:

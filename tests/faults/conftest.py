@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from tests.conftest import MadeOnce
 from tests.digits import digits
 from tests.processes import Program, RedisServer, run, start, wait_for, worker
@@ -102,7 +103,7 @@ class House:
         return summary
 
     def done(self) -> int:
-        return len(self.jobs.done(self.jobs.get("job")))
+        return len(self.jobs.open("job").results.done())
 
     def wait_until_done(self, batches: int, seconds: float = 60.0) -> None:
         wait_for(lambda: self.done() >= batches, f"{batches} batches are done", seconds)

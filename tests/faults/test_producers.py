@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storage.errors import StorageError
-from storage.jobs.store import Status
+from storage.jobs.job import Status
 from tests.faults.conftest import BATCHES, House, submit_and_crash_before_sending
 from tests.faults.test_workers import SLOW, assert_exact
 from tests.processes import Program, run, wait_for
@@ -107,7 +107,7 @@ def test_too_many_bad_images_stop_the_job(house: House, tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "--max-failure-rate" in done.stdout + done.stderr
     job = house.jobs.get("job")
-    assert house.jobs.status(job, house.done()) is Status.FAILED
+    assert house.jobs.of(job).status(house.done()) is Status.FAILED
     assert house.done() == 2
 
 
@@ -120,20 +120,20 @@ def test_verify_names_every_damage_and_resume_sends_only_what_is_missing(
     good = run(house.environment, "producer", "verify", "job")
     assert good.returncode == 0
     job = house.jobs.get("job")
-    torn = house.jobs.result_path(job, 5)
+    torn = house.jobs.of(job).results.path(5)
     whole = torn.read_bytes()
     torn.write_bytes(whole[:100])
-    house.jobs.discard_result(job, 9)
+    house.jobs.of(job).results.discard(9)
     bad = run(house.environment, "producer", "verify", "job", check=False)
     assert bad.returncode == 5
     report = bad.stdout + bad.stderr
     assert "000005" in report
     assert "9" in report
     with pytest.raises(StorageError):
-        house.jobs.read_result(job, 5)
+        house.jobs.of(job).results.read(5)
 
     torn.write_bytes(whole)
-    house.jobs.discard_result(job, 17)
+    house.jobs.of(job).results.discard(17)
     ran = worker.log.count("worker.predict[job.")
     run(house.environment, "producer", "resume", "job")
     assert_exact(house, undisturbed)

@@ -28,7 +28,7 @@ def presence(house: House, name: str) -> WorkerHeartbeat:
 def assert_exact(house: House, undisturbed: bytes) -> None:
     assert house.follow()["images"] == {"total": IMAGES, "predicted": IMAGES, "failed": 0}
     assert house.predictions() == undisturbed
-    assert house.jobs.stopped(house.jobs.get("job")) is None
+    assert house.jobs.open("job").stopped() is None
 
 
 def test_children_that_cannot_prepare_take_nothing_and_say_why(

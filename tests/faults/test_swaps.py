@@ -37,7 +37,7 @@ def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(house: Hous
         assert following.job.model == version.pin
         summary = running.wait()
         assert summary.images.predicted == 360
-        results = (house.jobs.read_result(running.job, batch) for batch in range(18))
+        results = (house.jobs.of(running.job).results.read(batch) for batch in range(18))
         assert {result.model for result in results} == {running.job.model}
         running = following
         sizes.append(psutil.Process(child).memory_info().rss)

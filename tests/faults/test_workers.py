@@ -123,7 +123,7 @@ def test_a_batch_that_outlasts_the_visibility_timeout_runs_once(house: House) ->
     assert house.follow()["status"] == "completed"
     house.run_undisturbed(house.storage / "arrays" / "images.npy", "--batch-size", str(IMAGES))
     assert house.predictions() == house.predictions("reference")
-    log = house.jobs.attempt_path(house.jobs.get("job"), 0).read_text()
+    log = house.jobs.open("job").attempts.path(0).read_text()
     assert log.count('"start"') == 1
     assert sum(w.log.count("another worker runs it") for w in workers) > 0
 
@@ -141,9 +141,9 @@ def test_a_stopping_worker_finishes_its_batch_and_gives_back_the_rest(
     attempts = house.jobs.path("job") / "attempts"
     for log in attempts.glob("*.jsonl"):
         assert '"outcome": "done"' in log.read_text()
-    assert len(list(attempts.glob("*.jsonl"))) == len(house.jobs.done(job))
+    assert len(list(attempts.glob("*.jsonl"))) == len(house.jobs.of(job).results.done())
     client = house.redis.client()
-    assert client.llen("predict") == BATCHES - len(house.jobs.done(job))
+    assert client.llen("predict") == BATCHES - len(house.jobs.of(job).results.done())
     assert client.hlen("unacked.worker") == 0
     house.worker("second")
     assert_exact(house, undisturbed)
@@ -216,13 +216,13 @@ def test_a_batch_that_moves_may_take_longer_than_any_limit_and_is_cancelled_with
     house.submit(source=str(images))
     summary = house.follow(120)
     assert summary["images"] == {"total": 800, "predicted": 800, "failed": 0}
-    log = read_events(house.jobs.attempt_path(house.jobs.get("job"), 0))
+    log = read_events(house.jobs.open("job").attempts.path(0))
     assert [event.get("outcome") for event in log] == [None, "done"]
     assert log[-1]["seconds"] > 4, "a batch has taken longer than the limits"
 
     arguments = ["--model", "digits", "--batch-size", "800", "--job-id", "long", "--no-wait"]
     run(house.environment, "producer", "submit", str(images), *arguments)
-    path = house.jobs.attempt_path(house.jobs.get("long"), 0)
+    path = house.jobs.open("long").attempts.path(0)
     wait_for(path.exists, "the batch is running")
     run(house.environment, "producer", "cancel", "long")
     began = time.monotonic()

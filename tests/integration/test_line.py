@@ -210,7 +210,7 @@ def test_a_job_that_nobody_follows_is_passed_on_from_batch_to_batch(
     jobs = JobStore(Path(system["BATCHSIGHT_STORAGE"]))
     job = jobs.get("alone")
     assert job.batches > 10
-    wait_for(lambda: len(jobs.done(job)) == job.batches, "all batches are done", 30)
+    wait_for(lambda: len(jobs.of(job).results.done()) == job.batches, "all batches are done", 30)
 
 
 def test_messages_that_make_no_sense_are_dropped_and_the_worker_goes_on(
@@ -276,6 +276,6 @@ def test_the_phases_of_a_job_add_up_to_its_wall_time(
     # machine may take any moment of one.
     jobs = JobStore(Path(system["BATCHSIGHT_STORAGE"]))
     job = jobs.get("phases")
-    ends = [read_events(jobs.attempt_path(job, batch))[-1] for batch in range(job.batches)]
+    ends = [read_events(jobs.of(job).attempts.path(batch))[-1] for batch in range(job.batches)]
     named_shares = [sum(end["phases"].values()) / end["seconds"] for end in ends]
     assert statistics.median(named_shares) > 0.95

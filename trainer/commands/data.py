@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from console.command_line import as_json
+from console.command_line import Share, as_json
 from console.output import print_json, say
 from trainer.commands.given import open_pipeline
 from trainer.commands.preprocessing import parse_preprocessing, parse_size, with_preprocessing
@@ -23,7 +23,7 @@ def data() -> None:
 )
 @click.option(
     "--test-share",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=Share(open_=True),
     default=0.2,
     show_default=True,
     help="Share of each class held out for test, for a folder without train/ and test/.",

@@ -79,8 +79,8 @@ class NewImages:
 
     def _read_job(self, dataset: DataSet, arrived: DataSetDraft) -> LabelledImages:
         """The images of a job that people have labelled, as its workers saw them."""
-        job = self._jobs.get(self._where)
-        given = read_corrections(self._jobs, job)
+        stored = self._jobs.open(self._where)
+        job, given = stored.job, read_corrections(stored)
         chosen = np.flatnonzero(given != UNLABELLED)
         if not len(chosen):
             raise SourceError(
@@ -94,7 +94,7 @@ class NewImages:
         for batch in np.unique(chosen // job.batch_size).tolist():
             span = job.span(batch)
             reader = BatchImages(
-                self._jobs, job, batch, arrived.shape, arrived.preprocessing, self._settings
+                stored, batch, arrived.shape, arrived.preprocessing, self._settings
             )
             for i in chosen[(chosen >= span.start) & (chosen < span.stop)].tolist():
                 try:

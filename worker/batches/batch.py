@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from evaluation.ranking import Ranking
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import Preprocessing
 from storage.errors import StorageAway
 from storage.identity import require_source
 from storage.jobs.batches import BatchImages
-from storage.jobs.results import FAILED, BatchResult
-from storage.jobs.store import Job, JobStore, modified
+from storage.jobs.job import Job
+from storage.jobs.results import BatchResult
+from storage.jobs.stored_job import StoredJob
 from storage.settings import StorageSettings
 from worker.batches.phases import Phases
 from worker.batches.progress import JobStopped, Progress
 from worker.batches.reuse import Reuse
-from worker.runtimes.predictor import Predictor, likeliest
+from worker.runtimes.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +41,15 @@ class BatchReader:
 
     def __init__(
         self,
-        store: JobStore,
-        job: Job,
+        stored: StoredJob,
         batch: int,
         shape: Shape,
         preprocessing: Preprocessing,
         settings: StorageSettings,
     ) -> None:
-        self._images = BatchImages(store, job, batch, shape, preprocessing, settings)
-        self._root = store.root
-        self._submitted = modified(store.path(job.id) / "job.json")
+        self._images = BatchImages(stored, batch, shape, preprocessing, settings)
+        self._root = stored.root
+        self._submitted = stored.submitted_at()
         self.shape = shape
         self.count = self._images.count
 
@@ -170,17 +171,12 @@ def classify_batch(
     It goes on where a former attempt was, which `saved` holds, and calls `save` with what is
     finished so far.
     """
-    predictions = np.full(reader.count, FAILED, np.int32)
-    scores = np.zeros(reader.count, np.float32)
+    ranking = Ranking.failed(reader.count, job.depth)
     errors: dict[int, str] = {}
     done = 0
-    if saved and len(saved.predictions) % predictor.chunk == 0:
-        done = len(saved.predictions)
-        predictions[:done], scores[:done], errors = (
-            saved.predictions,
-            saved.scores,
-            {**saved.errors},
-        )
+    if saved and len(saved.ranking) % predictor.chunk == 0:
+        done = len(saved.ranking)
+        ranking[:done], errors = saved.ranking, {**saved.errors}
     saved_at = time.monotonic()
     for window in windows(done, reader.count, predictor):
         pixels, failed = reader.read_span(window, skip, phases, progress)
@@ -188,22 +184,15 @@ def classify_batch(
             for start in range(window.start, window.stop, predictor.chunk):
                 stop = min(start + predictor.chunk, window.stop)
                 probabilities = predictor(pixels[start - window.start : stop - window.start])
-                predictions[start:stop], scores[start:stop] = likeliest(probabilities)
+                ranking[start:stop] = Ranking.of(probabilities, job.depth)
                 for position in [at for at in failed if start <= at < stop]:
                     errors[position] = failed[position]
-                    predictions[position], scores[position] = FAILED, 0.0
+                    ranking.fail(position)
                 progress.step()
                 if stop < reader.count and time.monotonic() - saved_at > SAVE_SECONDS:
-                    save(
-                        BatchResult(
-                            model=job.model,
-                            predictions=predictions[:stop],
-                            scores=scores[:stop],
-                            errors=errors,
-                        )
-                    )
+                    save(BatchResult(model=job.model, ranking=ranking[:stop], errors=errors))
                     saved_at = time.monotonic()
-    return BatchResult(model=job.model, predictions=predictions, scores=scores, errors=errors)
+    return BatchResult(model=job.model, ranking=ranking, errors=errors)
 
 
 def classify_new(
@@ -218,22 +207,20 @@ def classify_new(
     """The same, but only what is new to the model is computed."""
     pixels, errors = reader.read_span(range(reader.count), skip, phases, progress)
     failed = sorted(errors)
-    predictions = np.full(reader.count, FAILED, np.int32)
-    scores = np.zeros(reader.count, np.float32)
+    ranking = Ranking.failed(reader.count, job.depth)
     good = np.setdiff1d(np.arange(reader.count), failed)
     wanted = pixels[good] if failed else pixels
 
-    def classify(images: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    def classify(images: Pixels) -> Ranking:
         parts = []
         for start in range(0, len(images), predictor.chunk):
-            parts.append(likeliest(predictor(images[start : start + predictor.chunk])))
+            probabilities = predictor(images[start : start + predictor.chunk])
+            parts.append(Ranking.of(probabilities, job.depth))
             progress.step()
-        return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])
+        return Ranking.joined(parts)
 
-    predictions[good], scores[good], reused = reuse.classify(job.model, wanted, classify, phases)
-    return BatchResult(
-        model=job.model, predictions=predictions, scores=scores, errors=errors, reused=reused
-    )
+    ranking[good], reused = reuse.classify(job.model, job.depth, wanted, classify, phases)
+    return BatchResult(model=job.model, ranking=ranking, errors=errors, reused=reused)
 
 
 def windows(start: int, count: int, predictor: Predictor) -> list[range]:

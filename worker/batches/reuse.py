@@ -7,9 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.ranking import Ranking
 from imaging.images import Pixels
 from storage.errors import Corrupt, StorageError
-from storage.jobs.reuse import Keys, Known, ReuseFile, ReuseStore, distinct, keys_of
+from storage.jobs.reuse import (
+    Keys,
+    Known,
+    ReuseFile,
+    ReuseStore,
+    at_depth,
+    distinct,
+    keys_of,
+)
 from storage.models.store import ModelPin
 from worker.batches.phases import Phases
 
@@ -17,17 +26,18 @@ log = logging.getLogger(__name__)
 
 KEPT_MODELS = 2
 
-Classify = Callable[[Pixels], tuple[NDArray[np.int32], NDArray[np.float32]]]
-"""From pixels (N, H, W, C) to the index of the likeliest class (N,) and its probability (N,)."""
+Classify = Callable[[Pixels], Ranking]
+"""From pixels (N, H, W, C) to the likeliest classes of each."""
 
 
 class Memory:
-    """What a process knows of one model: the files on storage, each read once."""
+    """What a process knows of one model to some depth: the files on storage, each read once."""
 
-    def __init__(self, store: ReuseStore, model: ModelPin, limit: int) -> None:
+    def __init__(self, store: ReuseStore, model: ModelPin, depth: int, limit: int) -> None:
         self._store = store
         self._model = model
-        self._limit = limit
+        self._depth = depth
+        self._limit = at_depth(limit, depth)
         self._parts: dict[ReuseFile, Known | None] = {}
 
     def __len__(self) -> int:
@@ -37,7 +47,7 @@ class Memory:
         """Read the files that have come, and forget those gone or beyond the limit, the oldest."""
         parts: dict[ReuseFile, Known | None] = {}
         room = self._limit
-        for file in self._store.files(self._model):
+        for file in self._store.files(self._model, self._depth):
             room -= file.images
             if room < 0:
                 break
@@ -54,17 +64,16 @@ class Memory:
             log.info("The reuse file %s was not read: %s", file.path, error.strerror)
         return None
 
-    def find(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.float32]]:
-        """Which of N keys are known (N,), and predictions and scores (N,) of those."""
+    def find(self, keys: Keys) -> tuple[NDArray[np.bool_], Ranking]:
+        """Which of N keys are known (N,), and the ranking, which the others fail in."""
         known = np.zeros(keys.shape[1], np.bool_)
-        predictions = np.zeros(keys.shape[1], np.int32)
-        scores = np.zeros(keys.shape[1], np.float32)
+        ranking = Ranking.failed(keys.shape[1], self._depth)
         for part in self._parts.values():
             if part is not None:
                 found, at = part.find(keys)
                 known[found] = True
-                predictions[found], scores[found] = part.predictions[at], part.scores[at]
-        return known, predictions, scores
+                ranking[found] = part.ranking[at]
+        return known, ranking
 
 
 class Reuse:
@@ -73,12 +82,12 @@ class Reuse:
     def __init__(self, store: ReuseStore, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._memories: OrderedDict[ModelPin, Memory] = OrderedDict()
+        self._memories: OrderedDict[tuple[ModelPin, int], Memory] = OrderedDict()
 
     def classify(
-        self, model: ModelPin, pixels: Pixels, classify: Classify, phases: Phases
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
-        """Predictions (N,), scores (N,), and how many of the N images were not computed.
+        self, model: ModelPin, depth: int, pixels: Pixels, classify: Classify, phases: Phases
+    ) -> tuple[Ranking, int]:
+        """The `depth` likeliest classes of N images, and how many of these were not computed.
 
         Those are the ones known from another batch and those that are the same as another image
         of this batch. The others are computed in their order and kept at once.
@@ -87,36 +96,34 @@ class Reuse:
             keys = keys_of(pixels)
             first, which = distinct(keys)
             keys = keys[:, first]
-            memory = self._memory(model)
+            memory = self._memory(model, depth)
             memory.refresh()
-            known, predictions, scores = memory.find(keys)
+            known, ranking = memory.find(keys)
             new = np.flatnonzero(~known)
             new = new[np.argsort(first[new])]
         if new.size:
             with phases("predict"):
                 wanted = first[new]
                 whole = len(wanted) == len(pixels)
-                predictions[new], scores[new] = classify(pixels if whole else pixels[wanted])
+                ranking[new] = classify(pixels if whole else pixels[wanted])
             with phases("reuse"):
                 new.sort()  # keys are kept in their order
-                self._keep(
-                    model,
-                    Known(keys=keys[:, new], predictions=predictions[new], scores=scores[new]),
-                )
-        return predictions[which], scores[which], len(pixels) - new.size
+                self._keep(model, Known(keys=keys[:, new], ranking=ranking[new]))
+        return ranking[which], len(pixels) - new.size
 
     def _keep(self, model: ModelPin, known: Known) -> None:
         """A full disk costs the next job its time, not this one its result."""
         try:
             self._store.add(model, known)
-            self._store.compact(model)
+            self._store.compact(model, known.ranking.depth)
         except (OSError, StorageError) as error:
             log.warning("Predictions of %s are not kept for reuse: %s", model, error)
 
-    def _memory(self, model: ModelPin) -> Memory:
-        if model not in self._memories:
-            self._memories[model] = Memory(self._store, model, self._limit)
-        self._memories.move_to_end(model)
+    def _memory(self, model: ModelPin, depth: int) -> Memory:
+        wanted = model, depth
+        if wanted not in self._memories:
+            self._memories[wanted] = Memory(self._store, model, depth, self._limit)
+        self._memories.move_to_end(wanted)
         if len(self._memories) > KEPT_MODELS:
             self._memories.popitem(last=False)
-        return self._memories[model]
+        return self._memories[wanted]

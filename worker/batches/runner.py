@@ -14,6 +14,7 @@ import numpy as np
 import redis
 from kombu.exceptions import OperationalError
 
+from evaluation.ranking import Ranking
 from imaging.errors import ImageError
 from imaging.images import Pixels
 from messaging.errors import BadMessage
@@ -27,11 +28,12 @@ from storage.errors import (
     UnsafePath,
 )
 from storage.identity import present_id, refusal_of, require_content, require_source
-from storage.jobs.attempts import Attempt, Heartbeat, History
-from storage.jobs.inputs import read_columns
+from storage.jobs.attempts import DUPLICATE, Attempt, Heartbeat, History
+from storage.jobs.job import Job, Status
 from storage.jobs.labels import read_labels
-from storage.jobs.results import FAILED, BatchResult
-from storage.jobs.store import DUPLICATE, Job, JobStore, Status, modified
+from storage.jobs.results import BatchResult
+from storage.jobs.store import JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 from storage.settings import StorageSettings
 from worker.batches.batch import (
@@ -87,7 +89,7 @@ class BatchRunner:
         self._notify = notify
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
         self._storage_id: str | None = None
-        self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs, job))
+        self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs.of(job)))
 
     def run(self, message: PredictBatch) -> Summary:
         """Run a batch unless that is needless; returns a small summary for people to read.
@@ -104,53 +106,53 @@ class BatchRunner:
             raise
 
     def _run(self, message: PredictBatch) -> Summary:
-        job = self._find(message.job)
-        batch = message.batch
+        stored = self._find(message.job)
+        job, batch = stored.job, message.batch
         if batch >= job.batches:
             raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
-        if stop := self._jobs.stopped(job):
+        if stop := stored.stopped():
             return {"skipped": f"job {stop.status}"}
-        if self._jobs.has_result(job, batch):
+        if stored.results.has(batch):
             summary: Summary = {"skipped": "done before"}
         else:
-            history = self._jobs.history(job, batch, self._settings.lease_seconds)
+            history = stored.attempts.history(batch, self._settings.lease_seconds)
             if history.live:
                 return {"skipped": "another worker runs it"}
-            summary = self._attempt(job, batch, history)
-        self._pass_on(job, batch, summary)
+            summary = self._attempt(stored, batch, history)
+        self._pass_on(stored, batch, summary)
         return summary
 
-    def _find(self, job_id: str) -> Job:
+    def _find(self, job_id: str) -> StoredJob:
         """The job, not remembered: its id may have been given anew."""
         try:
-            job = self._jobs.get(job_id)
+            stored = self._jobs.open(job_id)
         except NotFound:
             self._require_jobs()
-            job = self._jobs.get(job_id)  # it may have come back between the two looks
+            stored = self._jobs.open(job_id)  # it may have come back between the two looks
         self._storage_id = present_id(self._jobs.root)
-        return job
+        return stored
 
-    def _attempt(self, job: Job, batch: int, history: History) -> Summary:
+    def _attempt(self, stored: StoredJob, batch: int, history: History) -> Summary:
         """Run a batch under its log, so that whoever comes next knows how it ended."""
-        phases = Phases()
-        attempt = self._jobs.begin_attempt(job, batch, self._settings.lease_seconds)
+        job, phases = stored.job, Phases()
+        attempt = stored.attempts.begin(batch, self._settings.lease_seconds)
         self._heartbeat.follow(attempt)
         outcome = "interrupted"  # a worker told to stop is no error of the batch
         try:
             with self._watchdog.watching() if self._watchdog else nullcontext():
-                result = self._classify_for_sure(job, batch, history, attempt, phases)
+                result = self._classify_for_sure(stored, batch, history, attempt, phases)
             with phases("write"):
-                new = self._jobs.write_result(job, batch, result)
+                new = stored.results.write(batch, result)
             outcome = "done" if new else DUPLICATE
             with phases("count"):
-                self._check_failure_rate(job, result)
-                return self._summarise(job, batch, result, phases)
+                self._check_failure_rate(stored, result)
+                return self._summarise(stored, batch, result, phases)
         except StorageAway as error:
             outcome = f"storage: {error}"
             raise
         except (*REFUSALS, ConflictingResult) as error:
             outcome = f"refused: {error}"
-            self._jobs.stop(job, Status.FAILED, str(error))
+            stored.stop(Status.FAILED, str(error))
             return {"failed": str(error)}
         except JobStopped:
             return {"skipped": "its job was stopped"}
@@ -167,9 +169,9 @@ class BatchRunner:
             if history.errors + 1 >= HOPELESS_ERRORS:
                 reason = (
                     f"Batch {batch} failed {HOPELESS_ERRORS} times, at last with: {error} "
-                    f"({self._images(job, batch)})"
+                    f"({self._images(stored, batch)})"
                 )
-                self._jobs.stop(job, Status.FAILED, reason)
+                stored.stop(Status.FAILED, reason)
             else:
                 self._send(PredictBatch(job=job.id, batch=batch))
             raise
@@ -178,27 +180,26 @@ class BatchRunner:
             attempt.end(outcome, phases.seconds)
 
     def _classify_for_sure(
-        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+        self, stored: StoredJob, batch: int, history: History, attempt: Attempt, phases: Phases
     ) -> BatchResult:
         """Classify; what is missing or damaged is so only if it is twice, with storage there."""
-        with self._storage_there(job):
+        with self._storage_there(stored):
             try:
-                with self._storage_there(job):
-                    return self._classify(job, batch, history, attempt, phases)
+                with self._storage_there(stored):
+                    return self._classify(stored, batch, history, attempt, phases)
             except REFUSALS:
-                return self._classify(job, batch, history, attempt, phases)
+                return self._classify(stored, batch, history, attempt, phases)
 
     @contextmanager
-    def _storage_there(self, job: Job) -> Iterator[None]:
+    def _storage_there(self, stored: StoredJob) -> Iterator[None]:
         """Raise `StorageAway` instead of a refusal unless all that the job needs is mounted."""
         try:
             yield
         except REFUSALS:
             self._require_jobs()
             require_content(self._jobs.root / "models")
-            if job.array:
-                submitted = modified(self._jobs.path(job.id) / "job.json")
-                require_source(self._jobs.root, job.array.images, submitted)
+            if array := stored.job.array:
+                require_source(self._jobs.root, array.images, stored.submitted_at())
             raise
 
     def _require_jobs(self) -> None:
@@ -210,17 +211,18 @@ class BatchRunner:
             )
 
     def _classify(
-        self, job: Job, batch: int, history: History, attempt: Attempt, phases: Phases
+        self, stored: StoredJob, batch: int, history: History, attempt: Attempt, phases: Phases
     ) -> BatchResult:
+        job = stored.job
         if reason := hopeless(history):
             return all_failed(job, batch, reason)
         with phases("model"):
             predictor = self.models.get(job.model)
         with phases("open"):
             reader = BatchReader(
-                self._jobs, job, batch, predictor.shape, predictor.preprocessing, self._settings
+                stored, batch, predictor.shape, predictor.preprocessing, self._settings
             )
-        progress = Progress(self._watchdog, lambda: self._jobs.stopped(job) is not None)
+        progress = Progress(self._watchdog, lambda: stored.stopped() is not None)
         skip = left_out(history)
         if is_suspect(history):
 
@@ -240,7 +242,7 @@ class BatchRunner:
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
         with phases("open"):
-            saved = None if job.reuse else self._jobs.saved(job, batch)
+            saved = None if job.reuse else stored.results.saved(batch)
         if job.reuse:
             return classify_new(job, reader, predictor, skip, phases, progress, self._reuse)
         return classify_batch(
@@ -251,15 +253,17 @@ class BatchRunner:
             phases,
             progress,
             saved=saved,
-            save=lambda result: self._save(job, batch, result),
+            save=lambda result: self._save(stored, batch, result),
         )
 
-    def _save(self, job: Job, batch: int, result: BatchResult) -> None:
+    def _save(self, stored: StoredJob, batch: int, result: BatchResult) -> None:
         """A full disk costs the next attempt its time, not this one its result."""
         try:
-            self._jobs.save(job, batch, result)
+            stored.results.save(batch, result)
         except OSError as error:
-            log.info("What is done of batch %s of job %s is not saved: %s", batch, job.id, error)
+            log.info(
+                "What is done of batch %s of job %s is not saved: %s", batch, stored.job.id, error
+            )
 
     @staticmethod
     def _blame(predictor: "Predictor", pixels: Pixels) -> str | None:
@@ -276,7 +280,8 @@ class BatchRunner:
             return reason_of(error)
         return None
 
-    def _check_failure_rate(self, job: Job, result: BatchResult) -> None:
+    def _check_failure_rate(self, stored: StoredJob, result: BatchResult) -> None:
+        job = stored.job
         if job.max_failure_rate is None or not result.errors:
             return
         tally = self._tally(job)
@@ -284,16 +289,18 @@ class BatchRunner:
             on_damage=lambda error: log.warning("%s Until then it is not counted.", error)
         )
         if reason := job.excess(tally.failed):
-            self._jobs.stop(job, Status.FAILED, reason)
+            stored.stop(Status.FAILED, reason)
 
-    def _summarise(self, job: Job, batch: int, result: BatchResult, phases: Phases) -> Summary:
-        failed = len(result.errors)
+    def _summarise(
+        self, stored: StoredJob, batch: int, result: BatchResult, phases: Phases
+    ) -> Summary:
+        job, failed = stored.job, len(result.errors)
         summary: Summary = {
             "model": str(job.model),
             "batch": f"{batch + 1}/{job.batches}",
             "images": len(result.predictions),
         }
-        labels = read_labels(self._jobs, job, batch)
+        labels = read_labels(stored, batch)
         if labels is not None:
             summary["correct"] = int((labels == result.predictions).sum())
         if failed:
@@ -303,25 +310,27 @@ class BatchRunner:
         summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
         return summary
 
-    def _images(self, job: Job, batch: int) -> str:
+    def _images(self, stored: StoredJob, batch: int) -> str:
         """Which images a batch has, for people to look at."""
+        job = stored.job
         if job.array:
             span = job.span(batch)
             return f"images {span.start} to {span.stop - 1} of {job.array.images}"
         try:
-            paths = read_columns(self._jobs.pack_path(job, batch)).paths
+            paths = stored.inputs.read_columns(batch).paths
         except (Corrupt, KeyError):
             return "its images cannot be read"
         return f"{paths[0]} to {paths[-1]}"
 
-    def _pass_on(self, job: Job, batch: int, summary: Summary) -> None:
+    def _pass_on(self, stored: StoredJob, batch: int, summary: Summary) -> None:
         """Send the next batch of the chain and notify. The result is safe by now.
 
         When the broker is away, the chain stands still until the sweep or a waiting producer
         sends it again.
         """
+        job = stored.job
         try:
-            successor = self._jobs.successor(job, batch)
+            successor = stored.chains.successor(batch)
             if successor is not None:
                 self._send(PredictBatch(job=job.id, batch=successor))
             self._notify(job.id, {"event": "batch", "number": batch, **summary})
@@ -334,7 +343,6 @@ def all_failed(job: Job, batch: int, reason: str) -> BatchResult:
     count = len(job.span(batch))
     return BatchResult(
         model=job.model,
-        predictions=np.full(count, FAILED, np.int32),
-        scores=np.zeros(count, np.float32),
+        ranking=Ranking.failed(count, job.depth),
         errors=dict.fromkeys(range(count), reason),
     )

@@ -11,6 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
+from evaluation.ranking import Ranking
 from imaging.images import Pixels
 from storage.errors import StorageError
 from storage.models.examination_messages import ExaminationAnswer, ExaminationRequest, Metrics
@@ -19,7 +20,6 @@ from worker.errors import ModelRefused, WorkerError
 from worker.examination.speed import check_duration, measure_speed
 from worker.examination.timing import in_turns
 from worker.runtimes.model_cache import load_predictor
-from worker.runtimes.predictor import likeliest
 from worker.runtimes.startup import start_tensorflow
 
 
@@ -51,13 +51,13 @@ def examine(request: ExaminationRequest) -> Metrics:
         first = images[:1]
         check_duration(request, predictor, images)
         began = perf_counter()
-        predictions, scores = likeliest(predictor(images))
-        if odd := int((~np.isfinite(scores)).sum()):
+        found = Ranking.of(predictor(images), 1)
+        if odd := int((~np.isfinite(found.scores)).sum()):
             raise ModelRefused(
                 f"{version} gives no finite score to {odd:,} of {len(images):,} images."
             )
         images_per_second = len(images) / (perf_counter() - began)
-        np.savez(request.answers, predictions=predictions, scores=scores)
+        np.savez(request.answers, predictions=found.classes[:, 0], scores=found.scores[:, 0])
     (timing,) = in_turns([predictor], first)
     if not request.images:
         images_per_second = measure_speed(predictor, timing.latency_ms / 1000)

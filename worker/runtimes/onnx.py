@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from evaluation.ranking import Probabilities
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from worker.errors import ModelRefused
 from worker.examination.outputs import find_fault
-from worker.runtimes.predictor import Probabilities
 
 CHUNK_BYTES = 8 * 2**20
 WIDENING = 16

@@ -2,14 +2,9 @@
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from evaluation.ranking import Probabilities
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import Preprocessing
-
-Probabilities = NDArray[np.float32]
-"""Of each class for each image, (N, classes)."""
 
 
 class Predictor(Protocol):
@@ -29,9 +24,3 @@ class Predictor(Protocol):
 
     def __call__(self, pixels: Pixels) -> Probabilities:
         """Probabilities for uint8 pixels (N, H, W, C), any number of them."""
-
-
-def likeliest(probabilities: Probabilities) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Index of the likeliest class (N,), the first of several, and its probability (N,)."""
-    predictions = probabilities.argmax(axis=1).astype(np.int32)
-    return predictions, probabilities[np.arange(len(probabilities)), predictions]

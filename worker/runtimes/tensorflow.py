@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from evaluation.ranking import Probabilities
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from process.keras_errors import reason_of
 from storage.models.architecture import Architecture
 from worker.errors import ModelRefused
 from worker.examination.outputs import find_fault
-from worker.runtimes.predictor import Probabilities
 
 CHUNK_BYTES = 8 * 2**20
 """How large the largest activation may become in one call of the compiled function. More is slower

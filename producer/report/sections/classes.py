@@ -9,7 +9,7 @@ from producer.report.formatting import DASH, name
 from producer.report.html import Markup
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
-from storage.jobs.store import Job
+from storage.jobs.job import Job
 from storage.models.store import Manifest
 
 

@@ -6,7 +6,7 @@ from producer.report import charts
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
-from storage.jobs.store import Job
+from storage.jobs.job import Job
 from storage.models.store import Manifest
 
 

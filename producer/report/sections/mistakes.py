@@ -11,7 +11,8 @@ from producer.report.html import Markup, element, join
 from producer.report.statistics.job_statistics import Statistics
 from producer.report.statistics.mistakes import Mistake
 from storage.jobs.batches import JobImages
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.stored_job import StoredJob
 from storage.models.store import Manifest
 from storage.settings import StorageSettings
 
@@ -20,19 +21,19 @@ LARGEST_PICTURE = 96
 
 
 def mistake_section(
-    store: JobStore,
-    job: Job,
+    stored: StoredJob,
     statistics: Statistics,
     manifest: Manifest | None,
     settings: StorageSettings,
 ) -> Markup:
+    job = stored.job
     if not statistics.tally.evaluation.count:
         return Markup()
     if not statistics.mistakes:
         return element("p", "There are no mistakes.")
     pictures = None
     if manifest:
-        pictures = JobImages(store, job, manifest.input_shape, manifest.preprocessing, settings)
+        pictures = JobImages(stored, manifest.input_shape, manifest.preprocessing, settings)
     items = [mistake_item(job, mistake, pictures) for mistake in statistics.mistakes]
     wrong = int(statistics.scores.wrong.sum())
     said = (
@@ -52,6 +53,10 @@ def mistake_item(job: Job, mistake: Mistake, pictures: JobImages | None) -> Mark
         element("b", "predicted ", predicted),
         element("span", "actual ", actual),
         element("span", f"score {mistake.score:.1%}", class_="faint"),
+        *(
+            element("span", "then ", name(job.labels[i]), f" {score:.1%}", class_="faint")
+            for i, score in mistake.runners_up
+        ),
         element("span", "image ", name(mistake.image_id), class_="faint"),
     )
 

@@ -3,7 +3,7 @@
 from producer.report.formatting import cut, moment, name
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import definitions
-from storage.jobs.store import Job
+from storage.jobs.job import Job
 from storage.models.store import IMPORTED, Manifest
 
 

@@ -10,7 +10,7 @@ from evaluation.drift import Comparison, Observed, compare
 from imaging.images import Pixels
 from storage.jobs.batches import JobImages
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.models.store import Manifest
 from storage.settings import StorageSettings
 
@@ -23,16 +23,14 @@ AT_ONCE = 100
 class Observation:
     """Counts a job in the bins of its model's baseline: all scores, and the pixels of a sample."""
 
-    def __init__(
-        self, store: JobStore, job: Job, manifest: Manifest, settings: StorageSettings
-    ) -> None:
-        self._job = job
-        self._pictures = JobImages(
-            store, job, manifest.input_shape, manifest.preprocessing, settings
-        )
+    def __init__(self, stored: StoredJob, manifest: Manifest, settings: StorageSettings) -> None:
+        self._job = stored.job
+        self._pictures = JobImages(stored, manifest.input_shape, manifest.preprocessing, settings)
         self._baseline = manifest.baseline
-        count = min(job.total, PIXEL_SAMPLE)
-        self._sample = np.sort(np.random.default_rng(1).choice(job.total, count, replace=False))
+        count = min(stored.job.total, PIXEL_SAMPLE)
+        self._sample = np.sort(
+            np.random.default_rng(1).choice(stored.job.total, count, replace=False)
+        )
         self._scores = np.zeros(0, np.int64)
         self._pixels: dict[str, IntArray] = {}
 

@@ -16,7 +16,7 @@ from producer.report.statistics.mistakes import Mistake, Mistakes
 from producer.report.statistics.scores import Scores
 from producer.results.finished_batches import FinishedBatch
 from producer.results.merging import merge
-from storage.jobs.store import Job, JobStore
+from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 from storage.models.store import Manifest
 from storage.settings import StorageSettings
@@ -37,16 +37,15 @@ class Statistics:
     """The job beside the baseline of its model; none when the model has no baseline."""
 
 
-def analyse(
-    store: JobStore, job: Job, manifest: Manifest | None, settings: StorageSettings
-) -> Statistics:
+def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSettings) -> Statistics:
     """Read all results there are, and merge them as `merge` does.
 
     Raises `DamagedResult`, `Corrupt` for damaged labels.
     """
+    job = stored.job
     scores, mistakes, reasons = Scores(), Mistakes(job), FailureReasons()
     classes = np.zeros(len(job.labels), np.int64)
-    observation = Observation(store, job, manifest, settings) if manifest else None
+    observation = Observation(stored, manifest, settings) if manifest else None
 
     def observe(batch: FinishedBatch) -> None:
         predicted = batch.result.predictions[batch.result.predictions >= 0]
@@ -59,7 +58,7 @@ def analyse(
         if observation:
             observation.add(batch.number, batch.result)
 
-    tally = merge(store, job, observe=observe)
+    tally = merge(stored, observe=observe)
     return Statistics(
         tally=tally,
         classes=classes,

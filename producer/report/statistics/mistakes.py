@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from producer.results.finished_batches import FinishedBatch
-from storage.jobs.store import Job
+from storage.jobs.job import Job
 
 MISTAKES_SHOWN = 24
+MOST_RUNNERS_UP = 4
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -22,6 +23,8 @@ class Mistake:
     predicted: int
     actual: int
     image_id: str = field(compare=False)
+    runners_up: tuple[tuple[int, float], ...] = field(default=(), compare=False)
+    """The next classes with their scores, where the job keeps them."""
 
     @property
     def position(self) -> int:
@@ -53,6 +56,13 @@ class Mistakes:
                 predicted=int(result.predictions[i]),
                 actual=int(labels[i]),
                 image_id=batch.identities.ids[i].as_py(),
+                runners_up=tuple(
+                    zip(
+                        result.ranking.classes[i, 1 : 1 + MOST_RUNNERS_UP].tolist(),
+                        result.ranking.scores[i, 1 : 1 + MOST_RUNNERS_UP].tolist(),
+                        strict=True,
+                    )
+                ),
             )
             for i in found.tolist()
         ]

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from messaging.messages import MESSAGES
 from storage.jobs.attempts import read_events
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.digits import digits, write_digits
 from tests.faults.storm.strikes import WORKERS, Disk, Entry, Storm, schedule
@@ -173,15 +174,15 @@ def strike_until_done(storm: Storm, job: Job, seed: int, faults: int) -> float:
     jobs = JobStore(storm.disk.storage)
     storm.begin()
     began = moved = time.monotonic()
-    done = struck_at = len(jobs.done(job))
+    done = struck_at = len(jobs.of(job).results.done())
     strikes = schedule(seed, faults)
     while done < job.batches and time.monotonic() - moved < HANGS_SECONDS:
         storm.restart_ended()
         if strikes and done > struck_at:
             storm.strike(strikes.pop(0))
-            struck_at = len(jobs.done(job))
+            struck_at = len(jobs.of(job).results.done())
         time.sleep(0.1)
-        before, done = done, len(jobs.done(job))
+        before, done = done, len(jobs.of(job).results.done())
         if done > before:
             moved = time.monotonic()
     return time.monotonic() - began
@@ -207,7 +208,7 @@ def held(storm: Storm) -> dict[str, int]:
 
 def find_strange(storm: Storm, job: Job, follower: Program) -> Iterator[str]:
     """What should not have been, whatever faults there were."""
-    if stop := JobStore(storm.disk.storage).stopped(job):
+    if stop := JobStore(storm.disk.storage).of(job).stopped():
         yield f"The job was stopped: {stop.reason}"
     if follower.exit_code != 0:
         last = follower.log.splitlines()[-1:]
@@ -235,7 +236,7 @@ def judge(
 ) -> Verdict:
     """Compare every record with the ledger, and account for every attempt in the logs."""
     jobs = JobStore(storm.disk.storage)
-    logs = [read_events(jobs.attempt_path(job, batch)) for batch in range(job.batches)]
+    logs = [read_events(jobs.of(job).attempts.path(batch)) for batch in range(job.batches)]
     kinds = Counter(event["event"] for log in logs for event in log)
     texts = [program.log for program in storm.programs]
     ids, predictions = read_predictions(jobs.path(job.id) / "predictions.parquet")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evaluation.calibration import BINS, Calibration
 from producer.report.statistics.scores import Scores
 from storage.jobs.results import BatchResult
-from tests.builders import PIN
+from tests.builders import PIN, ranking_of
 
 score_and_right = st.lists(
     st.tuples(
@@ -42,7 +42,7 @@ def of_report(scores: NDArray[np.float32], right: NDArray[np.bool_], batch: int 
     for i in range(0, len(scores), batch):
         some = scores[i : i + batch]
         result = BatchResult(
-            model=PIN, predictions=np.zeros(len(some), np.int32), scores=some, errors={}
+            model=PIN, ranking=ranking_of(np.zeros(len(some), np.int32), some), errors={}
         )
         found.add(result, np.where(right[i : i + batch], 0, 1).astype(np.int32))
     return found.calibration

@@ -187,7 +187,7 @@ def test_a_damaged_file_among_plain_ones_is_found(tmp_path: Path) -> None:
     other = encode(np.full((20, 20, 3), 9, np.uint8), "JPEG")
     files = [*contents[:2], bytes(damaged), *contents[3:5], other]
     job = file_job(store, [image_file(content) for content in files], batch_size=6)
-    reader = BatchReader(store, job, 0, shape, Preprocessing(), StorageSettings())
+    reader = BatchReader(store.of(job), 0, shape, Preprocessing(), StorageSettings())
     pixels, errors = reader.read_span(range(reader.count), {4: "skipped"}, Phases(), Progress())
     assert set(errors) == {2, 4}
     assert "damaged image" in errors[2]

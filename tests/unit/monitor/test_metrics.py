@@ -14,7 +14,8 @@ from messaging.messages import PredictBatch
 from messaging.notifications import Notifications
 from messaging.settings import BrokerSettings
 from monitor.metrics import System, time_of_sending
-from storage.jobs.store import JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import array_job, as_any, images_of, publish, result_of
 from tests.processes import RedisServer
@@ -67,12 +68,12 @@ def test_jobs_are_counted_by_status_as_they_change(tmp_path: Path, own_redis: Re
         return metrics(system)[("batchsight_jobs", status)]
 
     assert count(Status.QUEUED) == 2
-    jobs.write_result(job, 0, result_of([0, 1, 2, 0]))
+    jobs.of(job).results.write(0, result_of([0, 1, 2, 0]))
     assert count(Status.RUNNING) == 1
-    jobs.stop(job, Status.CANCELLED, "enough")
+    jobs.of(job).stop(Status.CANCELLED, "enough")
     assert (count(Status.RUNNING), count(Status.CANCELLED)) == (0, 1)
     assert count(Status.CANCELLED) == 1  # from memory
-    jobs.unstop(job)
+    jobs.of(job).unstop()
     assert (count(Status.RUNNING), count(Status.CANCELLED)) == (1, 0)
 
 
@@ -170,11 +171,11 @@ def test_what_a_killed_worker_had_in_hand_counts_until_it_is_done_by_another(
         )
 
     assert in_hand() == (3, 100)
-    jobs.write_result(job, 0, result_of([0, 1, 2, 0]))
+    jobs.of(job).results.write(0, result_of([0, 1, 2, 0]))
     assert in_hand() == (2, 99)
-    jobs.stop(other, Status.CANCELLED, "enough")
+    jobs.of(other).stop(Status.CANCELLED, "enough")
     assert in_hand() == (1, 99)
-    jobs.stop(job, Status.CANCELLED, "enough")
+    jobs.of(job).stop(Status.CANCELLED, "enough")
     assert in_hand() == (0, 0)
 
 

@@ -17,7 +17,8 @@ from producer import cli
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
 from storage.datasets.store import DatasetStore
-from storage.jobs.store import JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import LABELS, SHAPE, encode, images_of, publish
@@ -175,7 +176,7 @@ def test_the_whole_job_lies_on_storage_before_its_first_message_is_sent(house: H
 
     def look(message: PredictBatch) -> None:
         job = house.jobs.get(message.job)
-        seen.append(len(house.jobs.open_array(job)))
+        seen.append(len(house.jobs.of(job).inputs.open_array()))
 
     house.queue.serve = look
     np.save(house.root.parent / "a.npy", images_of(range(9)))
@@ -211,8 +212,8 @@ def test_a_job_stopped_for_its_failure_rate_gives_exit_code_4(house: House) -> N
 
     def serve(message: PredictBatch) -> None:
         job = house.jobs.get(message.job)
-        house.jobs.write_result(job, 0, house.worker.result(job, 0))
-        house.jobs.stop(job, Status.FAILED, "10 of 60 images failed.")
+        house.jobs.of(job).results.write(0, house.worker.result(job, 0))
+        house.jobs.of(job).stop(Status.FAILED, "10 of 60 images failed.")
 
     house.queue.serve = serve
     done = house.submit("--max-failure-rate", "0.1", "--json")
@@ -230,8 +231,8 @@ def test_a_job_whose_last_batch_passes_the_failure_rate_has_failed_as_well(house
 
 
 def test_a_failed_job_gives_exit_code_1_and_its_reason(house: House) -> None:
-    house.queue.serve = lambda message: house.jobs.stop(
-        house.jobs.get(message.job), Status.FAILED, "Model digits@1 is damaged."
+    house.queue.serve = lambda message: house.jobs.open(message.job).stop(
+        Status.FAILED, "Model digits@1 is damaged."
     )
     done = house.submit()
     assert done.exit_code == 1
@@ -250,7 +251,7 @@ def test_ctrl_c_while_waiting_leaves_the_job_and_says_how_to_return(house: House
     assert done.stderr.splitlines()[1:] == [
         "Job job goes on: `producer status job --follow` returns to it."
     ]
-    assert house.jobs.stopped(house.jobs.get("job")) is None
+    assert house.jobs.open("job").stopped() is None
 
 
 def test_ctrl_c_right_after_the_commit_says_how_to_return_as_well(house: House) -> None:
@@ -445,9 +446,11 @@ def test_a_setting_that_cannot_be_used_is_a_sentence_that_names_it(
         ["submit", "digits:test", "--batch-size", "0"],
         ["submit", "digits:test", "--limit", "0"],
         ["submit", "digits:test", "--max-failure-rate", "2"],
+        ["submit", "digits:test", "--max-failure-rate", "nan"],
         ["results", "job", "-o", "out.xlsx"],
         ["prune"],
         ["prune", "--older-than", "30 days"],
+        ["prune", "--older-than", "999999d"],
         ["nonsense"],
     ],
 )
@@ -486,7 +489,7 @@ def test_results_of_a_job_that_has_not_finished_are_those_so_far(house: House) -
     house.queue.serve = lambda message: None
     house.submit("--no-wait")
     job = house.jobs.get("job")
-    house.jobs.write_result(job, 2, house.worker.result(job, 2))
+    house.jobs.of(job).results.write(2, house.worker.result(job, 2))
     done = house.run("results", "job")
     assert done.stdout.splitlines()[1].startswith('"32",')
     assert done.stderr == "Job job has not finished: 16 of 60 records so far.\n"
@@ -591,7 +594,7 @@ def test_resume_with_failed_only_tries_the_failed_images_again(house: House) -> 
 def test_verify_lists_faults_on_stdout_with_exit_code_5(house: House) -> None:
     house.submit()
     assert house.run("verify", "job").exit_code == 0
-    house.jobs.result_path(house.jobs.get("job"), 2).write_bytes(b"torn")
+    house.jobs.open("job").results.path(2).write_bytes(b"torn")
     done = house.run("verify", "job")
     assert done.exit_code == 5
     assert "000002.npz is damaged" in done.stdout
@@ -648,7 +651,7 @@ def test_labels_given_while_a_job_runs_count_so_far(house: House) -> None:
     house.queue.serve = lambda message: None
     house.submit("--no-wait")
     job = house.jobs.get("job")
-    house.jobs.write_result(job, 0, house.worker.result(job, 0))
+    house.jobs.of(job).results.write(0, house.worker.result(job, 0))
     true = house.root.parent / "true.csv"
     true.write_text("id,label\n1,one\n40,zero\n")
     house.run("label", "job", true)

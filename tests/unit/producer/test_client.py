@@ -16,7 +16,8 @@ from producer.errors import EmptySource, JobStopped, MissingLibrary, SourceError
 from producer.results.records import Record
 from producer.settings import ProducerSettings
 from storage.errors import AlreadyExists
-from storage.jobs.store import JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import as_any, encode, images_of, publish
@@ -43,7 +44,7 @@ class Notebook:
 
     def finish(self, job: JobHandle, *batches: int) -> None:
         for batch in batches:
-            self.jobs.write_result(job.job, batch, self.worker.result(job.job, batch))
+            self.jobs.of(job.job).results.write(batch, self.worker.result(job.job, batch))
 
 
 @pytest.fixture
@@ -66,7 +67,14 @@ def test_an_array_with_labels_and_ids_comes_back_as_records(notebook: Notebook) 
     names = [f"image {i}" for i in range(10)]
     job = notebook.client.submit(images_of(range(10)), labels=labels, ids=names, batch_size=4)
     records = list(job)
-    assert records[0] == Record(id="image 0", prediction="zero", score=0.5, label="two", error=None)
+    assert records[0] == Record(
+        id="image 0",
+        prediction="zero",
+        score=0.5,
+        label="two",
+        error=None,
+        top=(("zero", 0.5),),
+    )
     assert [record.id for record in records] == names
     assert [record.prediction for record in records] == ["zero", "one", "two"] * 3 + ["zero"]
     summary = job.wait()
@@ -90,7 +98,9 @@ def test_the_pixels_are_copied_into_the_job_whatever_their_order_in_memory(
 ) -> None:
     images = np.random.default_rng(1).integers(0, 256, (10, 5, 4, 1), np.uint8)
     job = notebook.client.submit(arrange(images))
-    np.testing.assert_array_equal(notebook.jobs.open_array(job.job), arrange(images), strict=True)
+    np.testing.assert_array_equal(
+        notebook.jobs.of(job.job).inputs.open_array(), arrange(images), strict=True
+    )
     assert list(job.faults()) == []
 
 
@@ -110,7 +120,7 @@ def test_labels_are_names_or_indices(
     notebook: Notebook, labels: Iterable[object], indices: list[int]
 ) -> None:
     job = notebook.client.submit(images_of(range(3)), labels=labels)
-    stored = notebook.jobs.open_labels(job.job)
+    stored = notebook.jobs.of(job.job).inputs.open_labels()
     assert stored is not None
     assert stored.tolist() == indices
     assert job.job.labelled == sum(index >= 0 for index in indices)

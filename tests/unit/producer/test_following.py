@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dispatch.resending import idle_heads, send_lost
+from dispatch.resending import send_lost
 from producer.errors import DamagedResult
 from producer.following import Follower, Intervals, Progress
 from producer.results.records import PredictionsWriter
 from storage.identity import ID_FILE, storage_id
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.job import Job, Status
+from storage.jobs.result_store import ResultStore
+from storage.jobs.store import JobStore
 from tests.builders import array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
 
@@ -41,7 +43,9 @@ def follow(
     queued: bool = True,
 ) -> Iterator[Progress]:
     return iter(
-        Follower(store, job, queue, lease_seconds=lease_seconds, queued=queued, intervals=intervals)
+        Follower(
+            store.of(job), queue, lease_seconds=lease_seconds, queued=queued, intervals=intervals
+        )
     )
 
 
@@ -56,7 +60,7 @@ def test_only_batches_whose_messages_are_not_waiting_are_sent_again(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.1", "other.2"})
-    assert send_lost(store, job, [0, 1, 2], waiting=queue.waiting(), send=queue.send) == [0, 2]
+    assert send_lost(store.of(job), [0, 1, 2], waiting=queue.waiting(), send=queue.send) == [0, 2]
     assert queue.batches == [0, 2]
     assert {message.job for message in queue.sent} == {"job"}
     assert (store.path("job") / "sent").exists()
@@ -66,7 +70,7 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.0"})
-    assert send_lost(store, job, [0], waiting=queue.waiting(), send=queue.send) == []
+    assert send_lost(store.of(job), [0], waiting=queue.waiting(), send=queue.send) == []
     assert queue.sent == []
     assert not (store.path("job") / "sent").exists()
 
@@ -74,7 +78,7 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
 def test_a_follower_sends_lost_batches_again_and_says_so(store: JobStore, job: Job) -> None:
     worker = FakeWorker(store)
     for batch in (0, 1):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     queue = FakeQueue(serve=worker, waits={"job.4"})
     seen = list(islice(follow(store, job, queue), 20))
     assert set(queue.batches) == {3, 2}  # 4 waits in the queue: it is only slow
@@ -102,7 +106,7 @@ def test_what_could_not_be_sent_at_submit_is_sent_without_waiting_for_a_lease(
 
 def test_a_batch_that_somebody_runs_is_not_idle(store: JobStore, job: Job) -> None:
     begin_elsewhere(store, job, 1)
-    assert idle_heads(store, job, lease_seconds=60) == [0, 2]
+    assert store.of(job).chains.idle_heads(lease_seconds=60) == [0, 2]
 
 
 # Following
@@ -122,7 +126,7 @@ def test_a_finished_job_is_followed_to_its_end_at_once_without_a_broker(
 ) -> None:
     worker = FakeWorker(store)
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     merged = store.path("job") / "predictions.parquet"
     seen = []
     for progress in follow(store, job, FakeQueue(available=False)):
@@ -137,8 +141,8 @@ def test_a_stopped_job_ends_with_the_results_behind_a_gap_counted(
 ) -> None:
     worker = FakeWorker(store)
     for batch in (0, 2, 7):
-        store.write_result(job, batch, worker.result(job, batch))
-    store.stop(job, Status.CANCELLED, "enough")
+        store.of(job).results.write(batch, worker.result(job, batch))
+    store.of(job).stop(Status.CANCELLED, "enough")
     seen = list(follow(store, job, FakeQueue()))
     assert [progress.status for progress in seen] == [Status.CANCELLED]
     assert (seen[-1].images, seen[-1].tally.predicted) == (10, 10)
@@ -148,9 +152,9 @@ def test_a_stopped_job_ends_with_the_results_behind_a_gap_counted(
 def test_a_damaged_result_is_thrown_away_and_computed_again(store: JobStore, job: Job) -> None:
     worker = FakeWorker(store)
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     for batch in (3, 4):
-        store.result_path(job, batch).write_bytes(b"torn")
+        store.of(job).results.path(batch).write_bytes(b"torn")
     queue = FakeQueue(serve=worker)
     seen = list(follow(store, job, queue, lease_seconds=60))
     assert queue.batches == [3, 4]
@@ -162,15 +166,15 @@ def test_a_damaged_result_is_thrown_away_and_computed_again(store: JobStore, job
 def test_a_result_that_is_damaged_again_ends_the_following(store: JobStore, job: Job) -> None:
     worker = FakeWorker(store)
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
-    store.result_path(job, 3).write_bytes(b"torn")
+        store.of(job).results.write(batch, worker.result(job, batch))
+    store.of(job).results.path(3).write_bytes(b"torn")
     queue = FakeQueue(serve=lambda message: tear(store, job, message.batch))
     with pytest.raises(DamagedResult, match=r"000003\.npz is damaged"):
         list(follow(store, job, queue))
 
 
 def tear(store: JobStore, job: Job, batch: int) -> None:
-    store.result_path(job, batch).write_bytes(b"torn")
+    store.of(job).results.path(batch).write_bytes(b"torn")
 
 
 # What it tells
@@ -186,7 +190,7 @@ def test_a_broker_that_goes_away_is_told_once_and_the_job_is_still_followed(
         f"{AWAY} The job waits meanwhile; nothing of it is lost."
     ]
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     assert list(progresses)[-1].status == Status.COMPLETED
 
 
@@ -230,27 +234,29 @@ def test_what_was_sent_at_once_is_not_sent_again_before_a_lease_has_passed(
     assert queue.batches == [0, 1, 2]
 
 
-class SlowToList(JobStore):
-    """A store on a file system where finding the results takes a while."""
+class SlowToList(ResultStore):
+    """Results on a file system where finding them takes a while."""
 
     looks = 0
 
-    def done(self, job: Job) -> set[int]:
+    def done(self) -> set[int]:
         self.looks += 1
         time.sleep(0.01)
-        return super().done(job)
+        return super().done()
 
 
 def test_however_often_it_rings_a_follower_spends_little_of_its_time_on_looking(
     tmp_path: Path,
 ) -> None:
-    store = SlowToList(tmp_path)
-    job = array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3)
+    store = JobStore(tmp_path)
+    stored = store.of(array_job(store, images_of(range(30)), [0] * 30, batch_size=4, window=3))
+    stored.results = results = SlowToList(stored.folder, stored.job)
     patient = Intervals(max_throttle_seconds=0.1, resend_seconds=1e9, stall_seconds=1e9)
     began = time.monotonic()
-    list(islice(follow(store, job, FakeQueue(notifications=True), intervals=patient), 6))
+    queue = FakeQueue(notifications=True)
+    list(islice(Follower(stored, queue, lease_seconds=0.0, intervals=patient), 6))
     assert time.monotonic() - began >= 5 * 0.1
-    assert store.looks == 6
+    assert results.looks == 6
 
 
 def test_a_follower_looks_soon_after_a_ring_where_looking_is_cheap(
@@ -313,7 +319,7 @@ def test_a_running_job_whose_batches_are_all_given_up_is_told_that_others_are_fi
 def test_what_was_begun_and_given_up_is_not_said_to_have_got_lost(
     store: JobStore, job: Job
 ) -> None:
-    store.begin_attempt(job, 1).end("timeout")
+    store.of(job).attempts.begin(1).end("timeout")
     queue = FakeQueue(serve=FakeWorker(store))
     seen = list(follow(store, job, queue))
     assert sorted(queue.batches) == [0, 1, 2]
@@ -324,7 +330,7 @@ def test_what_was_begun_and_given_up_is_not_said_to_have_got_lost(
 
 def begin_elsewhere(store: JobStore, job: Job, batch: int) -> None:
     """Begin an attempt on another machine, of which only the lease tells whether it lives."""
-    attempt = store.begin_attempt(job, batch)
+    attempt = store.of(job).attempts.begin(batch)
     attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"boot": "', b'"boot": "else.'))
 
 
@@ -334,7 +340,7 @@ def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(
     worker = FakeWorker(store)
     progresses = follow(store, job, FakeQueue(hands=None), intervals=LONELY)
     for batch in (0, 1):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
         told = notices(islice(progresses, 10))
         assert len(told) == 1
         assert told[0].startswith("No worker seems to listen")
@@ -355,7 +361,7 @@ def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_
         told = f"The folder {store.folder} is missing or empty"
     worker = FakeWorker(store)
     for batch in range(4):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     seen = follow(store, job, FakeQueue(), lease_seconds=100.0)
     assert next(seen).images == 16
     away = store.root.rename(tmp_path / "away")
@@ -367,7 +373,7 @@ def test_storage_that_goes_away_is_told_once_and_the_job_is_followed_when_it_is_
     away.rename(store.root)
     assert next(seen).images == 16
     for batch in range(4, job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     end = list(seen)[-1]
     assert (end.status, end.images) == (Status.COMPLETED, 30)
     assert (store.path("job") / "predictions.parquet").exists()
@@ -399,7 +405,7 @@ def test_a_full_disk_is_waited_out(
 ) -> None:
     worker = FakeWorker(store)
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
     commit, full = PredictionsWriter.commit, [True]
 
     def commit_when_there_is_room(writer: PredictionsWriter) -> Path:

@@ -10,7 +10,8 @@ import pytest
 from producer.results.merging import merge
 from storage.errors import ConflictingResult
 from storage.files import write_atomically
-from storage.jobs.store import JobStore, Status
+from storage.jobs.job import Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import (
     add_dataset,
@@ -84,9 +85,9 @@ def test_merged_records_are_synced_before_the_merge_counts_as_done(
 ) -> None:
     store = JobStore(tmp_path)
     job = array_job(store, images_of(range(4)))
-    store.write_result(job, 0, result_of([0, 1, 2, -1], {3: "damaged image"}))
+    store.of(job).results.write(0, result_of([0, 1, 2, -1], {3: "damaged image"}))
     disk.clear()
-    merge(store, job)
+    merge(store.of(job))
     events = without_suffix(disk)
     done = events.index("rename predictions.parquet")
     assert events[done + 1 :] == ["sync job"]
@@ -100,14 +101,14 @@ def test_a_stop_is_durable_and_a_result_need_not_be(tmp_path: Path, disk: list[s
     with store.draft() as draft:
         store.commit(draft, job)
     disk.clear()
-    store.stop(job, Status.FAILED, "reason")
+    store.of(job).stop(Status.FAILED, "reason")
     assert without_suffix(disk) == ["sync .new-stopped.json", "rename stopped.json", "sync job"]
     disk.clear()
-    store.write_result(job, 0, result_of([0] * 4))
+    store.of(job).results.write(0, result_of([0] * 4))
     assert disk == ["rename 000000.npz"]
     disk.clear()
     with pytest.raises(ConflictingResult):
-        store.write_result(job, 0, result_of([1] * 4))
+        store.of(job).results.write(0, result_of([1] * 4))
     assert without_suffix(disk) == ["sync .new-000000.npz", "rename 000000.npz", "sync conflicts"]
 
 

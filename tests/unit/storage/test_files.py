@@ -25,6 +25,7 @@ from storage.files import (
     write_atomically,
 )
 from tests.builders import as_any
+from tests.odd_files import make_socket
 from tests.processes import REPOSITORY
 
 
@@ -261,7 +262,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.parametrize("what", ["folder", "pipe", "large"])
+@pytest.mark.parametrize("what", ["folder", "pipe", "socket", "large"])
 def test_what_cannot_be_read_as_a_file_leaves_none_open(tmp_path: Path, what: str) -> None:
     path = tmp_path / "image.png"
     match what:
@@ -269,6 +270,8 @@ def test_what_cannot_be_read_as_a_file_leaves_none_open(tmp_path: Path, what: st
             path.mkdir()
         case "pipe":
             os.mkfifo(path)
+        case "socket":
+            make_socket(path)
         case "large":
             path.write_bytes(b"x" * 11)
     before = open_files()

@@ -1,6 +1,7 @@
 """Whether shared storage is there, and the same."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,10 @@ def test_the_storage_id_is_made_once_and_tells_folders_apart(tmp_path: Path) -> 
     assert storage_id(tmp_path / "two") != first
 
 
-def test_an_empty_storage_id_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / ID_FILE).touch()
-    with pytest.raises(Corrupt, match="remove it"):
-        storage_id(tmp_path)
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0a"], ids=["empty", "bytes"])
+def test_a_damaged_storage_id_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jobs" / "job").mkdir(parents=True)
+    (tmp_path / ID_FILE).write_bytes(content)
+    for look in (partial(storage_id, tmp_path), StorageWatch(tmp_path).look):
+        with pytest.raises(Corrupt, match="remove it"):
+            look()

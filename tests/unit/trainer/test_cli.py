@@ -746,6 +746,11 @@ def test_a_size_that_is_none_is_wrong_usage(house: House, size: str) -> None:
     assert "write 96, or 96x128" in done.stderr
 
 
+@pytest.mark.parametrize("share", ["nan", "0", "1"])
+def test_a_test_share_that_is_none_is_wrong_usage(house: House, share: str) -> None:
+    assert house.run("data", "add", "pets", "folder:pets", f"--test-share={share}").exit_code == 2
+
+
 def test_a_folder_comes_to_its_size_as_told(house: House, tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
     for name in ("cat/1", "cat/2", "dog/1", "dog/2"):

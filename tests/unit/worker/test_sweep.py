@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from messaging.messages import PredictBatch
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.job import Job, Status
+from storage.jobs.store import JobStore
 from tests.builders import describe_job, result_of
 from worker.sweep import Sweeper
 
@@ -56,7 +57,7 @@ def quiet_job(store: JobStore, job_id: str = "job", batches: int = 5, window: in
 
 def complete(store: JobStore, job: Job) -> None:
     for batch in range(job.batches):
-        store.write_result(job, batch, result_of([0]))
+        store.of(job).results.write(batch, result_of([0]))
     age(store, job)
 
 
@@ -89,7 +90,7 @@ def test_what_still_waits_in_the_queue_is_not_sent_again(store: JobStore, queue:
 
 def test_a_batch_that_somebody_runs_is_left_to_him(store: JobStore, queue: Queue) -> None:
     job = quiet_job(store)
-    store.begin_attempt(job, 0)
+    store.of(job).attempts.begin(0)
     assert sweep(Sweeper(store, LEASE), queue) == {"job": 1}
     assert queue.sent == ["job.1"]
 
@@ -112,10 +113,10 @@ def test_a_stopped_job_is_left_alone_until_it_is_taken_up_again(
     store: JobStore, queue: Queue, status: Status
 ) -> None:
     job = quiet_job(store)
-    store.stop(job, status, "reason")
+    store.of(job).stop(status, "reason")
     sweeper = Sweeper(store, LEASE)
     assert sweep(sweeper, queue) == {}
-    store.unstop(job)
+    store.of(job).unstop()
     assert sweep(sweeper, queue) == {"job": 2}
 
 
@@ -126,7 +127,7 @@ def test_a_completed_job_is_taken_up_again_when_a_result_is_discarded(
     complete(store, job)
     sweeper = Sweeper(store, LEASE)
     assert sweep(sweeper, queue) == {}
-    store.discard_result(job, 3)
+    store.of(job).results.discard(3)
     assert sweep(sweeper, queue) == {"job": 1}
     assert queue.sent == ["job.3"]
 

@@ -51,8 +51,8 @@ def test_a_report_reads_every_file_of_a_batch_once(
     job = file_job(store, files, model=model, batch_size=4)
     worker = FakeWorker(store, {3: "damaged image", 6: "damaged image"})
     for batch in range(finished):
-        store.begin_attempt(job, batch).end("done", {"predict": 0.001})
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).attempts.begin(batch).end("done", {"predict": 0.001})
+        store.of(job).results.write(batch, worker.result(job, batch))
     client = PredictionClient(
         storage=StorageSettings(storage=tmp_path),
         broker=BrokerSettings(),

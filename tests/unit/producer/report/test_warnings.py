@@ -9,16 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation.baseline import Baseline
+from evaluation.ranking import FAILED
 from producer.report.statistics.job_statistics import analyse
 from producer.report.warnings import warn
 from producer.report.writing import find_manifest
 from producer.results.summary import summarise
 from storage.jobs.inputs import UNLABELLED
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import encode, file_job, image_file, images_of, publish
+from tests.builders import encode, file_job, image_file, images_of, publish, ranking_of
 
 FOURTEEN = tuple(f"kind {i}" for i in range(14))
 UNTESTED: dict[str, Any] = {"metrics": {}}
@@ -50,14 +51,13 @@ class House:
         job = file_job(self.store, files, model=version.pin, labels=FOURTEEN, batch_size=count)
         result = BatchResult(
             model=version.pin,
-            predictions=predictions,
-            scores=np.broadcast_to(np.asarray(score, np.float32), count).copy(),
+            ranking=ranking_of(predictions, np.broadcast_to(score, count)),
             errors=dict(errors or {}),
         )
-        self.store.write_result(job, 0, result)
+        self.store.of(job).results.write(0, result)
         found = find_manifest(self.models, job)
-        statistics = analyse(self.store, job, found, StorageSettings())
-        summary = summarise(self.store, job, statistics.tally)
+        statistics = analyse(self.store.of(job), found, StorageSettings())
+        summary = summarise(self.store.of(job), statistics.tally)
         return dict(warn(job, summary, statistics, found))
 
 

@@ -29,8 +29,9 @@ from producer.results.records import ROW_GROUP_ROWS
 from storage.jobs.batches import JobImages
 from storage.jobs.corrections import add_corrections
 from storage.jobs.inputs import UNLABELLED, ArrayInputs
+from storage.jobs.job import Job, Status
 from storage.jobs.labels import KnownLabels
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import IMPORTED, ModelPin, ModelStore
 from storage.settings import StorageSettings
 from tests.builders import (
@@ -87,7 +88,7 @@ class Page(HTMLParser):
 def work(store: JobStore, job: Job, worker: FakeWorker | None = None) -> None:
     worker = worker or FakeWorker(store)
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
 
 
 def pinned(models: ModelStore, **fields: Any) -> ModelPin:
@@ -95,7 +96,7 @@ def pinned(models: ModelStore, **fields: Any) -> ModelPin:
 
 
 def report_of(store: JobStore, models: ModelStore, job: Job) -> Page:
-    path = write_report(store, models, job, SETTINGS).path
+    path = write_report(store.of(job), models, SETTINGS).path
     assert path == store.path(job.id) / "report.html"
     return Page(path.read_text("utf-8"))
 
@@ -117,7 +118,7 @@ def test_a_labelled_job_is_told_in_all_sections(store: JobStore, models: ModelSt
     model = pinned(models, baseline=baseline_of(images))
     job = array_job(store, images, [0] * 20 + [UNLABELLED] * 20, model=model)
     for batch in range(job.batches):
-        store.begin_attempt(job, batch).end("done", {"predict": 0.001})
+        store.of(job).attempts.begin(batch).end("done", {"predict": 0.001})
     work(store, job, FakeWorker(store, {3: "damaged image"}))
     page = report_of(store, models, job)
     shown = ["classes", "confusion", "scores", "mistakes", "errors", "drift", "time", "origin"]
@@ -141,9 +142,9 @@ def test_the_same_job_gives_the_same_bytes(store: JobStore, models: ModelStore) 
     model = pinned(models, baseline=baseline_of(images))
     job = array_job(store, images, [0] * 40, model=model)
     work(store, job)
-    first = write_report(store, models, job, SETTINGS).path.read_bytes()
-    merge(store, job)
-    assert write_report(store, models, job, SETTINGS).path.read_bytes() == first
+    first = write_report(store.of(job), models, SETTINGS).path.read_bytes()
+    merge(store.of(job))
+    assert write_report(store.of(job), models, SETTINGS).path.read_bytes() == first
 
 
 def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: ModelStore) -> None:
@@ -153,7 +154,7 @@ def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: Mo
     files = [image_file(content, i, id=HOSTILE, path=HOSTILE, label=(i + 1) % 3) for i in range(10)]
     job = file_job(store, files, source=HOSTILE, labels=labels, model=model)
     work(store, job, FakeWorker(store, {5: HOSTILE}))
-    store.stop(job, Status.FAILED, HOSTILE)
+    store.of(job).stop(Status.FAILED, HOSTILE)
     page = report_of(store, models, job)
     for tag in ("script", "iframe", "object", "form", "base"):
         assert not page.all(tag)
@@ -168,7 +169,7 @@ def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: Mo
 def test_a_browser_may_load_and_run_nothing(store: JobStore, models: ModelStore) -> None:
     job = array_job(store, images_of(range(10)), [0] * 10, model=pinned(models))
     work(store, job)
-    document = write_report(store, models, job, SETTINGS).path.read_text("utf-8")
+    document = write_report(store.of(job), models, SETTINGS).path.read_text("utf-8")
     page = Page(document)
     (policy,) = (a["content"] or "" for a in page.all("meta") if a.get("http-equiv"))
     (style,) = re.findall(r"<style>(.*?)</style>", document, re.DOTALL)
@@ -198,7 +199,7 @@ def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: Mod
     page = report_of(store, models, job)
     assert "90.00" in page.sections[""]
     assert "given after the submission" not in page.sections[""]
-    add_corrections(store, job, np.array([0, 9]), np.array([2, 0], np.int32))
+    add_corrections(store.of(job), np.array([0, 9]), np.array([2, 0], np.int32))
     page = report_of(store, models, job)
     assert "90.00" in page.sections[""]
     assert "2 given after the submission" in page.sections[""]
@@ -251,8 +252,8 @@ def test_a_job_that_nobody_has_begun_has_a_short_report(
 
 def test_a_cancelled_job_is_reported_as_far_as_it_went(store: JobStore, models: ModelStore) -> None:
     job = array_job(store, images_of(range(10)), [0] * 10, model=pinned(models))
-    store.write_result(job, 1, FakeWorker(store).result(job, 1))
-    store.stop(job, Status.CANCELLED, "enough")
+    store.of(job).results.write(1, FakeWorker(store).result(job, 1))
+    store.of(job).stop(Status.CANCELLED, "enough")
     page = report_of(store, models, job)
     assert "The job was cancelled. " in page.sections[""]
     assert "4 of 10 images are done" in page.sections[""]
@@ -377,7 +378,7 @@ def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
     labels[9], labels[8], labels[19] = UNLABELLED, 8 % 3, 0
     job = array_job(store, images_of(range(20)), labels)
     work(store, job, FakeWorker(store, {18: "damaged image"}))
-    mistakes = analyse(store, job, None, SETTINGS).mistakes[:4]
+    mistakes = analyse(store.of(job), None, SETTINGS).mistakes[:4]
     assert [mistake.position for mistake in mistakes] == [19, 17, 16, 15]
     assert [mistake.predicted for mistake in mistakes] == [1, 2, 1, 0]
     assert [mistake.actual for mistake in mistakes] == [0, 0, 2, 1]
@@ -386,10 +387,10 @@ def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
 def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore) -> None:
     job = array_job(store, images_of(range(120)), [(i + 1) % 3 for i in range(120)], batch_size=40)
     work(store, job, FakeWorker(store))
-    mistakes = analyse(store, job, None, SETTINGS).mistakes
+    mistakes = analyse(store.of(job), None, SETTINGS).mistakes
     assert [mistake.position for mistake in mistakes[:3]] == [49, 99, 48]
     of_one_batch = Mistakes(job)
-    of_one_batch.add(FinishedBatch(store, job, 0, KnownLabels(store, job)))
+    of_one_batch.add(FinishedBatch(store.of(job), 0, KnownLabels(store.of(job))))
     assert len(list(of_one_batch)) == 24
 
 
@@ -428,7 +429,7 @@ def test_a_picture_is_what_the_model_saw(store: JobStore) -> None:
         image_file(encode(gone), 1, content=None, stored="gone.png"),
     ]
     job = file_job(store, files, batch_size=2)
-    pictures = JobImages(store, job, SHAPE, Preprocessing(), SETTINGS)
+    pictures = JobImages(store.of(job), SHAPE, Preprocessing(), SETTINGS)
     np.testing.assert_array_equal(pictures.read(0), shown)
     with pytest.raises(ImageError, match="cannot be read"):
         pictures.read(1)
@@ -444,7 +445,7 @@ def test_pixels_of_failed_and_lost_images_are_not_compared(
     files[4] = image_file(encode(images[4]), 4, content=None, stored="gone.png")
     job = file_job(store, files)
     work(store, job, FakeWorker(store, {2: "deadly"}))
-    drift = analyse(store, job, manifest, SETTINGS).drift
+    drift = analyse(store.of(job), manifest, SETTINGS).drift
     assert drift is not None
     assert {c.feature: c.images for c in drift}["brightness"] == 8
     assert {c.feature: c.images for c in drift}["scores"] == 9
@@ -459,9 +460,9 @@ def test_memory_does_not_grow_with_the_job(store: JobStore, models: ModelStore) 
         job = array_job(store, images[:count], labels, id=f"of-{count}-{merged}", batch_size=500)
         work(store, job)
         if merged:
-            merge(store, job)
+            merge(store.of(job))
         tracemalloc.start()
-        statistics = analyse(store, job, manifest, SETTINGS)
+        statistics = analyse(store.of(job), manifest, SETTINGS)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert statistics.tally.predicted == count

@@ -16,7 +16,8 @@ from producer.results.labelling import label_job
 from producer.settings import ProducerSettings
 from storage.jobs.corrections import read_corrections
 from storage.jobs.inputs import write_ids
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import array_job, encode, file_job, image_file, images_of, publish
@@ -44,7 +45,7 @@ class House:
         return CliRunner().invoke(cli.cli, ["label", self.job.id, str(path)], obj=client)
 
     def labels(self) -> list[int]:
-        return list(read_corrections(self.jobs, self.job).tolist())
+        return list(read_corrections(self.jobs.of(self.job)).tolist())
 
     def files_instead(self, *ids: str) -> None:
         """Make the job one of image files with these ids."""
@@ -226,7 +227,7 @@ def test_a_million_images_take_seconds(tmp_path: Path) -> None:
     rows = "\n".join(f"{i},{job.labels[i % 3]}" for i in range(0, count, 10))
     path.write_text(f"id,label\n{rows}\n")
     began = time.process_time()
-    done = label_job(store, job, path)
+    done = label_job(store.of(job), path)
     assert time.process_time() - began < 10  # half a second on a machine that does nothing else
     assert (done.total, done.new) == (100_000, 100_000)
-    assert read_corrections(store, job)[::10].tolist() == [i % 3 for i in range(0, count, 10)]
+    assert read_corrections(store.of(job))[::10].tolist() == [i % 3 for i in range(0, count, 10)]

@@ -18,8 +18,10 @@ from producer.client import JobHandle, PredictionClient
 from producer.errors import JobStopped
 from producer.settings import ProducerSettings
 from storage.errors import ConflictingResult
+from storage.jobs.attempts import DUPLICATE
+from storage.jobs.job import Job, Status
 from storage.jobs.results import BatchResult
-from storage.jobs.store import DUPLICATE, Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import encode, images_of, publish
@@ -57,7 +59,7 @@ class House:
         metrics = OpenJobs(self.jobs).metrics().samples
         report = self.run("report", "job", "--json")
         return {
-            "store": self.jobs.status(job, len(self.jobs.done(job))),
+            "store": self.jobs.of(job).status(len(self.jobs.of(job).results.done())),
             "status": json.loads(self.run("status", "job", "--json").stdout)["status"],
             "follow": json.loads(self.run("status", "job", "--follow", "--json").stdout)["status"],
             "jobs": json.loads(self.run("jobs", "--json").stdout)[0]["status"],
@@ -93,7 +95,7 @@ def test_a_job_over_its_failure_limit_has_failed_whoever_is_asked(
     house.worker.errors = {8: "damaged image", 9: "damaged image"}
     handle = house.submit(max_failure_rate=0.1)
     if noted:
-        house.jobs.stop(handle.job, Status.FAILED, REASON)
+        house.jobs.of(handle.job).stop(Status.FAILED, REASON)
     assert all_say(house, Status.FAILED)
     for command in (["status", "job"], ["report", "job"], ["resume", "job"]):
         said = house.run(*command)
@@ -106,7 +108,7 @@ def test_a_job_over_its_failure_limit_has_failed_whoever_is_asked(
         list(handle)
     with pytest.raises(JobStopped, match=r"`producer results job` writes the records"):
         handle.to_arrow()
-    assert handle.end() == house.jobs.end(handle.job, 3)
+    assert handle.end() == house.jobs.of(handle.job).end(3)
     assert Sweeper(house.jobs, 0).sweep(lambda message: None, set) == {}
     assert house.run("verify", "job").exit_code == 0
     assert len(house.run("results", "job").stdout.splitlines()) == 11
@@ -127,7 +129,7 @@ def test_a_job_at_its_failure_limit_is_completed_whoever_is_asked(house: House) 
 
 def test_a_job_that_was_cancelled_too_late_is_completed_whoever_is_asked(house: House) -> None:
     handle = house.submit()
-    house.jobs.stop(handle.job, Status.CANCELLED, "It was cancelled by hand.")
+    house.jobs.of(handle.job).stop(Status.CANCELLED, "It was cancelled by hand.")
     assert all_say(house, Status.COMPLETED)
     assert len(list(handle)) == 10
     assert handle.wait().reason is None
@@ -158,13 +160,13 @@ def other_class(house: House, job: Job, batch: int) -> BatchResult:
 
 def write_twice(house: House, job: Job, batch: int) -> None:
     """As two workers do that compute a batch at the same time and differ."""
-    house.jobs.discard_result(job, batch)
+    house.jobs.of(job).results.discard(batch)
     first = house.worker.result(job, batch)
     first.scores[:] = 0.9
-    house.jobs.write_result(job, batch, first)
+    house.jobs.of(job).results.write(batch, first)
     with pytest.raises(ConflictingResult) as conflict:
-        house.jobs.write_result(job, batch, other_class(house, job, batch))
-    house.jobs.stop(job, Status.FAILED, str(conflict.value))
+        house.jobs.of(job).results.write(batch, other_class(house, job, batch))
+    house.jobs.of(job).stop(Status.FAILED, str(conflict.value))
 
 
 @pytest.mark.parametrize("batch", [0, 2], ids=["first", "last"])
@@ -196,8 +198,8 @@ def test_two_outcomes_that_agree_are_one_and_verify_says_how_many(house: House) 
     for batch in (0, 2):
         again = house.worker.result(job, batch)
         again.scores[:] += np.float32(4e-7)
-        attempt = house.jobs.begin_attempt(job, batch)
-        assert not house.jobs.write_result(job, batch, again)
+        attempt = house.jobs.of(job).attempts.begin(batch)
+        assert not house.jobs.of(job).results.write(batch, again)
         attempt.end(DUPLICATE)
     verified = house.run("verify", "job")
     assert verified.exit_code == 0
@@ -231,7 +233,7 @@ def test_a_class_beyond_those_of_the_model_is_a_damaged_result_for_everybody(hou
     job = house.submit().job
     result = house.worker.result(job, 1)
     result.predictions[0] = 3
-    house.jobs.result_path(job, 1).write_bytes(result.to_bytes())
+    house.jobs.of(job).results.path(1).write_bytes(result.to_bytes())
     for command in ("status", "report", "results"):
         said = house.run(command, "job")
         assert said.exit_code == 1
@@ -247,8 +249,8 @@ def test_what_a_follower_says_of_a_damaged_result_comes_true(house: House) -> No
     house.queue.serve = lambda message: None
     job = house.submit().job
     for batch in (0, 1, 2):
-        house.jobs.write_result(job, batch, house.worker.result(job, batch))
-    house.jobs.result_path(job, 1).write_bytes(b"torn")
+        house.jobs.of(job).results.write(batch, house.worker.result(job, batch))
+    house.jobs.of(job).results.path(1).write_bytes(b"torn")
     house.queue.serve = house.worker
     said = house.run("status", "job", "--follow")
     assert said.exit_code == 0
@@ -260,13 +262,13 @@ def test_what_a_follower_says_of_a_damaged_result_comes_true(house: House) -> No
 def test_a_follower_of_a_stopped_job_promises_nothing(house: House) -> None:
     house.queue.serve = lambda message: None
     job = house.submit().job
-    house.jobs.result_path(job, 0).write_bytes(b"torn")
-    house.jobs.stop(job, Status.FAILED, "reason")
+    house.jobs.of(job).results.path(0).write_bytes(b"torn")
+    house.jobs.of(job).stop(Status.FAILED, "reason")
     said = house.run("status", "job", "--follow")
     assert said.exit_code == 1
     assert said.stderr.endswith("`producer resume job` computes it again.\n")
     assert "removed" not in said.stderr
-    assert house.jobs.has_result(job, 0), "nobody would compute it again"
+    assert house.jobs.of(job).results.has(0), "nobody would compute it again"
 
 
 def test_a_damaged_job_alone_does_not_make_it_look_as_if_there_were_none(house: House) -> None:
@@ -312,4 +314,4 @@ def test_messages_are_sent_for_what_nobody_does(house: House) -> None:
     job = house.submit().job
     sent: list[PredictBatch] = []
     Sweeper(house.jobs, -1).sweep(sent.extend, set)
-    assert [message.batch for message in sent] == house.jobs.heads(job)
+    assert [message.batch for message in sent] == house.jobs.of(job).chains.heads()

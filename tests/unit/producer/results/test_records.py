@@ -12,7 +12,8 @@ from producer.results.merging import Gathering, merge
 from producer.results.record_formats import export, export_file
 from producer.results.records import ROW_GROUP_ROWS, read_tables
 from storage.jobs.inputs import UNLABELLED
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from tests.builders import array_job, encode, file_job, image_file, images_of
 from tests.fake_queue import FakeWorker
 
@@ -33,13 +34,13 @@ def five_files(store: JobStore, **fields: object) -> Job:
 def finish(store: JobStore, job: Job, errors: dict[int, str] | None = None) -> None:
     worker = FakeWorker(store, errors or {})
     for batch in range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
 
 
 def test_the_records_are_exactly_these_columns_of_these_types(store: JobStore) -> None:
     job = five_files(store)
     finish(store, job)
-    merge(store, job)
+    merge(store.of(job))
     schema = pq.read_schema(store.path(job.id) / "predictions.parquet")
     text = pa.string()
     types = [text, text, text, text, pa.float32(), text, pa.int32()]
@@ -51,7 +52,7 @@ def test_the_records_are_exactly_these_columns_of_these_types(store: JobStore) -
 def test_every_image_has_one_record_in_the_order_of_the_job(store: JobStore) -> None:
     job = five_files(store)
     finish(store, job, {3: "damaged image: broken"})
-    merge(store, job)
+    merge(store.of(job))
     rows = pq.read_table(store.path(job.id) / "predictions.parquet").to_pylist()
     assert [row["id"] for row in rows] == [f"image-{i}" for i in range(5)]
     assert [row["path"] for row in rows] == [f"folder/{i}.png" for i in range(5)]
@@ -66,7 +67,7 @@ def test_every_image_has_one_record_in_the_order_of_the_job(store: JobStore) -> 
 def test_every_failed_image_has_a_line_with_its_reason(store: JobStore) -> None:
     job = five_files(store)
     finish(store, job, {3: "damaged image: “broken”", 0: "too many pixels"})
-    merge(store, job)
+    merge(store.of(job))
     lines = (store.path(job.id) / "errors.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"id": "image-0", "path": "folder/0.png", "batch": 0, "reason": "too many pixels"},
@@ -77,7 +78,7 @@ def test_every_failed_image_has_a_line_with_its_reason(store: JobStore) -> None:
 def test_an_image_of_an_array_has_its_position_as_id_and_no_path(store: JobStore) -> None:
     job = array_job(store, images_of(range(5)), [0, 1, 2, UNLABELLED, 1], batch_size=3)
     finish(store, job)
-    rows = [row for table in read_tables(store, job) for row in table.to_pylist()]
+    rows = [row for table in read_tables(store.of(job)) for row in table.to_pylist()]
     assert [row["id"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [row["label"] for row in rows] == ["zero", "one", "two", None, "one"]
     assert {row["path"] for row in rows} == {None}
@@ -89,9 +90,9 @@ def test_merging_gives_the_same_bytes_whatever_order_the_results_come_in(store: 
     for id_, order in (("forwards", 1), ("backwards", -1)):
         job = array_job(store, images, batch_size=7_000, window=3, id=id_)
         worker = FakeWorker(store, {70: "damaged image"})
-        with Gathering(store, job) as gathering:
+        with Gathering(store.of(job)) as gathering:
             for batch in list(range(job.batches))[::order]:
-                store.write_result(job, batch, worker.result(job, batch))
+                store.of(job).results.write(batch, worker.result(job, batch))
                 gathering.look()
             gathering.merge()
         folder = store.path(id_)
@@ -105,8 +106,8 @@ def test_nothing_is_merged_before_the_last_result_is_there(store: JobStore) -> N
     job = five_files(store)
     worker = FakeWorker(store)
     for batch in (0, 2):
-        store.write_result(job, batch, worker.result(job, batch))
-    with Gathering(store, job) as gathering:
+        store.of(job).results.write(batch, worker.result(job, batch))
+    with Gathering(store.of(job)) as gathering:
         gathering.look()
         assert (gathering.done, gathering.images) == (2, 3)
         assert (gathering.tally.predicted, gathering.next_batch) == (2, 1)
@@ -121,9 +122,9 @@ def test_nothing_is_merged_before_the_last_result_is_there(store: JobStore) -> N
 def test_merging_again_counts_again_and_leaves_the_file_alone(store: JobStore) -> None:
     job = five_files(store)
     finish(store, job, {4: "damaged image"})
-    first = merge(store, job)
+    first = merge(store.of(job))
     before = (store.path(job.id) / "predictions.parquet").stat()
-    again = merge(store, job)
+    again = merge(store.of(job))
     assert (store.path(job.id) / "predictions.parquet").stat().st_ino == before.st_ino
     assert (first.predicted, first.failed) == (again.predicted, again.failed) == (4, 1)
     assert again.evaluation == first.evaluation
@@ -134,9 +135,9 @@ def test_a_damaged_result_is_an_error_that_says_how_to_have_it_computed_again(
 ) -> None:
     job = five_files(store)
     finish(store, job)
-    store.result_path(job, 1).write_bytes(b"torn")
+    store.of(job).results.path(1).write_bytes(b"torn")
     with pytest.raises(DamagedResult, match="`producer resume job` computes it again"):
-        merge(store, job)
+        merge(store.of(job))
     assert not (store.path(job.id) / "predictions.parquet").exists()
 
 
@@ -147,7 +148,7 @@ def test_csv_has_a_header_and_an_empty_field_for_null(store: JobStore) -> None:
     job = five_files(store)
     finish(store, job, {3: "damaged image"})
     buffer = io.BytesIO()
-    assert export(read_tables(store, job), buffer, ".csv") == 5
+    assert export(read_tables(store.of(job)), buffer, ".csv") == 5
     rows = list(csv.DictReader(io.StringIO(buffer.getvalue().decode())))
     assert list(rows[0]) == COLUMNS
     assert [row["prediction"] for row in rows] == ["zero", "one", "two", "", "one"]
@@ -159,7 +160,7 @@ def test_csv_quotes_what_has_to_be_quoted(store: JobStore) -> None:
     job = file_job(store, [image_file(b"", id=awkward)], batch_size=2)
     finish(store, job)
     buffer = io.BytesIO()
-    export(read_tables(store, job), buffer, ".csv")
+    export(read_tables(store.of(job)), buffer, ".csv")
     assert [row["id"] for row in csv.DictReader(io.StringIO(buffer.getvalue().decode()))] == [
         awkward
     ]
@@ -168,7 +169,7 @@ def test_csv_quotes_what_has_to_be_quoted(store: JobStore) -> None:
 def test_jsonl_writes_a_score_as_short_as_it_is(store: JobStore, tmp_path: Path) -> None:
     job = five_files(store)
     finish(store, job, {3: "damaged image"})
-    assert export_file(read_tables(store, job), tmp_path / "out.jsonl") == 5
+    assert export_file(read_tables(store.of(job)), tmp_path / "out.jsonl") == 5
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert list(rows[0]) == COLUMNS
     assert [row["score"] for row in rows] == [0.5, 0.51, 0.52, None, 0.54]
@@ -177,8 +178,8 @@ def test_jsonl_writes_a_score_as_short_as_it_is(store: JobStore, tmp_path: Path)
 def test_parquet_holds_the_same_records_as_the_merged_file(store: JobStore, tmp_path: Path) -> None:
     job = five_files(store)
     finish(store, job, {3: "damaged image"})
-    merge(store, job)
-    export_file(read_tables(store, job), tmp_path / "out.parquet")
+    merge(store.of(job))
+    export_file(read_tables(store.of(job)), tmp_path / "out.parquet")
     merged = pq.read_table(store.path(job.id) / "predictions.parquet")
     assert pq.read_table(tmp_path / "out.parquet") == merged
 
@@ -186,7 +187,7 @@ def test_parquet_holds_the_same_records_as_the_merged_file(store: JobStore, tmp_
 def test_an_export_that_fails_leaves_no_half_file(store: JobStore, tmp_path: Path) -> None:
     job = five_files(store)
     finish(store, job)
-    store.result_path(job, 2).write_bytes(b"torn")
+    store.of(job).results.path(2).write_bytes(b"torn")
     with pytest.raises(DamagedResult):
-        export_file(read_tables(store, job), tmp_path / "out.csv")
+        export_file(read_tables(store.of(job)), tmp_path / "out.csv")
     assert not list(tmp_path.glob("*out.csv*"))

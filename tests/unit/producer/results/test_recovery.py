@@ -17,12 +17,13 @@ from producer.results.recovery import Resumption, resume
 from producer.results.verification import find_faults
 from producer.settings import ProducerSettings
 from storage.jobs.attempts import read_events
+from storage.jobs.job import Job, Status
 from storage.jobs.results import BatchResult
 from storage.jobs.reuse import Known, ReuseStore
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import array_job, encode, images_of, publish
+from tests.builders import array_job, encode, images_of, publish, ranking_of
 from tests.fake_queue import FakeQueue, FakeWorker
 
 LEASE = 60.0
@@ -45,7 +46,7 @@ def worker(store: JobStore) -> FakeWorker:
 
 def work(store: JobStore, job: Job, worker: FakeWorker, *batches: int) -> None:
     for batch in batches or range(job.batches):
-        store.write_result(job, batch, worker.result(job, batch))
+        store.of(job).results.write(batch, worker.result(job, batch))
 
 
 # Taking up again
@@ -57,24 +58,24 @@ def test_resume_sends_the_head_of_every_chain_with_something_missing(
     job = array_job(store, images_of(range(30)), batch_size=4, window=3)
     work(store, job, worker, 0, 1, 4)
     queue = FakeQueue(waits={"job.2"})
-    done = resume(store, job, queue, lease_seconds=LEASE, failed_only=False)
+    done = resume(store.of(job), queue, lease_seconds=LEASE, failed_only=False)
     assert queue.batches == [3, 7]
     assert done == Resumption(damaged=0, failed=0, missing=5, sent=2)
 
 
 def test_resume_takes_up_a_cancelled_job(store: JobStore, worker: FakeWorker) -> None:
     job = array_job(store, images_of(range(10)))
-    store.stop(job, Status.CANCELLED, "enough")
-    resume(store, job, FakeQueue(serve=worker), lease_seconds=LEASE, failed_only=False)
-    assert store.status(job, len(store.done(job))) == Status.COMPLETED
+    store.of(job).stop(Status.CANCELLED, "enough")
+    resume(store.of(job), FakeQueue(serve=worker), lease_seconds=LEASE, failed_only=False)
+    assert store.of(job).status(len(store.of(job).results.done())) == Status.COMPLETED
 
 
 def test_resume_of_a_finished_job_does_nothing(store: JobStore, worker: FakeWorker) -> None:
     job = array_job(store, images_of(range(10)))
     work(store, job, worker)
-    merge(store, job)
+    merge(store.of(job))
     queue = FakeQueue()
-    done = resume(store, job, queue, lease_seconds=LEASE, failed_only=False)
+    done = resume(store.of(job), queue, lease_seconds=LEASE, failed_only=False)
     assert (done.missing, queue.sent) == (0, [])
     assert (store.path("job") / "predictions.parquet").exists()
 
@@ -84,15 +85,15 @@ def test_resume_has_damaged_results_computed_and_merged_again(
 ) -> None:
     job = array_job(store, images_of(range(10)))
     work(store, job, worker)
-    merge(store, job)
+    merge(store.of(job))
     before = (store.path("job") / "predictions.parquet").read_bytes()
-    store.result_path(job, 1).write_bytes(b"torn")
+    store.of(job).results.path(1).write_bytes(b"torn")
     queue = FakeQueue()
-    done = resume(store, job, queue, lease_seconds=LEASE, failed_only=False)
+    done = resume(store.of(job), queue, lease_seconds=LEASE, failed_only=False)
     assert (done.damaged, queue.batches) == (1, [1])
     assert not (store.path("job") / "predictions.parquet").exists()
     work(store, job, worker, 1)
-    merge(store, job)
+    merge(store.of(job))
     assert (store.path("job") / "predictions.parquet").read_bytes() == before
 
 
@@ -101,11 +102,11 @@ def test_resume_changes_nothing_before_it_knows_that_messages_are_taken(
 ) -> None:
     job = array_job(store, images_of(range(12)), [0] * 12, batch_size=4)
     work(store, job, worker, 0, 1, 2)
-    store.result_path(job, 1).write_bytes(b"torn")
-    store.stop(job, Status.FAILED, "It was so.")
+    store.of(job).results.path(1).write_bytes(b"torn")
+    store.of(job).stop(Status.FAILED, "It was so.")
     before = {path: path.stat().st_mtime_ns for path in store.path(job.id).rglob("*")}
     with pytest.raises(BrokerUnavailable):
-        resume(store, job, FakeQueue(refusals=1), lease_seconds=LEASE, failed_only=True)
+        resume(store.of(job), FakeQueue(refusals=1), lease_seconds=LEASE, failed_only=True)
     assert {path: path.stat().st_mtime_ns for path in store.path(job.id).rglob("*")} == before
 
 
@@ -114,14 +115,14 @@ def test_resume_of_failed_images_computes_their_batches_anew_without_their_histo
 ) -> None:
     job = array_job(store, images_of(range(10)))
     for batch in range(job.batches):
-        store.begin_attempt(job, batch).end("done")
+        store.of(job).attempts.begin(batch).end("done")
     work(store, job, worker)
-    assert merge(store, job).failed == 1
+    assert merge(store.of(job)).failed == 1
     queue = FakeQueue(serve=FakeWorker(store))
-    done = resume(store, job, queue, lease_seconds=LEASE, failed_only=True)
+    done = resume(store.of(job), queue, lease_seconds=LEASE, failed_only=True)
     assert (done.failed, queue.batches) == (1, [2])
-    assert merge(store, job).failed == 0
-    histories = [len(read_events(store.attempt_path(job, batch))) for batch in range(3)]
+    assert merge(store.of(job)).failed == 0
+    histories = [len(read_events(store.of(job).attempts.path(batch))) for batch in range(3)]
     assert histories == [2, 2, 0]
     assert (store.path("job") / "errors.jsonl").read_text() == ""
 
@@ -130,15 +131,15 @@ def test_resume_without_a_broker_changes_nothing(store: JobStore, worker: FakeWo
     job = array_job(store, images_of(range(10)))
     work(store, job, worker)
     with pytest.raises(BrokerUnavailable):
-        resume(store, job, FakeQueue(available=False), lease_seconds=LEASE, failed_only=True)
-    assert len(store.done(job)) == 3
+        resume(store.of(job), FakeQueue(available=False), lease_seconds=LEASE, failed_only=True)
+    assert len(store.of(job).results.done()) == 3
 
 
 # Verifying
 
 
 def faults_of(store: JobStore, models: ModelStore, job: Job) -> list[str]:
-    return list(find_faults(store, models, job, max_bytes=1_000_000))
+    return list(find_faults(store.of(job), models, max_bytes=1_000_000))
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_a_sound_job_has_no_faults(
 def test_a_job_half_done_is_judged_by_what_there_is(
     store: JobStore, models: ModelStore, sound: Job
 ) -> None:
-    store.discard_result(sound, 1)
+    store.of(sound).results.discard(1)
     (store.path("job") / "predictions.parquet").unlink()
     assert faults_of(store, models, sound) == []
 
@@ -192,7 +193,7 @@ def test_a_changed_model_file_is_a_fault(store: JobStore, models: ModelStore, so
 def test_changed_or_missing_inputs_are_faults(
     store: JobStore, models: ModelStore, sound: Job
 ) -> None:
-    pack = store.pack_path(sound, 0)
+    pack = store.of(sound).inputs.pack_path(0)
     content = pack.read_bytes()
     png = encode(images_of([2])[0])
     at = content.index(png) + len(png) - 20
@@ -220,13 +221,13 @@ def test_a_changed_array_is_a_fault(store: JobStore, models: ModelStore, tmp_pat
 def test_damaged_missing_and_foreign_results_are_faults(
     store: JobStore, models: ModelStore, sound: Job
 ) -> None:
-    store.result_path(sound, 0).write_bytes(b"torn")
-    store.result_path(sound, 7).write_bytes(b"")
+    store.of(sound).results.path(0).write_bytes(b"torn")
+    store.of(sound).results.path(7).write_bytes(b"")
     first, second = faults_of(store, models, sound)
     assert first.endswith("`producer resume job` computes it again.")
     assert second.endswith("000007.npz is the result of no batch.")
-    store.result_path(sound, 7).unlink()
-    store.discard_result(sound, 0)
+    store.of(sound).results.path(7).unlink()
+    store.of(sound).results.discard(0)
     assert faults_of(store, models, sound) == [
         "predictions.parquet is there, but 1 batches have no result."
     ]
@@ -251,22 +252,21 @@ def test_a_result_that_makes_no_sense_is_a_fault(
     errors: dict[int, str],
     fault: str,
 ) -> None:
-    store.discard_result(sound, 1)
+    store.of(sound).results.discard(1)
     result = BatchResult(
         model=sound.model,
-        predictions=np.array(predictions, np.int32),
-        scores=np.array(scores, np.float32),
+        ranking=ranking_of(np.array(predictions, np.int32), np.array(scores, np.float32)),
         errors=errors,
     )
-    store.write_result(sound, 1, result)
+    store.of(sound).results.write(1, result)
     assert fault in faults_of(store, models, sound)[0]
 
 
 def test_merged_records_that_are_not_those_of_the_results_are_faults(
     store: JobStore, models: ModelStore, sound: Job
 ) -> None:
-    store.discard_result(sound, 0)
-    store.write_result(sound, 0, FakeWorker(store).result(sound, 0))
+    store.of(sound).results.discard(0)
+    store.of(sound).results.write(0, FakeWorker(store).result(sound, 0))
     faults = faults_of(store, models, sound)
     assert [fault.partition(" is ")[0].rpartition("/")[2] for fault in faults] == [
         "predictions.parquet",
@@ -310,7 +310,7 @@ def test_only_jobs_that_ended_long_enough_ago_are_removed(
 
 def test_a_stopped_job_is_as_old_as_its_end(store: JobStore) -> None:
     job = array_job(store, images_of(range(10)))
-    store.stop(job, Status.CANCELLED, "enough")
+    store.of(job).stop(Status.CANCELLED, "enough")
     aged(store.path("job"), 31)
     assert pruned(store, 30) == []
     later = datetime.now(UTC) + timedelta(days=31)
@@ -359,7 +359,7 @@ def test_predictions_for_reuse_go_with_their_age_and_with_their_model(
     version = publish(models)
     kept = ReuseStore(store.root)
     keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
-    known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+    known = Known(keys=keys, ranking=ranking_of(np.zeros(5, np.int32), np.ones(5, np.float32)))
     path = kept.add(version.pin, known)
 
     def pruned_reuse(days: float) -> list[str]:

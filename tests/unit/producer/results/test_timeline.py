@@ -8,7 +8,8 @@ import pytest
 
 from producer.results.merging import merge
 from producer.results.timeline import trace
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from tests.builders import array_job, result_of
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -41,12 +42,12 @@ def log(
     if seconds is not None:
         end = {"event": "end", "outcome": "done", "seconds": seconds, "phases": phases}
         lines.append({"key": key, **end})
-    with store.attempt_path(job, batch).open("a") as file:
+    with store.of(job).attempts.path(batch).open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def phases_of(store: JobStore, job: Job) -> dict[str, float]:
-    timeline = trace(store, job)
+    timeline = trace(store.of(job))
     assert timeline is not None
     phases = {phase.name: phase.seconds for phase in timeline.phases}
     assert sum(phases.values()) == pytest.approx(timeline.wall_seconds, abs=1e-4)
@@ -68,7 +69,7 @@ def test_phases_come_in_the_order_in_which_a_batch_meets_them(store: JobStore, j
 
 
 def test_a_job_that_nobody_has_begun_has_no_timeline(store: JobStore, job: Job) -> None:
-    assert trace(store, job) is None
+    assert trace(store.of(job)) is None
 
 
 def test_phases_of_processes_side_by_side_add_up_to_the_wall_time(
@@ -86,7 +87,7 @@ def test_phases_of_processes_side_by_side_add_up_to_the_wall_time(
     assert phases["untraced"] == pytest.approx(0.5 / 2)
     assert phases["hand-over"] == pytest.approx(1.0 / 2)
     assert phases["idle"] == pytest.approx(2.0 / 2)
-    timeline = trace(store, job)
+    timeline = trace(store.of(job))
     assert timeline is not None
     assert timeline.wall_seconds == pytest.approx(8.0)
     assert timeline.processes == 2
@@ -96,7 +97,7 @@ def test_the_time_of_an_attempt_whose_worker_died_is_lost(store: JobStore, job: 
     submitted(store, job, 0.0)
     log(store, job, 0, "a:1", 0.0, None)
     log(store, job, 0, "a:2", 3.0, 1.0, predict=1.0)
-    timeline = trace(store, job)
+    timeline = trace(store.of(job))
     assert timeline is not None
     assert timeline.processes == 1, "the second process came after the first"
     assert phases_of(store, job) == pytest.approx({"lost": 3.0, "predict": 1.0})
@@ -105,7 +106,7 @@ def test_the_time_of_an_attempt_whose_worker_died_is_lost(store: JobStore, job: 
 def test_a_log_of_an_older_worker_without_lengths_is_readable(store: JobStore, job: Job) -> None:
     submitted(store, job, 0.5)
     log(store, job, 0, "a:1", 1.0, 1.0)
-    path = store.attempt_path(job, 0)
+    path = store.of(job).attempts.path(0)
     path.write_text(path.read_text().replace('"seconds": 1.0, ', ""))
     assert phases_of(store, job)
 
@@ -113,9 +114,9 @@ def test_a_log_of_an_older_worker_without_lengths_is_readable(store: JobStore, j
 def test_the_merge_counts_from_the_last_result(store: JobStore, job: Job) -> None:
     submitted(store, job, 0.0)
     for batch in range(job.batches):
-        store.write_result(job, batch, result_of([1, 1]))
+        store.of(job).results.write(batch, result_of([1, 1]))
         log(store, job, batch, "a:1", float(batch), 1.0, predict=1.0)
-    merge(store, job)
+    merge(store.of(job))
     times = {"began_at": AT + 1.0, "ended_at": AT + 5.5}
     (store.path(job.id) / "merge.json").write_text(json.dumps(times))
     assert phases_of(store, job) == pytest.approx({"predict": 5.0, "merge": 0.5})
@@ -124,9 +125,9 @@ def test_the_merge_counts_from_the_last_result(store: JobStore, job: Job) -> Non
 def test_a_job_that_nobody_followed_was_unattended(store: JobStore, job: Job) -> None:
     submitted(store, job, 0.0)
     for batch in range(job.batches):
-        store.write_result(job, batch, result_of([1, 1]))
+        store.of(job).results.write(batch, result_of([1, 1]))
         log(store, job, batch, "a:1", float(batch), 1.0, predict=1.0)
-    merge(store, job)
+    merge(store.of(job))
     phases = phases_of(store, job)
     assert phases["unattended"] > 3600
     assert 0 < phases["merge"] < 60

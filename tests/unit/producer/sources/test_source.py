@@ -13,7 +13,7 @@ from producer.sources.packing import SMALL_FILE_BYTES
 from storage.datasets.store import DatasetStore
 from storage.errors import NotFound
 from storage.jobs.inputs import UNLABELLED, ArrayInputs, FileInputs, read_pack
-from storage.jobs.store import pack_name
+from storage.jobs.job_inputs import pack_name
 from tests.builders import LABELS, SHAPE, encode, images_of
 from tests.sources import Prepare
 

@@ -18,12 +18,14 @@ from producer.results.pruning import prune
 from producer.settings import ProducerSettings
 from storage.datasets.store import DatasetStore
 from storage.identity import storage_id
+from storage.jobs.job import Job, Status
 from storage.jobs.reuse import Known, ReuseStore
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import add_dataset, array_job, images_of, publish, result_of
+from tests.builders import add_dataset, array_job, images_of, publish, ranking_of, result_of
 from tests.fake_queue import FakeQueue, FakeWorker
+from tests.odd_files import make_huge
 from tests.other_user import NOBODY, needs_root, nobody, shared_folder, umask
 from worker.sweep import Sweeper
 
@@ -62,6 +64,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "job.json is a folder": lambda job: folder_instead(job / "job.json"),
     "job.json is a loop": lambda job: loop(job / "job.json"),
     "job.json is torn": lambda job: (job / "job.json").write_bytes(b'{"id": "bad", '),
+    "job.json is huge": lambda job: make_huge(job / "job.json"),
     "job.json is deep": lambda job: (job / "job.json").write_bytes(b"[" * 200_000),
     "job.json is missing": lambda job: (job / "job.json").unlink(),
     "no results": lambda job: shutil.rmtree(job / "results"),
@@ -155,7 +158,7 @@ def test_a_job_that_cannot_be_used_costs_no_other_anything(
         assert len(faults) == 1
         assert "bad" in faults[0]
         assert "bad" in caplog.text
-    neighbours.jobs.stop(neighbours.good, Status.CANCELLED, "enough")
+    neighbours.jobs.of(neighbours.good).stop(Status.CANCELLED, "enough")
     names, faults = neighbours.pruned()
     assert names == ["good"]
     assert all("bad" in fault for fault in faults)
@@ -175,8 +178,8 @@ def test_litter_keeps_neither_its_job_nor_another_from_being_done(
     assert "unreadable" not in neighbours.counted()
     worker = FakeWorker(jobs)
     for batch in range(bad.batches):
-        attempt = jobs.begin_attempt(bad, batch)
-        jobs.write_result(bad, batch, worker.result(bad, batch))
+        attempt = jobs.of(bad).attempts.begin(batch)
+        jobs.of(bad).results.write(batch, worker.result(bad, batch))
         attempt.end("done")
     assert neighbours.listed()[0] == {"bad": Status.COMPLETED, "good": Status.QUEUED}
     assert neighbours.pruned() == (["bad"], [])
@@ -235,7 +238,7 @@ def test_the_private_folder_of_another_user_costs_no_other_job_anything(shared: 
         assert statuses == {"good": Status.QUEUED}
         assert faults == [f"Job bad cannot be used: {private / 'job.json'} (Permission denied)."]
         assert neighbours.counted() == {"queued": 1, "unreadable": 1}
-        neighbours.jobs.stop(neighbours.good, Status.CANCELLED, "enough")
+        neighbours.jobs.of(neighbours.good).stop(Status.CANCELLED, "enough")
         assert neighbours.pruned()[0] == ["good"]
     assert neighbours.jobs.ids() == ["bad"]
 
@@ -266,7 +269,7 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
     jobs, job = neighbours.jobs, neighbours.good
     worker = FakeWorker(jobs)
     with umask(mask):
-        jobs.begin_attempt(job, 0).end("interrupted")
+        jobs.of(job).attempts.begin(0).end("interrupted")
     (shared / "images.npy").chmod(0o644)  # put there by hand
     with nobody(), umask(mask):
         assert storage_id(shared) == identity
@@ -274,26 +277,26 @@ def test_a_job_submitted_with_a_private_umask_can_be_done_by_another_user(
         assert ModelStore(shared).champion("digits") is not None
         assert len(DatasetStore(shared).get("digits").images("test")) == 3
         assert jobs.get("good") == job
-        assert len(jobs.open_array(job)) == 10
+        assert len(jobs.of(job).inputs.open_array()) == 10
         for batch in range(job.batches):
-            attempt = jobs.begin_attempt(job, batch)
+            attempt = jobs.of(job).attempts.begin(batch)
             attempt.beat()
-            jobs.write_result(job, batch, worker.result(job, batch))
+            jobs.of(job).results.write(batch, worker.result(job, batch))
             attempt.end("done")
-        jobs.note_sent(job)
-        jobs.stop(neighbours.bad, Status.CANCELLED, "enough")
+        jobs.of(job).chains.note_sent()
+        jobs.of(neighbours.bad).stop(Status.CANCELLED, "enough")
     with umask(mask):
-        jobs.note_sent(job)
-        assert not jobs.write_result(job, 0, worker.result(job, 0))
-        jobs.discard_result(job, 0)
-        jobs.write_result(job, 0, result_of([0] * 4))
-        assert not jobs.history(job, 0, LEASE).live
-        jobs.begin_attempt(job, 0).end("done")
-        jobs.unstop(neighbours.bad)
-        merge(jobs, job)
+        jobs.of(job).chains.note_sent()
+        assert not jobs.of(job).results.write(0, worker.result(job, 0))
+        jobs.of(job).results.discard(0)
+        jobs.of(job).results.write(0, result_of([0] * 4))
+        assert not jobs.of(job).attempts.history(0, LEASE).live
+        jobs.of(job).attempts.begin(0).end("done")
+        jobs.of(neighbours.bad).unstop()
+        merge(jobs.of(job))
         kept = ReuseStore(shared)
         keys = np.arange(10, dtype=np.uint64).reshape(2, 5)
-        known = Known(keys=keys, predictions=np.zeros(5, np.int32), scores=np.ones(5, np.float32))
+        known = Known(keys=keys, ranking=ranking_of(np.zeros(5, np.int32), np.ones(5, np.float32)))
         path = kept.add(version.pin, known)
     with nobody():
         assert (jobs.path("good") / "predictions.parquet").read_bytes()
@@ -318,4 +321,4 @@ def test_a_draft_of_another_user_that_cannot_be_removed_is_told(shared: Path) ->
 
 
 def status_of(jobs: JobStore, job: Job) -> Status:
-    return jobs.status(job, len(jobs.done(job)))
+    return jobs.of(job).status(len(jobs.of(job).results.done()))

@@ -5,17 +5,17 @@ import zipfile
 import numpy as np
 import pytest
 
+from evaluation.ranking import FAILED, Ranking
 from storage.errors import Corrupt
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.results import BatchResult
 from storage.models.store import ModelPin
-from tests.builders import PIN, result_of
+from tests.builders import PIN, ranking_of, result_of
 
 
 def test_a_result_is_read_back_as_it_was() -> None:
     result = BatchResult(
         model=PIN,
-        predictions=np.array([2, FAILED, 0], np.int32),
-        scores=np.array([0.25, 0.0, 1 / 3], np.float32),
+        ranking=ranking_of([2, FAILED, 0], [0.25, 0.0, 1 / 3]),
         errors={1: "damaged image: é 图"},
     )
     again = BatchResult.from_bytes(result.to_bytes(), "result")
@@ -42,8 +42,9 @@ def test_the_same_outcome_gives_the_same_bytes_whoever_writes_them() -> None:
     result = result_of([FAILED, 1, FAILED], {0: "one", 2: "two"})
     other = BatchResult(
         model=PIN.model_copy(),
-        predictions=np.array([FAILED, 1, FAILED], np.int64),
-        scores=np.array([0.75, 0.75, 0.75], np.float64),
+        ranking=Ranking(
+            classes=np.array([[FAILED], [1], [FAILED]], np.int64), scores=np.full((3, 1), 0.75)
+        ),
         errors={2: "two", 0: "one"},
     )
     assert other.to_bytes() == result.to_bytes()
@@ -62,8 +63,7 @@ def test_no_time_leaves_a_trace_in_the_bytes() -> None:
         result_of([1, 2], model=PIN.model_copy(update={"number": 2})),
         BatchResult(
             model=PIN,
-            predictions=np.array([1, 2], np.int32),
-            scores=np.nextafter(np.full(2, 0.5, np.float32), np.float32(1)),
+            ranking=ranking_of([1, 2], np.nextafter(np.full(2, 0.75, np.float32), np.float32(1))),
         ),
     ],
     ids=["prediction", "error", "model", "last bit of a score"],
@@ -124,8 +124,7 @@ def outcome(
     """A result of images with a class and a score each."""
     return BatchResult(
         model=model,
-        predictions=np.array([image[0] for image in images], np.int32),
-        scores=np.array([image[1] for image in images], np.float32),
+        ranking=ranking_of([image[0] for image in images], [image[1] for image in images]),
         errors=errors or {},
     )
 

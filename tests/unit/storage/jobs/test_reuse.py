@@ -12,7 +12,7 @@ from storage.errors import Corrupt
 from storage.jobs import reuse
 from storage.jobs.reuse import Known, ReuseFile, ReuseStore, distinct, keys_of, merged
 from storage.jobs.store import JobStore
-from tests.builders import PIN
+from tests.builders import PIN, ranking_of
 
 OTHER = PIN.model_copy(update={"sha256": "1" * 64})
 
@@ -34,8 +34,7 @@ def known_of(pixels: Pixels, predictions: Sequence[int] | None = None) -> Known:
     classes = np.array(predictions or range(len(pixels)), np.int32)
     return Known(
         keys=keys[:, first],
-        predictions=classes[first],
-        scores=(classes[first] / 1000).astype(np.float32),
+        ranking=ranking_of(classes[first], (classes[first] / 1000).astype(np.float32)),
     )
 
 
@@ -45,7 +44,7 @@ def answers(known: Known, images: Pixels) -> list[int]:
     first, _ = distinct(keys)
     found, at = known.find(keys[:, first])
     order = np.argsort(first[found])
-    return list(known.predictions[at[order]].tolist())
+    return list(known.ranking.classes[:, 0][at[order]].tolist())
 
 
 def only_file(store: ReuseStore) -> ReuseFile:
@@ -101,7 +100,7 @@ def test_known_images_are_found_and_others_are_not(kept: range, asked: range) ->
     found, at = known.find(keys[:, first])
     whose = first[found] + asked.start
     assert sorted(whose.tolist()) == sorted(set(kept) & set(asked))
-    assert (known.predictions[at] + kept.start).tolist() == whose.tolist()
+    assert (known.ranking.classes[:, 0][at] + kept.start).tolist() == whose.tolist()
 
 
 @pytest.mark.parametrize("asked_more", [False, True])
@@ -110,8 +109,7 @@ def test_keys_that_share_half_are_not_taken_for_each_other(asked_more: bool) -> 
     kept, asked = (one, other) if asked_more else (other, one)
     known = Known(
         keys=kept.astype(np.uint64),
-        predictions=np.arange(kept.shape[1], dtype=np.int32),
-        scores=np.zeros(kept.shape[1], np.float32),
+        ranking=ranking_of(range(kept.shape[1]), np.zeros(kept.shape[1])),
     )
     found, at = known.find(asked.astype(np.uint64))
     np.testing.assert_array_equal(asked[:, found], kept[:, at])
@@ -132,8 +130,12 @@ def test_what_was_added_is_read_back(store: ReuseStore) -> None:
     known = known_of(noise(50))
     store.add(PIN, known)
     again = store.read(PIN, only_file(store))
-    for name in ("keys", "predictions", "scores"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(known, name), strict=True)
+    for one, other in (
+        (again.keys, known.keys),
+        (again.ranking.classes, known.ranking.classes),
+        (again.ranking.scores, known.ranking.scores),
+    ):
+        np.testing.assert_array_equal(one, other, strict=True)
     assert only_file(store).images == 50
 
 

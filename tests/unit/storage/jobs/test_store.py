@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from storage.errors import AlreadyExists, BadName, ConflictingResult, Corrupt, NotFound, UnsafePath
 from storage.identity import ID_FILE
 from storage.jobs.inputs import ArrayInputs, read_pack
+from storage.jobs.job import Job, Status
 from storage.jobs.results import BatchResult
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelPin
 from tests.builders import (
     PIN,
@@ -29,6 +30,7 @@ from tests.builders import (
     images_of,
     result_of,
 )
+from tests.odd_files import make_huge, make_socket
 
 LEASE = 15.0
 
@@ -44,7 +46,7 @@ def commit(store: JobStore, job: Job) -> bool:
 
 
 def write(store: JobStore, job: Job, batch: int) -> bool:
-    return store.write_result(job, batch, result_of([0] * len(job.span(batch))))
+    return store.of(job).results.write(batch, result_of([0] * len(job.span(batch))))
 
 
 def age_everything(store: JobStore, job: Job, seconds: float) -> None:
@@ -92,7 +94,7 @@ def test_the_same_job_again_is_no_other_one(store: JobStore) -> None:
     again = describe_job(source="the same images elsewhere", batch_size=2)
     assert not commit(store, again)
     assert store.get("job") == job
-    assert store.done(job) == {0}
+    assert store.of(job).results.done() == {0}
 
 
 def test_the_same_images_with_the_next_champion_are_still_the_same_job(store: JobStore) -> None:
@@ -138,7 +140,7 @@ def test_an_unknown_or_damaged_job_is_named(store: JobStore) -> None:
 
 def test_a_pipe_in_place_of_a_job_blocks_nobody(store: JobStore) -> None:
     commit(store, describe_job())
-    replace_by_pipe(store.path("job") / "job.json")
+    replaced(os.mkfifo)(store.path("job") / "job.json")
     with pytest.raises(Corrupt, match="Job job is damaged"):
         store.get("job")
 
@@ -200,14 +202,14 @@ def test_the_batches_of_a_job_are_its_images_each_once_in_order(
 def test_a_result_is_written_once_and_a_duplicate_is_harmless(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert not store.has_result(job, 1)
+    assert not store.of(job).results.has(1)
     assert write(store, job, 1)
-    before = store.result_path(job, 1).stat()
+    before = store.of(job).results.path(1).stat()
     assert not write(store, job, 1)
-    assert store.result_path(job, 1).stat().st_mtime_ns == before.st_mtime_ns
-    assert store.done(job) == {1}
-    assert store.has_result(job, 1)
-    np.testing.assert_array_equal(store.read_result(job, 1).predictions, [0, 0, 0, 0])
+    assert store.of(job).results.path(1).stat().st_mtime_ns == before.st_mtime_ns
+    assert store.of(job).results.done() == {1}
+    assert store.of(job).results.has(1)
+    np.testing.assert_array_equal(store.of(job).results.read(1).predictions, [0, 0, 0, 0])
 
 
 def test_another_outcome_keeps_the_first_and_names_both(store: JobStore) -> None:
@@ -215,28 +217,28 @@ def test_another_outcome_keeps_the_first_and_names_both(store: JobStore) -> None
     commit(store, job)
     first = result_of([0, 0, 0, 0])
     other = result_of([0, 0, 0, 1])
-    store.write_result(job, 1, first)
+    store.of(job).results.write(1, first)
     with pytest.raises(ConflictingResult) as conflict:
-        store.write_result(job, 1, other)
-    kept, second = store.result_path(job, 1), store.path("job") / "conflicts" / "000001.npz"
+        store.of(job).results.write(1, other)
+    kept, second = store.of(job).results.path(1), store.path("job") / "conflicts" / "000001.npz"
     assert f"{kept} is kept" in str(conflict.value)
     assert str(second) in str(conflict.value)
     assert kept.read_bytes() == first.to_bytes()
     assert second.read_bytes() == other.to_bytes()
-    assert store.done(job) == {1}
+    assert store.of(job).results.done() == {1}
 
 
 def test_a_torn_result_is_corrupt_and_can_be_discarded(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
     write(store, job, 0)
-    path = store.result_path(job, 0)
+    path = store.of(job).results.path(0)
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(Corrupt, match=r"000000\.npz is damaged"):
-        store.read_result(job, 0)
-    store.discard_result(job, 0)
-    store.discard_result(job, 0)
-    assert store.done(job) == set()
+        store.of(job).results.read(0)
+    store.of(job).results.discard(0)
+    store.of(job).results.discard(0)
+    assert store.of(job).results.done() == set()
     assert write(store, job, 0)
 
 
@@ -244,12 +246,12 @@ def test_a_result_of_another_model_or_length_is_corrupt(store: JobStore) -> None
     job = describe_job()
     commit(store, job)
     other = PIN.model_copy(update={"number": 2})
-    store.result_path(job, 0).write_bytes(result_of([0] * 4, model=other).to_bytes())
-    store.result_path(job, 2).write_bytes(result_of([0] * 4).to_bytes())
+    store.of(job).results.path(0).write_bytes(result_of([0] * 4, model=other).to_bytes())
+    store.of(job).results.path(2).write_bytes(result_of([0] * 4).to_bytes())
     with pytest.raises(Corrupt, match="is of digits@2, the job is of digits@1"):
-        store.read_result(job, 0)
+        store.of(job).results.read(0)
     with pytest.raises(Corrupt, match="has 4 predictions, its batch has 2 images"):
-        store.read_result(job, 2)
+        store.of(job).results.read(2)
 
 
 def with_scores(scores: float) -> BatchResult:
@@ -261,24 +263,29 @@ def with_scores(scores: float) -> BatchResult:
 def test_the_same_outcome_with_other_last_digits_keeps_the_first(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert store.write_result(job, 1, with_scores(0.75))
-    assert not store.write_result(job, 1, with_scores(0.75 + 4e-7))
-    assert store.result_path(job, 1).read_bytes() == with_scores(0.75).to_bytes()
+    assert store.of(job).results.write(1, with_scores(0.75))
+    assert not store.of(job).results.write(1, with_scores(0.75 + 4e-7))
+    assert store.of(job).results.path(1).read_bytes() == with_scores(0.75).to_bytes()
     assert not (store.path("job") / "conflicts").exists()
     with pytest.raises(ConflictingResult, match="for 4 of its 4 images"):
-        store.write_result(job, 1, with_scores(0.76))
+        store.of(job).results.write(1, with_scores(0.76))
 
 
 def test_the_same_bytes_are_a_duplicate_though_a_score_is_no_number(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert store.write_result(job, 0, with_scores(np.nan))
-    assert not store.write_result(job, 0, with_scores(np.nan))
+    assert store.of(job).results.write(0, with_scores(np.nan))
+    assert not store.of(job).results.write(0, with_scores(np.nan))
 
 
-def replace_by_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
+def replaced(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Another kind of file in the place of the one there."""
+
+    def replace(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return replace
 
 
 NO_RESULTS: dict[str, Callable[[Path], object]] = {
@@ -292,7 +299,9 @@ NO_RESULTS: dict[str, Callable[[Path], object]] = {
     "class beyond": lambda path: path.write_bytes(result_of([0, 1, 2, 3]).to_bytes()),
     "unexplained failure": lambda path: path.write_bytes(result_of([0, 1, 2, -1]).to_bytes()),
     "failure beyond": lambda path: path.write_bytes(result_of([0] * 4, {4: "x"}).to_bytes()),
-    "pipe": replace_by_pipe,
+    "pipe": replaced(os.mkfifo),
+    "socket": replaced(make_socket),
+    "huge": replaced(make_huge),
 }
 
 
@@ -303,11 +312,11 @@ def test_a_damaged_result_is_named_with_the_way_out_and_written_again(
     job = describe_job()
     commit(store, job)
     write(store, job, 0)
-    path = store.result_path(job, 0)
+    path = store.of(job).results.path(0)
     sound = path.read_bytes()
     damage(path)
     with pytest.raises(Corrupt, match=r"000000\.npz .*`producer resume job` computes it again"):
-        store.read_result(job, 0)
+        store.of(job).results.read(0)
     assert write(store, job, 0), "it is no duplicate and no conflict"
     assert path.read_bytes() == sound
     assert not (store.path("job") / "conflicts").exists()
@@ -316,18 +325,18 @@ def test_a_damaged_result_is_named_with_the_way_out_and_written_again(
 def test_a_looping_link_in_place_of_a_result_is_replaced(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    store.result_path(job, 0).symlink_to("000000.npz")
-    assert not store.has_result(job, 0)
-    assert store.done(job) == set()
+    store.of(job).results.path(0).symlink_to("000000.npz")
+    assert not store.of(job).results.has(0)
+    assert store.of(job).results.done() == set()
     assert write(store, job, 0)
-    assert store.done(job) == {0}
+    assert store.of(job).results.done() == {0}
 
 
 def test_a_folder_in_place_of_a_result_is_named(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    store.result_path(job, 0).mkdir()
-    assert store.done(job) == set()
+    store.of(job).results.path(0).mkdir()
+    assert store.of(job).results.done() == set()
     with pytest.raises(Corrupt, match=r"000000\.npz is not a regular file: remove it"):
         write(store, job, 0)
 
@@ -351,21 +360,21 @@ def test_litter_among_the_results_is_no_result(store: JobStore, litter: str | by
     commit(store, job)
     path = store.path("job") / "results" / os.fsdecode(litter)
     path.touch()
-    assert store.done(job) == set()
-    assert store.status(job, 0) is Status.QUEUED
+    assert store.of(job).results.done() == set()
+    assert store.of(job).status(0) is Status.QUEUED
     for batch in range(job.batches):
         write(store, job, batch)
-    assert store.done(job) == {0, 1, 2}
-    before = store.completed_at(job)
+    assert store.of(job).results.done() == {0, 1, 2}
+    before = store.of(job).results.last_written_at()
     os.utime(path, (0, 2e9))
-    assert store.completed_at(job) == before
+    assert store.of(job).results.last_written_at() == before
 
 
 def test_a_result_that_is_being_written_does_not_count(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
     (store.path("job") / "results" / ".new-000000.npz-1234").write_bytes(b"half")
-    assert store.done(job) == set()
+    assert store.of(job).results.done() == set()
 
 
 # Status
@@ -374,31 +383,31 @@ def test_a_result_that_is_being_written_does_not_count(store: JobStore) -> None:
 def test_the_status_follows_from_the_files(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert store.status(job, 0) is Status.QUEUED
-    attempt = store.begin_attempt(job, 0)
-    assert store.status(job, 0) is Status.RUNNING
+    assert store.of(job).status(0) is Status.QUEUED
+    attempt = store.of(job).attempts.begin(0)
+    assert store.of(job).status(0) is Status.RUNNING
     attempt.end("done")
     for batch in range(job.batches):
         write(store, job, batch)
-    assert store.status(job, 2) is Status.RUNNING
-    assert store.status(job, 3) is Status.COMPLETED
-    assert store.completed_at(job).timestamp() == pytest.approx(time.time(), abs=60)
+    assert store.of(job).status(2) is Status.RUNNING
+    assert store.of(job).status(3) is Status.COMPLETED
+    assert store.of(job).results.last_written_at().timestamp() == pytest.approx(time.time(), abs=60)
 
 
 def test_the_first_reason_to_stop_stays(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert store.stopped(job) is None
-    store.stop(job, Status.CANCELLED, "by hand")
-    store.stop(job, Status.FAILED, "later")
-    stop = store.stopped(job)
+    assert store.of(job).stopped() is None
+    store.of(job).stop(Status.CANCELLED, "by hand")
+    store.of(job).stop(Status.FAILED, "later")
+    stop = store.of(job).stopped()
     assert stop is not None
     assert (stop.status, stop.reason) == (Status.CANCELLED, "by hand")
-    assert store.status(job, 1) is Status.CANCELLED
-    assert store.status(job, 3) is Status.COMPLETED, "nothing was left to stop"
-    store.unstop(job)
-    store.unstop(job)
-    assert store.status(job, 1) is Status.RUNNING
+    assert store.of(job).status(1) is Status.CANCELLED
+    assert store.of(job).status(3) is Status.COMPLETED, "nothing was left to stop"
+    store.of(job).unstop()
+    store.of(job).unstop()
+    assert store.of(job).status(1) is Status.RUNNING
 
 
 def damaged_by(content: bytes) -> Callable[[Path], object]:
@@ -418,6 +427,8 @@ def damaged_by(content: bytes) -> Callable[[Path], object]:
         damaged_by(b'{"status": "failed", "reason": null, "at": "2026-01-01T00:00:00Z"}'),
         Path.mkdir,
         os.mkfifo,
+        make_socket,
+        make_huge,
     ],
     ids=[
         "empty",
@@ -428,7 +439,7 @@ def damaged_by(content: bytes) -> Callable[[Path], object]:
         "running",
         "no zone",
         "no reason",
-        *("dir", "pipe"),
+        *("dir", "pipe", "socket", "huge"),
     ],
 )
 def test_a_job_whose_reason_to_stop_is_damaged_has_failed_and_can_be_taken_up(
@@ -438,13 +449,13 @@ def test_a_job_whose_reason_to_stop_is_damaged_has_failed_and_can_be_taken_up(
     commit(store, job)
     path = store.path("job") / "stopped.json"
     damage(path)
-    stop = store.stopped(job)
+    stop = store.of(job).stopped()
     assert stop is not None
     assert stop.status is Status.FAILED
     assert stop.reason == f"{path} is damaged: `producer resume job` takes the job up again."
-    assert store.status(job, 0) is Status.FAILED
-    store.unstop(job)
-    assert store.status(job, 0) is Status.QUEUED
+    assert store.of(job).status(0) is Status.FAILED
+    store.of(job).unstop()
+    assert store.of(job).status(0) is Status.QUEUED
 
 
 @pytest.mark.parametrize(
@@ -472,11 +483,11 @@ def test_one_function_knows_what_has_become_of_a_job_with_a_failure_limit(
         bad = min(failed, size)
         failed -= bad
         errors = dict.fromkeys(range(bad), "bad")
-        store.write_result(job, batch, result_of([-1] * bad + [0] * (size - bad), errors))
+        store.of(job).results.write(batch, result_of([-1] * bad + [0] * (size - bad), errors))
     if stop:
-        store.stop(job, stop, "reason")
-    assert store.status(job, done) is status
-    end = store.end(job, done)
+        store.of(job).stop(stop, "reason")
+    assert store.of(job).status(done) is status
+    end = store.of(job).end(done)
     assert (end.status if end else Status.RUNNING) is status
     assert (end is not None and end.reason is not None) == (
         status in (Status.FAILED, Status.CANCELLED)
@@ -488,8 +499,8 @@ def test_a_damaged_result_counts_no_failed_images(store: JobStore) -> None:
     commit(store, job)
     for batch in range(job.batches):
         write(store, job, batch)
-    store.result_path(job, 1).write_bytes(b"torn")
-    assert store.status(job, 3) is Status.COMPLETED
+    store.of(job).results.path(1).write_bytes(b"torn")
+    assert store.of(job).status(3) is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -510,10 +521,10 @@ def play(store: JobStore, job: Job, sent: list[int]) -> list[int]:
     queue, ran = deque(sent), []
     while queue:
         batch = queue.popleft()
-        if not store.has_result(job, batch):
+        if not store.of(job).results.has(batch):
             ran.append(batch)
-            store.result_path(job, batch).touch()
-        if (successor := store.successor(job, batch)) is not None:
+            store.of(job).results.path(batch).touch()
+        if (successor := store.of(job).chains.successor(batch)) is not None:
             queue.append(successor)
     return ran
 
@@ -529,13 +540,13 @@ def test_the_heads_and_their_successors_cover_every_missing_batch_once(
     commit(store, job)
     done = data.draw(st.sets(st.integers(0, batches - 1)))
     for batch in done:
-        store.result_path(job, batch).touch()
-    heads = store.heads(job)
+        store.of(job).results.path(batch).touch()
+    heads = store.of(job).chains.heads()
     assert len(heads) <= window, "never more in the queue than the window"
     assert not done & set(heads)
     ran = play(store, job, heads)
     assert sorted(ran) == sorted(set(range(batches)) - done)
-    assert store.heads(job) == []
+    assert store.of(job).chains.heads() == []
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -550,28 +561,28 @@ def test_a_chain_that_lost_its_message_is_taken_up_where_it_stood(
     commit(store, job)
     for _ in range(batches + 1):
         age_everything(store, job, LEASE + 5)
-        stalled = store.stalled(job, LEASE)
+        stalled = store.of(job).chains.stalled(LEASE)
         if not stalled:
             break
-        assert stalled == store.heads(job)
+        assert stalled == store.of(job).chains.heads()
         for batch in stalled:
             lost_after = data.draw(st.integers(1, batches))
             chain: int | None = batch
             while chain is not None and lost_after:
-                store.result_path(job, chain).touch()
-                chain, lost_after = store.successor(job, chain), lost_after - 1
-    assert store.done(job) == set(range(batches))
+                store.of(job).results.path(chain).touch()
+                chain, lost_after = store.of(job).chains.successor(chain), lost_after - 1
+    assert store.of(job).results.done() == set(range(batches))
 
 
 def test_a_successor_is_one_window_later_and_skips_what_is_done(store: JobStore) -> None:
     job = describe_job(total=9, batch_size=1, window=2)
     commit(store, job)
-    assert store.successor(job, 0) == 2
+    assert store.of(job).chains.successor(0) == 2
     write(store, job, 2)
     write(store, job, 4)
-    assert store.successor(job, 0) == 6
-    assert store.successor(job, 8) is None
-    assert store.heads(job) == [0, 1]
+    assert store.of(job).chains.successor(0) == 6
+    assert store.of(job).chains.successor(8) is None
+    assert store.of(job).chains.heads() == [0, 1]
 
 
 # Standing still
@@ -588,34 +599,34 @@ def quiet_job(store: JobStore) -> Job:
 def test_a_new_job_is_left_in_peace_for_a_lease(store: JobStore) -> None:
     job = describe_job()
     commit(store, job)
-    assert store.stalled(job, LEASE) == []
+    assert store.of(job).chains.stalled(LEASE) == []
 
 
 def test_chains_where_nothing_moved_for_a_lease_are_stalled(store: JobStore) -> None:
     job = quiet_job(store)
-    assert store.stalled(job, LEASE) == [0, 1]
+    assert store.of(job).chains.stalled(LEASE) == [0, 1]
 
 
 def test_a_running_attempt_is_a_sign_of_life_of_its_own_chain_only(store: JobStore) -> None:
     job = quiet_job(store)
-    store.begin_attempt(job, 1)
-    assert store.stalled(job, LEASE) == [0]
+    store.of(job).attempts.begin(1)
+    assert store.of(job).chains.stalled(LEASE) == [0]
 
 
 def test_a_result_is_a_sign_of_life_of_its_own_chain_only(store: JobStore) -> None:
     job = quiet_job(store)
     write(store, job, 0)
-    assert store.stalled(job, LEASE) == [1]
+    assert store.of(job).chains.stalled(LEASE) == [1]
     age_everything(store, job, LEASE + 5)
-    assert store.stalled(job, LEASE) == [2, 1]
+    assert store.of(job).chains.stalled(LEASE) == [2, 1]
 
 
 def test_sending_gives_the_whole_job_another_lease(store: JobStore) -> None:
     job = quiet_job(store)
-    store.note_sent(job)
-    assert store.stalled(job, LEASE) == []
+    store.of(job).chains.note_sent()
+    assert store.of(job).chains.stalled(LEASE) == []
     age_everything(store, job, LEASE + 5)
-    assert store.stalled(job, LEASE) == [0, 1]
+    assert store.of(job).chains.stalled(LEASE) == [0, 1]
 
 
 @pytest.mark.parametrize("off", [-3600.0, 3600.0])
@@ -625,9 +636,9 @@ def test_the_clock_of_this_machine_does_not_matter(
     job = quiet_job(store)
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + off)
-    assert store.stalled(job, LEASE) == [0, 1]
-    store.note_sent(job)
-    assert store.stalled(job, LEASE) == []
+    assert store.of(job).chains.stalled(LEASE) == [0, 1]
+    store.of(job).chains.note_sent()
+    assert store.of(job).chains.stalled(LEASE) == []
 
 
 def test_a_discarded_result_is_found_again(store: JobStore) -> None:
@@ -635,9 +646,9 @@ def test_a_discarded_result_is_found_again(store: JobStore) -> None:
     for batch in range(job.batches):
         write(store, job, batch)
     age_everything(store, job, LEASE + 5)
-    assert store.stalled(job, LEASE) == []
-    store.discard_result(job, 2)
-    assert store.stalled(job, LEASE) == [2]
+    assert store.of(job).chains.stalled(LEASE) == []
+    store.of(job).results.discard(2)
+    assert store.of(job).chains.stalled(LEASE) == [2]
 
 
 # Inputs
@@ -646,21 +657,21 @@ def test_a_discarded_result_is_found_again(store: JobStore) -> None:
 def test_packs_lie_where_the_job_looks_for_them(store: JobStore) -> None:
     files = [image_file(encode(images_of([i])[0]), i) for i in range(6)]
     job = file_job(store, files)
-    assert list(read_pack(store.pack_path(job, 0))) == files[:4]
-    assert list(read_pack(store.pack_path(job, 1))) == files[4:]
+    assert list(read_pack(store.of(job).inputs.pack_path(0))) == files[:4]
+    assert list(read_pack(store.of(job).inputs.pack_path(1))) == files[4:]
 
 
 def test_arrays_are_opened_memory_mapped(store: JobStore) -> None:
     job = array_job(store, images_of([1, 2, 3]), [0, 1, 2])
-    assert isinstance(store.open_array(job), np.memmap)
-    np.testing.assert_array_equal(store.open_array(job), images_of([1, 2, 3]))
-    labels = store.open_labels(job)
+    assert isinstance(store.of(job).inputs.open_array(), np.memmap)
+    np.testing.assert_array_equal(store.of(job).inputs.open_array(), images_of([1, 2, 3]))
+    labels = store.of(job).inputs.open_labels()
     assert labels is not None
     assert labels.tolist() == [0, 1, 2]
 
 
 def test_a_job_over_arrays_may_have_no_labels(store: JobStore) -> None:
-    assert store.open_labels(array_job(store, images_of([1, 2, 3]))) is None
+    assert store.of(array_job(store, images_of([1, 2, 3]))).inputs.open_labels() is None
 
 
 @pytest.mark.parametrize("change", ["replaced", "truncated", "removed"])
@@ -678,7 +689,7 @@ def test_an_array_that_is_not_the_one_submitted_is_corrupt(store: JobStore, chan
         case "removed":
             path.unlink()
     with pytest.raises(Corrupt, match="The images of job job"):
-        store.open_array(job)
+        store.of(job).inputs.open_array()
 
 
 def test_an_array_outside_of_storage_is_refused(store: JobStore, tmp_path: Path) -> None:
@@ -686,6 +697,6 @@ def test_an_array_outside_of_storage_is_refused(store: JobStore, tmp_path: Path)
         inputs = ArrayInputs(images=images, labels=images, size=0, mtime_ns=0)
         job = describe_job(inputs=inputs)
         with pytest.raises(UnsafePath):
-            store.open_array(job)
+            store.of(job).inputs.open_array()
         with pytest.raises(UnsafePath):
-            store.open_labels(job)
+            store.of(job).inputs.open_labels()

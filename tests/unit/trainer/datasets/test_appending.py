@@ -322,7 +322,7 @@ def test_a_folder_without_classes_or_with_another_class_is_refused(
 
 def correct(house: House, job: Any, *pairs: tuple[int, int]) -> None:
     positions, labels = zip(*pairs, strict=True)
-    add_corrections(house.jobs, job, np.array(positions, np.int64), np.array(labels, np.int32))
+    add_corrections(house.jobs.of(job), np.array(positions, np.int64), np.array(labels, np.int32))
 
 
 def test_the_labelled_images_of_an_array_job_are_added(house: House) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.ranking import FAILED
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, fit_pixels
 from imaging.preprocessing import Preprocessing
 from storage.errors import Corrupt, StorageAway
-from storage.jobs.results import FAILED
-from storage.jobs.store import Job, JobStore
+from storage.jobs.job import Job
+from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
 from tests.builders import SHAPE, FakePredictor, array_job, encode, file_job, image_file, images_of
 from worker.batches.batch import BatchReader, classify_batch
@@ -33,7 +34,7 @@ def reader_of(
     shape: Shape = SHAPE,
     settings: StorageSettings = DEFAULTS,
 ) -> BatchReader:
-    return BatchReader(store, job, batch, shape, Preprocessing(), settings)
+    return BatchReader(store.of(job), batch, shape, Preprocessing(), settings)
 
 
 def read_all(reader: BatchReader, skip: dict[int, str]) -> tuple[Pixels, dict[int, str]]:
@@ -87,7 +88,7 @@ def test_pictures_of_the_models_own_size_are_cropped_all_the_same(store: JobStor
     assert not np.array_equal(expected, images)
     files = file_job(store, [image_file(encode(image)) for image in images], id="files")
     for job in (files, array_job(store, images, id="arrays")):
-        reader = BatchReader(store, job, 0, SHAPE, way, DEFAULTS)
+        reader = BatchReader(store.of(job), 0, SHAPE, way, DEFAULTS)
         pixels, _ = read_all(reader, {})
         np.testing.assert_array_equal(pixels, expected)
 
@@ -152,7 +153,7 @@ class Peculiar(BatchReader):
     """A reader to which the images at some positions raise what nobody has foreseen."""
 
     def __init__(self, store: JobStore, job: Job, raises: dict[int, Exception]) -> None:
-        super().__init__(store, job, 0, SHAPE, Preprocessing(), DEFAULTS)
+        super().__init__(store.of(job), 0, SHAPE, Preprocessing(), DEFAULTS)
         self.raises = raises
 
     def _content(self, position: int) -> bytes:
@@ -253,7 +254,7 @@ def test_files_of_a_folder_that_is_not_mounted_are_no_bad_images(store: JobStore
 
 def test_a_missing_pack_is_corrupt(store: JobStore) -> None:
     job = file_job(store, [image_file(b"x")])
-    store.pack_path(job, 0).unlink()
+    store.of(job).inputs.pack_path(0).unlink()
     with pytest.raises(Corrupt):
         reader_of(store, job)
 

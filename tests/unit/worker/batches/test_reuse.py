@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.ranking import FAILED, Ranking
 from imaging.images import Pixels
 from messaging.messages import PredictBatch
 from storage.errors import ConflictingResult
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.job import Job, Status
+from storage.jobs.result_store import ResultStore
+from storage.jobs.results import BatchResult
 from storage.jobs.reuse import Known, ReuseStore, keys_of, name_of
-from storage.jobs.store import Job, Status
 from storage.jobs.tally import Tally
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
@@ -28,6 +30,7 @@ from tests.builders import (
     images_of,
     loader_of,
     publish,
+    ranking_of,
     result_of,
 )
 from worker.batches.phases import Phases
@@ -35,7 +38,6 @@ from worker.batches.quarantine import CONVICTED_AFTER, SUSPECT_AFTER
 from worker.batches.reuse import Memory, Reuse
 from worker.batches.runner import BatchRunner
 from worker.runtimes.model_cache import ModelCache
-from worker.runtimes.predictor import likeliest
 
 
 class System:
@@ -58,8 +60,8 @@ class System:
             notify=lambda job_id, fields: None,
         )
 
-    def classify(self, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
-        return likeliest(self.predictor(pixels))
+    def classify(self, pixels: Pixels) -> Ranking:
+        return Ranking.of(self.predictor(pixels), 1)
 
     def job(self, id: str, images: Pixels, *, reuse: bool = True, **fields: Any) -> Job:
         known: dict[str, Any] = {"model": self.pin, "batch_size": 100, "reuse": reuse}
@@ -73,14 +75,14 @@ class System:
         return sum(map(len, self.predictor.calls))
 
     def result(self, job: Job, batch: int = 0) -> BatchResult:
-        return self.jobs.read_result(job, batch)
+        return self.jobs.of(job).results.read(batch)
 
     def predictions(self, job: Job) -> list[int]:
         results = [self.result(job, batch) for batch in range(job.batches)]
         return [prediction for result in results for prediction in result.predictions.tolist()]
 
     def reused(self, job: Job) -> int:
-        tally = Tally(self.jobs, job)
+        tally = Tally(self.jobs.of(job))
         tally.refresh()
         return tally.reused
 
@@ -175,8 +177,8 @@ def test_a_job_without_reuse_neither_takes_nor_gives(system: System) -> None:
     system.run(system.job("first", images))
     again = system.job("again", images, reuse=False)
     assert system.run(again) == 20
-    content = system.jobs.result_path(again, 0).read_bytes()
-    assert content == system.jobs.result_path(plain, 0).read_bytes()
+    content = system.jobs.of(again).results.path(0).read_bytes()
+    assert content == system.jobs.of(plain).results.path(0).read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert "reused.npy" not in archive.namelist()
 
@@ -217,7 +219,7 @@ def test_an_image_that_kills_is_found_and_never_kept(system: System) -> None:
     for id in ("first", "second"):
         job = system.job(id, images)
         deaths = 0
-        while not system.jobs.has_result(job, 0):
+        while not system.jobs.of(job).results.has(0):
             system.runner = system.new_runner()
             try:
                 system.run(job)
@@ -257,7 +259,7 @@ def test_a_worker_that_dies_before_its_result_is_written_leaves_right_answers(
 
     job = system.job("job", noise(100))
     with monkeypatch.context() as patch:
-        patch.setattr(system.jobs, "write_result", die)
+        patch.setattr(ResultStore, "write", die)
         with pytest.raises(Death):
             system.run(job)
     system.runner = system.new_runner()
@@ -286,13 +288,11 @@ def test_a_damaged_file_is_ignored_and_computed_again(
 def test_a_file_that_nobody_can_have_written_is_ignored(system: System) -> None:
     """Its digest is right, its content makes no sense."""
     images = noise(1)
-    known = Known(
-        keys=keys_of(images), predictions=np.array(2, np.int32), scores=np.array(1, np.float32)
-    )
+    known = Known(keys=keys_of(images), ranking=ranking_of([2, 2], [1, 1]))
     content = known.to_bytes(system.pin)
     path = system.kept.add(
         system.pin,
-        Known(keys=known.keys, predictions=np.zeros(1, np.int32), scores=np.ones(1, "f4")),
+        Known(keys=known.keys, ranking=ranking_of(np.zeros(1, np.int32), np.ones(1, "f4"))),
     )
     path.unlink()
     (path.parent / name_of(1, content)).write_bytes(content)
@@ -317,11 +317,11 @@ def test_two_outcomes_that_differ_in_the_last_digits_of_scores_are_one(system: S
         result_of([0, 1, 2], model=system.pin, reused=3),
     )
     other.scores[1] = np.nextafter(other.scores[1], np.float32(1))
-    assert system.jobs.write_result(job, 0, one)
-    assert not system.jobs.write_result(job, 0, other)
+    assert system.jobs.of(job).results.write(0, one)
+    assert not system.jobs.of(job).results.write(0, other)
     assert system.result(job).reused == 0, "the first stays"
     with pytest.raises(ConflictingResult):
-        system.jobs.write_result(job, 0, result_of([0, 1, 1], model=system.pin, reused=0))
+        system.jobs.of(job).results.write(0, result_of([0, 1, 1], model=system.pin, reused=0))
 
 
 def test_two_workers_at_once_come_to_the_same(system: System) -> None:
@@ -341,7 +341,28 @@ def test_two_workers_at_once_come_to_the_same(system: System) -> None:
     assert system.run(job) == 100 + 200, "one batch is computed by both"
     assert system.reused(job) == 100
     assert system.run(system.job("third", images)) == 0
-    assert system.jobs.status(job, 2) is Status.COMPLETED
+    assert system.jobs.of(job).status(2) is Status.COMPLETED
+
+
+# More classes than the likeliest one
+
+
+@pytest.mark.parametrize("fields", [{"top": 2}, {"probabilities": True}])
+def test_more_classes_are_reused_and_only_from_jobs_that_kept_as_many(
+    system: System, fields: dict[str, Any]
+) -> None:
+    images = noise(100)
+    assert system.run(system.job("flat", images)) == 100
+    first = system.job("first", images, **fields)
+    assert system.run(first) == 100
+    second = system.job("second", images, **fields)
+    assert system.run(second) == 0
+    expected = Ranking.of(FakePredictor()(images), first.depth)
+    for job in (first, second):
+        found = system.jobs.of(job).results.read(0).ranking
+        np.testing.assert_array_equal(found.classes, expected.classes)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+    assert system.run(system.job("again", images)) == 0
 
 
 # Memory
@@ -353,7 +374,7 @@ def remember(system: System, numbers: range) -> list[Pixels]:
     parts = []
     for number in numbers:
         parts.append(noise(10, seed=number))
-        reuse.classify(system.pin, parts[-1], system.classify, Phases())
+        reuse.classify(system.pin, 1, parts[-1], system.classify, Phases())
         newest = system.kept.files(system.pin)
         (path,) = {file.path for file in newest} - {
             file.path for file in newest if file.modified < 1e6
@@ -364,13 +385,13 @@ def remember(system: System, numbers: range) -> list[Pixels]:
 
 def computed(system: System, reuse: Reuse, images: Pixels) -> int:
     system.predictor.calls.clear()
-    reuse.classify(system.pin, images, system.classify, Phases())
+    reuse.classify(system.pin, 1, images, system.classify, Phases())
     return sum(map(len, system.predictor.calls))
 
 
 def test_only_the_latest_images_are_known_beyond_the_limit(system: System) -> None:
     parts = remember(system, range(1, 6))
-    memory = Memory(system.kept, system.pin, 25)
+    memory = Memory(system.kept, system.pin, 1, 25)
     memory.refresh()
     assert len(memory) == 20
     images = np.concatenate(parts)

@@ -13,15 +13,17 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
+from evaluation.ranking import FAILED, Ranking
 from imaging.images import Pixels
 from messaging.errors import BadMessage
 from messaging.messages import PredictBatch
 from storage.errors import NotFound, StorageAway
 from storage.identity import storage_id
 from storage.jobs.attempts import read_events
-from storage.jobs.results import FAILED, BatchResult
+from storage.jobs.job import Job, Status
+from storage.jobs.results import BatchResult
 from storage.jobs.reuse import ReuseStore
-from storage.jobs.store import Job, JobStore, Status
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.builders import (
@@ -79,11 +81,11 @@ class System:
         return self.runner.run(PredictBatch(job=job.id, batch=batch))
 
     def predictions(self, job: Job, batch: int = 0) -> list[int]:
-        found: list[int] = self.jobs.read_result(job, batch).predictions.tolist()
+        found: list[int] = self.jobs.of(job).results.read(batch).predictions.tolist()
         return found
 
     def outcomes(self, job: Job, batch: int = 0) -> list[str]:
-        events = read_events(self.jobs.attempt_path(job, batch))
+        events = read_events(self.jobs.of(job).attempts.path(batch))
         return [event["outcome"] for event in events if event["event"] == "end"]
 
     def run_to_the_end(self, job: Job, batch: int = 0) -> int:
@@ -104,9 +106,28 @@ def system(tmp_path: Path) -> System:
 
 
 def stop_of(system: System, job: Job) -> tuple[Status, str]:
-    stop = system.jobs.stopped(job)
+    stop = system.jobs.of(job).stopped()
     assert stop is not None
     return stop.status, stop.reason
+
+
+# What is kept of each image
+
+
+@pytest.mark.parametrize("fields", [{"top": 2}, {"probabilities": True}])
+def test_as_many_classes_are_kept_as_the_job_asks_for_and_a_bad_image_costs_no_other(
+    system: System, fields: dict[str, Any]
+) -> None:
+    contents = [encode(images_of([first])[0]) for first in (1, 2, 0)]
+    files = [image_file(content, i) for i, content in enumerate([*contents, b"no image"])]
+    job = file_job(system.jobs, files, model=system.version.pin, batch_size=4, **fields)
+    system.run(job)
+    result = system.jobs.of(job).results.read(0)
+    expected = Ranking.of(FakePredictor()(images_of([1, 2, 0])), job.depth)
+    np.testing.assert_array_equal(result.ranking.classes[:3], expected.classes)
+    np.testing.assert_array_equal(result.ranking.scores[:3], expected.scores)
+    assert set(result.ranking.classes[3].tolist()) == {FAILED}
+    assert list(result.errors) == [3]
 
 
 # A batch like any other
@@ -136,13 +157,13 @@ def test_the_last_batch_of_a_chain_has_no_successor(system: System) -> None:
 
 def test_the_heads_of_the_chains_are_enough_to_run_the_whole_job(system: System) -> None:
     job = system.array_job(range(23), batch_size=2, window=3)
-    system.sent += system.jobs.heads(job)
+    system.sent += system.jobs.of(job).chains.heads()
     ran = []
     while system.sent:
         ran.append(batch := system.sent.pop(0))
         system.run(job, batch)
     assert sorted(ran) == list(range(12))
-    assert system.jobs.status(job, len(system.jobs.done(job))) is Status.COMPLETED
+    assert system.jobs.of(job).status(len(system.jobs.of(job).results.done())) is Status.COMPLETED
     found = [p for batch in range(12) for p in system.predictions(job, batch)]
     assert found == [i % 3 for i in range(23)]
 
@@ -159,7 +180,7 @@ def test_a_result_stands_though_the_broker_takes_neither_successor_nor_ring(
     job = system.array_job(range(10))
     system.runner._send = fail
     assert system.run(job)["images"] == 4
-    assert system.jobs.has_result(job, 0)
+    assert system.jobs.of(job).results.has(0)
     assert "could not be passed on" in caplog.text
 
 
@@ -196,17 +217,17 @@ def test_a_batch_of_a_stopped_job_is_skipped_and_its_chain_ends(
     system: System, status: Status
 ) -> None:
     job = system.array_job(range(10))
-    system.jobs.stop(job, status, "reason")
+    system.jobs.of(job).stop(status, "reason")
     assert system.run(job) == {"skipped": f"job {status}"}
     assert not system.predictor.calls
     assert system.sent == []
-    assert system.jobs.done(job) == set()
+    assert system.jobs.of(job).results.done() == set()
 
 
 def test_a_batch_that_another_worker_runs_is_left_to_it_with_its_chain(system: System) -> None:
     job = system.array_job(range(10))
-    system.jobs.begin_attempt(job, 0)
-    log = system.jobs.attempt_path(job, 0)
+    system.jobs.of(job).attempts.begin(0)
+    log = system.jobs.of(job).attempts.path(0)
     log.write_text(log.read_text().replace('"boot": "', '"boot": "another '))
     assert system.run(job) == {"skipped": "another worker runs it"}
     assert not system.predictor.calls
@@ -236,8 +257,8 @@ def test_a_new_job_under_the_id_of_a_removed_one_is_not_taken_for_it(system: Sys
 def test_a_batch_computed_twice_at_once_counts_once(system: System) -> None:
     job = system.array_job(range(4))
     system.run(job)
-    result = system.jobs.read_result(job, 0)
-    system.jobs.discard_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
+    system.jobs.of(job).results.discard(0)
     system.predictor.before = lambda pixels: write(system, job, result)  # another worker is faster
     system.run(job)
     assert system.outcomes(job) == ["done", "duplicate"]
@@ -254,7 +275,7 @@ def test_two_different_outcomes_of_a_batch_fail_the_job_and_both_are_named(
     status, reason = stop_of(system, job)
     assert status is Status.FAILED
     assert summary == {"failed": reason}
-    assert str(system.jobs.result_path(job, 0)) in reason
+    assert str(system.jobs.of(job).results.path(0)) in reason
     assert "conflicts" in reason
     assert system.predictions(job) == [2, 2, 2, 2]
 
@@ -262,18 +283,18 @@ def test_two_different_outcomes_of_a_batch_fail_the_job_and_both_are_named(
 def test_two_computations_of_a_batch_that_round_differently_count_as_one(system: System) -> None:
     job = system.array_job(range(4))
     system.run(job)
-    first = system.jobs.read_result(job, 0)
-    system.jobs.discard_result(job, 0)
+    first = system.jobs.of(job).results.read(0)
+    system.jobs.of(job).results.discard(0)
     first.scores[:] += np.float32(4e-7)
     system.predictor.before = lambda pixels: write(system, job, first)  # on another processor
     assert system.run(job)["images"] == 4
     assert system.outcomes(job) == ["done", "duplicate"]
-    assert system.jobs.stopped(job) is None
-    assert system.jobs.result_path(job, 0).read_bytes() == first.to_bytes()
+    assert system.jobs.of(job).stopped() is None
+    assert system.jobs.of(job).results.path(0).read_bytes() == first.to_bytes()
 
 
 def write(system: System, job: Job, result: BatchResult) -> None:
-    system.jobs.write_result(job, 0, result)
+    system.jobs.of(job).results.write(0, result)
 
 
 # Heartbeats
@@ -284,7 +305,7 @@ def test_an_attempt_gives_signs_of_life_within_its_lease_and_none_after_its_end(
 ) -> None:
     system = System(tmp_path, lease_seconds=1.0)
     job = system.array_job(range(4))
-    log = system.jobs.attempt_path(job, 0)
+    log = system.jobs.of(job).attempts.path(0)
     seen = []
 
     def be_slow(pixels: Pixels) -> None:
@@ -317,7 +338,7 @@ def test_bad_images_become_records_and_the_others_keep_their_scores_to_the_last_
     )
     system.run(good)
     assert system.run(bad)["failed"] == 1
-    whole, rest = (system.jobs.read_result(job, 0) for job in (good, bad))
+    whole, rest = (system.jobs.of(job).results.read(0) for job in (good, bad))
     assert rest.predictions.tolist() == [0, FAILED, 2, 0]
     kept = [0, 2, 3]
     np.testing.assert_array_equal(rest.scores[kept], whole.scores[kept], strict=True)
@@ -331,7 +352,7 @@ def test_a_job_with_more_bad_images_than_it_allows_is_stopped(system: System) ->
     )
     for batch in (0, 1, 2):  # one bad image of eight
         system.run(job, batch)
-    assert system.jobs.stopped(job) is None
+    assert system.jobs.of(job).stopped() is None
     system.run(job, 3)  # three
     status, reason = stop_of(system, job)
     assert status is Status.FAILED
@@ -346,26 +367,26 @@ def test_a_torn_result_of_another_batch_does_not_fail_a_job_with_a_limit(
     for batch in range(3):
         system.runner = system.new_runner()  # has not seen the result before it was torn
         system.run(job, batch)
-        system.jobs.result_path(job, 0).write_bytes(b"torn")
-    assert system.jobs.stopped(job) is None
+        system.jobs.of(job).results.path(0).write_bytes(b"torn")
+    assert system.jobs.of(job).stopped() is None
     assert system.outcomes(job, 1) == ["done"]
     assert "000000.npz is damaged" in caplog.text
-    system.jobs.discard_result(job, 0)
+    system.jobs.of(job).results.discard(0)
     system.run(job, 0)
     system.run(job, 3)
-    assert system.jobs.status(job, 4) is Status.COMPLETED
+    assert system.jobs.of(job).status(4) is Status.COMPLETED
 
 
 def test_a_torn_result_counts_again_once_it_has_been_computed_again(system: System) -> None:
     files = [image_file(b"no image")] * 8
     job = file_job(system.jobs, files, batch_size=2, model=system.version.pin, max_failure_rate=0.5)
     system.run(job, 0)
-    system.jobs.result_path(job, 0).write_bytes(b"torn")
+    system.jobs.of(job).results.path(0).write_bytes(b"torn")
     system.runner = system.new_runner()
     for batch in (1, 2):
         system.run(job, batch)
-    assert system.jobs.stopped(job) is None, "four of eight are known to have failed"
-    system.jobs.discard_result(job, 0)
+    assert system.jobs.of(job).stopped() is None, "four of eight are known to have failed"
+    system.jobs.of(job).results.discard(0)
     system.run(job, 0)
     assert stop_of(system, job) == (
         Status.FAILED,
@@ -377,7 +398,7 @@ def test_a_job_with_as_many_bad_images_as_it_allows_goes_on(system: System) -> N
     files = [image_file(encode(images_of([1])[0])), image_file(b"no image")]
     job = file_job(system.jobs, files, model=system.version.pin, max_failure_rate=0.5)
     system.run(job)
-    assert system.jobs.stopped(job) is None
+    assert system.jobs.of(job).stopped() is None
 
 
 # What ends a job
@@ -391,7 +412,7 @@ def test_a_damaged_model_fails_the_job_and_says_so(system: System) -> None:
     assert (status, summary) == (Status.FAILED, {"failed": reason})
     assert "digits@1 is damaged" in reason
     assert system.outcomes(job)[0].startswith("refused: ")
-    assert system.jobs.done(job) == set()
+    assert system.jobs.of(job).results.done() == set()
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_job_and_no_other(system: System) -> None:
@@ -438,7 +459,7 @@ def test_an_error_that_no_image_is_to_blame_for_fails_the_job_in_the_end(
         job = file_job(system.jobs, files, model=system.version.pin)
         names = "folder/0.png to folder/3.png"
     for attempt in range(1, HOPELESS_ERRORS + 1):
-        assert system.jobs.stopped(job) is None
+        assert system.jobs.of(job).stopped() is None
         with pytest.raises(LookupError):
             system.run(job)
         assert system.outcomes(job) == ["error: odd"] * attempt
@@ -457,7 +478,7 @@ def test_an_error_of_the_whole_batch_alone_fails_the_job_after_a_walk(system: Sy
     system.predictor.before = fail
     job = system.array_job(range(4))
     for _ in range(HOPELESS_ERRORS):
-        assert system.jobs.stopped(job) is None
+        assert system.jobs.of(job).stopped() is None
         with pytest.raises(LookupError):
             system.run(job)
     assert [len(c) for c in system.predictor.calls] == [4, 4, 1, 1, 1, 1, 4]
@@ -480,11 +501,11 @@ def test_images_that_raise_become_records_and_the_others_are_classified(
         with pytest.raises(LookupError):
             system.run(job)
     assert system.run(job)["failed"] == len(odd)
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert result.errors == dict.fromkeys(odd, "unexpected error: LookupError: odd")
     expected = [FAILED if position in odd else position % 3 for position in range(4)]
     assert result.predictions.tolist() == expected
-    assert system.jobs.stopped(job) is None
+    assert system.jobs.of(job).stopped() is None
 
 
 @pytest.mark.parametrize(
@@ -506,8 +527,8 @@ def test_storage_that_takes_nothing_is_not_held_against_the_batch_which_goes_bac
     for _ in range(HOPELESS_ERRORS + 1):
         with pytest.raises(StorageAway, match=says):
             system.run(job)
-    assert system.jobs.stopped(job) is None
-    history = system.jobs.history(job, 0, 15)
+    assert system.jobs.of(job).stopped() is None
+    history = system.jobs.of(job).attempts.history(0, 15)
     assert (history.errors, history.deaths) == (0, 0)
     system.predictor.before = lambda pixels: None
     system.run(job)
@@ -548,11 +569,11 @@ def test_a_disk_that_is_full_costs_neither_open_files_nor_images_once_there_is_r
         before = before or open_files()
     assert before is not None
     assert open_files() <= before
-    assert system.jobs.stopped(job) is None
+    assert system.jobs.of(job).stopped() is None
     (small_disk / "filling").unlink()
     system.predictor.before = lambda pixels: None
     system.run(job)
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert not result.errors
     assert result.predictions.tolist() == [0, 1, 2, 0] * 100
 
@@ -566,7 +587,7 @@ def test_a_worker_that_is_shut_down_is_not_held_against_the_batch(system: System
     for _ in range(HOPELESS_ERRORS):
         with pytest.raises(SystemExit):
             system.run(job)
-    history = system.jobs.history(job, 0, 15)
+    history = system.jobs.of(job).attempts.history(0, 15)
     assert (history.errors, history.deaths) == (0, 0)
 
 
@@ -591,11 +612,11 @@ def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
     system.predictor.before = exceed
     job = system.array_job(range(4))
     attempts = 0
-    while not system.jobs.has_result(job, 0):
+    while not system.jobs.of(job).results.has(0):
         system.run(job)
         attempts += 1
         assert attempts < 10
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert result.predictions.tolist() == [FAILED] * 4
     assert set(result.errors.values()) == {"its batch ran into the time limit of a step 4 times"}
 
@@ -623,8 +644,8 @@ def test_what_a_killed_attempt_had_finished_is_not_computed_again(
     system.run(job)
     assert [call[0, 0, 0, 0] for call in system.predictor.calls] == [4, 6]
     assert system.predictions(job) == [0, FAILED, 2, 0, 1, 2, 0, 1]
-    assert list(system.jobs.read_result(job, 0).errors) == [1]
-    assert system.jobs.saved(job, 0) is None, "it is not needed any more"
+    assert list(system.jobs.of(job).results.read(0).errors) == [1]
+    assert system.jobs.of(job).results.saved(0) is None, "it is not needed any more"
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK torn"])
@@ -633,7 +654,7 @@ def test_what_was_saved_and_is_damaged_is_computed_again(
 ) -> None:
     monkeypatch.setattr("worker.batches.batch.SAVE_SECONDS", 0.0)
     job = system.array_job(range(8), batch_size=8)
-    path = system.jobs.attempt_path(job, 0).with_suffix(".npz")
+    path = system.jobs.of(job).attempts.path(0).with_suffix(".npz")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(damage)
     system.run(job)
@@ -670,13 +691,13 @@ def test_a_long_batch_ends_soon_after_its_job_is_cancelled(
 
     def cancel(pixels: Pixels) -> None:
         if pixels[0, 0, 0, 0] == 3:
-            system.jobs.stop(job, Status.CANCELLED, "nobody wants it")
+            system.jobs.of(job).stop(Status.CANCELLED, "nobody wants it")
 
     system.predictor.before = cancel
     assert system.run(job) == {"skipped": "its job was stopped"}
     assert len(system.predictor.calls) == 4
     assert system.outcomes(job) == ["interrupted"]
-    assert not system.jobs.has_result(job, 0)
+    assert not system.jobs.of(job).results.has(0)
 
 
 # Quarantine
@@ -688,7 +709,7 @@ def test_exactly_the_images_that_kill_become_records(system: System, deadly: lis
     job = system.array_job(firsts, batch_size=8)
     deaths = system.run_to_the_end(job)
     assert deaths == SUSPECT_AFTER + CONVICTED_AFTER * len(deadly)
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert sorted(result.errors) == deadly
     assert all("kills the worker" in reason for reason in result.errors.values())
     assert [p for i, p in enumerate(result.predictions) if i not in deadly] == [
@@ -703,9 +724,9 @@ def test_an_image_that_takes_too_long_becomes_a_record_as_well(system: System) -
 
     system.predictor.before = exceed
     job = system.array_job(range(8), batch_size=8)
-    while not system.jobs.has_result(job, 0):
+    while not system.jobs.of(job).results.has(0):
         system.run(job)
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert list(result.errors) == [5]
     assert "exceeds the time limit" in result.errors[5]
 
@@ -733,7 +754,7 @@ def test_worker_deaths_at_innocent_images_leave_no_record(system: System) -> Non
     system.predictor.before = die
     job = system.array_job(range(4))
     assert system.run_to_the_end(job) == 4
-    result = system.jobs.read_result(job, 0)
+    result = system.jobs.of(job).results.read(0)
     assert not result.errors
     assert result.predictions.tolist() == [0, 1, 2, 0]
 
@@ -744,7 +765,7 @@ def test_bad_images_survive_the_walk_as_records_of_their_own(system: System) -> 
     contents[1] = b"no image"
     job = file_job(system.jobs, [image_file(c) for c in contents], model=system.version.pin)
     system.run_to_the_end(job)
-    errors = system.jobs.read_result(job, 0).errors
+    errors = system.jobs.of(job).results.read(0).errors
     assert "not an image" in errors[1]
     assert "kills the worker" in errors[2]
     assert sorted(errors) == [1, 2]
@@ -805,13 +826,13 @@ def test_storage_that_is_away_fails_no_job_and_the_batch_goes_back(
     if how == "missing":
         assert not folder.exists(), "nothing is created where storage belongs"
     come_back(folder)
-    assert system.jobs.stopped(job) is None
+    assert system.jobs.of(job).stopped() is None
     assert system.sent == []
     system.load = loader_of(system.predictor)
     system.runner = system.new_runner()
     system.run(job)
     assert system.predictions(job) == [0, 1, 2, 0]
-    history = system.jobs.history(job, 0, 15)
+    history = system.jobs.of(job).attempts.history(0, 15)
     assert (history.errors, history.deaths, history.timeouts) == (0, 0, 0)
 
 
