@@ -28,8 +28,7 @@ coverage: $(READY) ## Show which lines no test runs
 	@$(BIN)/coverage erase
 	@$(PYTEST) --cov
 
-# Files in order: those that take long come first, and many short ones fill up the end.
-PYTEST = $(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist worksteal
 
 format: $(READY) ## Check formatting (make fix repairs it)
 	@$(BIN)/ruff format --check . || { echo "Run 'make fix' to format these files."; exit 1; }

@@ -13,17 +13,6 @@ import pytest
 from tests.digits import write_digits
 from tests.processes import Program, RedisServer, end_started, run, worker
 
-SHARED = {"home", "running_worker"}
-"""Systems that are too costly to be started by more than one of the processes that run tests."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` one process runs the tests of a file, or of a shared system."""
-    for item in items:
-        shared = SHARED.intersection(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(*shared or [item.nodeid.partition("::")[0]]))
-
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files() -> Iterator[None]:
