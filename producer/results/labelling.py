@@ -60,7 +60,7 @@ def read_labels(table: Table, job: Job) -> dict[str, Given]:
     """The labels of a file by the id of the image."""
     classes = Classes(job.labels)
     given: dict[str, Given] = {}
-    for line, fields in table:
+    for line, fields, _ in table:
         where = table.where(line)
         image, label = fields["id"], fields["label"]
         if not image:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
+from producer.sources.columns import is_reserved
 from storage.errors import Corrupt
 from storage.files import TEMPORARY_PREFIX, share, sync_folder, write_atomically
 from storage.jobs.job import Job
@@ -56,6 +57,8 @@ class Record:
     """The likeliest classes with their probabilities, as many as the job keeps."""
     probabilities: Mapping[str, float] | None = None
     """Of every class, when the job keeps them."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """What the user's own columns of the manifest say of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class Identities:
     """Strings (N,), null for images of an array."""
     labels: NDArray[np.int32] | None
     """Class indices (N,), negative where unlabelled; none when the job has no labels at all."""
+    others: Mapping[str, "pa.Array"] = field(default_factory=dict)
+    """Strings (N,) of each column of the user's own."""
 
 
 def read_identities(stored: StoredJob, batch: int) -> Identities:
@@ -84,6 +89,7 @@ def read_identities(stored: StoredJob, batch: int) -> Identities:
             ids=pa.array(columns.ids, pa.string()),
             paths=pa.array(columns.paths, pa.string()),
             labels=columns.labels if job.labelled else None,
+            others={name: pa.array(texts, pa.string()) for name, texts in columns.others.items()},
         )
     span = job.span(batch)
     labels = stored.inputs.open_labels()
@@ -127,6 +133,7 @@ def batch_table(job: Job, batch: int, who: Identities, result: BatchResult) -> "
                 pa.array(np.zeros(count, np.int32)), pa.array([str(job.model)], pa.string())
             ),
             "batch": pa.array(np.full(count, batch, np.int32)),
+            **who.others,
         }
     )
     return with_probabilities(table, job, result) if job.probabilities else table
@@ -200,6 +207,7 @@ def read_batch(stored: StoredJob, batch: int) -> "pa.Table":
 def read_records(table: "pa.Table") -> Iterator[Record]:
     """The rows of a table of `read_batch`."""
     classes = classes_of(table.schema)
+    own = [name for name in table.column_names if not is_reserved(name)]
     for row in table.to_pylist():
         numbers = row.get("probabilities")
         yield Record(
@@ -210,6 +218,7 @@ def read_records(table: "pa.Table") -> Iterator[Record]:
             error=row["error"],
             top=() if row["prediction"] is None else tuple(ranks_of(row)),
             probabilities=numbers and dict(zip(classes, numbers, strict=True)),
+            others={name: row[name] for name in own},
         )
 
 

@@ -1,5 +1,6 @@
 """Which columns of a table, or arrays of an archive, hold paths, labels and ids."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ SYNONYMS = {
     "id": ("ids",),
 }
 """What else a column may be called; its own name wins over these."""
-OF_RECORDS = ("path", "label", "id", "prediction", "score", "model", "batch", "error")
+OF_RECORDS = re.compile(
+    r"path|label|id|(prediction|score)(_\d+)?|model|batch|error|probabilities", re.IGNORECASE
+)
 """The columns of `producer results`, which may well be left in a file: nothing is said of them."""
 
 
@@ -22,8 +25,15 @@ class Columns:
 
     places: dict[str, int]
     """Place of each field that was found, by its own name."""
+    others: dict[str, int]
+    """Place of each column that means nothing here, by its name in the table."""
     notes: tuple[str, ...]
     """What the user should know of that, as clauses."""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a column of this name is one of the records'."""
+    return OF_RECORDS.fullmatch(name) is not None
 
 
 def fold(name: str) -> str:
@@ -31,8 +41,13 @@ def fold(name: str) -> str:
     return canonical(name).casefold().replace(" ", "_")
 
 
-def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Columns:
-    """Find fields among the names of columns; raises `BadManifest` for one that is there twice."""
+def find_columns(
+    names: Sequence[str], fields: Sequence[str], where: str, *, kept: bool = False
+) -> Columns:
+    """Find fields among the names of columns; raises `BadManifest` for one that is there twice.
+
+    `kept` is whether the other columns are passed on, which their note then says.
+    """
     folded = [fold(name) for name in names]
     places: dict[str, int] = {}
     notes = []
@@ -48,16 +63,22 @@ def find_columns(names: Sequence[str], fields: Sequence[str], where: str) -> Col
             notes.append(f"{listed(names, others)} is not used, `{field}` is")
         elif found and not own:
             notes.append(f"{listed(names, found)} is taken as `{field}`")
-    taken = {*places.values(), *(i for i, name in enumerate(folded) if name in OF_RECORDS)}
+    taken = {*places.values(), *(i for i, name in enumerate(folded) if is_reserved(name))}
     mentioned = {name for field in places for name in SYNONYMS[field]}
     unused = [
         i for i, name in enumerate(folded) if name and i not in taken and name not in mentioned
     ]
     if unused:
         verb = "are" if len(unused) > 1 else "is"
+        fate = "kept in the records" if kept else "not used"
         hint = "; labels are read from `label`" if "label" not in places else ""
-        notes.append(f"{listed(names, unused)} {verb} not used{hint}")
-    return Columns(places=places, notes=tuple(notes))
+        notes.append(f"{listed(names, unused)} {verb} {fate}{hint}")
+    by_name = {names[i].strip(): i for i in reversed(unused)}
+    return Columns(
+        places=places,
+        others=dict(sorted(by_name.items(), key=lambda item: item[1])),
+        notes=tuple(notes),
+    )
 
 
 def listed(names: Sequence[str], places: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from unicodedata import normalize
 
@@ -18,6 +18,8 @@ from storage.errors import UnsafePath
 from storage.files import resolve_inside
 from storage.jobs.store import JobDraft
 
+MOST_OTHERS = 100
+"""Columns of a user's own that are kept."""
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(//|.*;base64,)", re.IGNORECASE)
 WINDOWS_ROOT = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
 
@@ -25,7 +27,8 @@ WINDOWS_ROOT = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
 class ManifestSource:
     """A `.csv`, `.tsv` or `.jsonl` file whose lines name a `path`, perhaps a `label` and an `id`.
 
-    Paths lead to files inside the manifest's folder. Without an `id` the path is it.
+    Paths lead to files inside the manifest's folder. Without an `id` the path is it. Other columns
+    are kept with the images, as text.
     """
 
     dataset = None
@@ -33,7 +36,8 @@ class ManifestSource:
     def __init__(self, path: Path) -> None:
         self.description = str(path)
         self._path = path
-        self._table = Table(path, {"path": "a.png"}, ("path", "label", "id"))
+        fields = ("path", "label", "id")
+        self._table = Table(path, {"path": "a.png"}, fields, keep_others=True)
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images; raises `BadManifest` naming the first line that cannot be used.
@@ -41,11 +45,28 @@ class ManifestSource:
         The lines are read twice: ids must be unique before any image is read.
         """
         self._check_ids(request.limit)
+        others = self._others(request.limit)
         classes = Classes(request.labels)
-        listed = (self._listed(row, request, classes) for row in self._table)
+        listed = (self._listed(row, request, classes, others) for row in self._table)
         return pack_images(
-            listed, lambda item: item, draft, request, self.description, self._table.notes
+            listed,
+            lambda item: item,
+            draft,
+            request,
+            self.description,
+            self._table.notes,
+            others=others,
         )
+
+    def _others(self, limit: int | None) -> tuple[str, ...]:
+        """Names of the columns that are kept, in the order in which they come."""
+        names = dict.fromkeys(chain.from_iterable(row.others for row in islice(self._table, limit)))
+        if len(names) > MOST_OTHERS:
+            raise BadManifest(
+                f"{self.description} has {len(names):,} columns besides path, label and id: "
+                f"keep at most {MOST_OTHERS}."
+            )
+        return tuple(names)
 
     def _check_ids(self, limit: int | None) -> None:
         def rows() -> Iterable[Row]:
@@ -60,7 +81,9 @@ class ManifestSource:
                 "give each image its own, in a column `id`."
             )
 
-    def _listed(self, row: Row, request: Request, classes: Classes) -> Listed:
+    def _listed(
+        self, row: Row, request: Request, classes: Classes, others: tuple[str, ...]
+    ) -> Listed:
         path, label = row.fields["path"], row.fields["label"]
         where = self._table.where(row.line)
         if not path:
@@ -78,6 +101,7 @@ class ManifestSource:
             file=str(file),
             stored=stored_path(file, request.root),
             label=None if position is None else request.labels[position],
+            others=tuple(row.others.get(name, "") for name in others),
         )
 
     def _find(self, path: str, where: str) -> Path:

@@ -56,6 +56,8 @@ class Listed(NamedTuple):
     label: str | None = None
     refused: str | None = None
     """Why it must not be read."""
+    others: tuple[str, ...] = ()
+    """What the user's own columns say of it."""
 
 
 class Packed(NamedTuple):
@@ -74,10 +76,12 @@ class Packer(Generic[Name]):
     draft: JobDraft
     request: Request
     describe: Callable[[Name], Listed]
+    others: Sequence[str] = ()
+    """Names of the columns of a user's own."""
 
     def __call__(self, batch: int, group: Sequence[Name]) -> Packed:
         """Read the files of one batch and write its pack."""
-        files = read_files(map(self.describe, group), self.request)
+        files = read_files(map(self.describe, group), self.request, self.others)
         self.draft.add_pack(batch, files)
         return Packed(
             images=len(files),
@@ -93,6 +97,8 @@ def pack_images(
     request: Request,
     source: str,
     notes: Iterable[str] = (),
+    *,
+    others: Sequence[str] = (),
 ) -> Prepared:
     """Read the files and pack them in order; `describe` is called where they are read."""
     rest = islice(names, request.limit)
@@ -107,7 +113,7 @@ def pack_images(
     fingerprint = Fingerprint()
     total = labelled = 0
     batches = enumerate(grouped(chain(first, rest), batch_size))
-    with packers(Packer(draft, request, describe), small=len(first) < sample) as pack:
+    with packers(Packer(draft, request, describe, others), small=len(first) < sample) as pack:
         for packed in pack(batches):
             fingerprint.add(packed.identities)
             labelled += packed.labelled
@@ -189,11 +195,14 @@ def mean_size(files: Sequence[str]) -> int:
     return total // len(files)
 
 
-def read_files(listed: Iterable[Listed], request: Request) -> ImageFiles:
+def read_files(
+    listed: Iterable[Listed], request: Request, others: Sequence[str] = ()
+) -> ImageFiles:
     """Read the files of one batch, to be packed, or to be referenced when they lie on storage."""
     position = Classes(request.labels)
     files = ImageFiles(ids=[], paths=[], labels=[], digests=[], contents=[], stored=[], refused=[])
-    for id, path, file, stored, label, refused in listed:
+    files.others.update((name, []) for name in others)
+    for id, path, file, stored, label, refused, own in listed:
         content: bytes | None = None
         if refused is None:
             try:
@@ -209,6 +218,8 @@ def read_files(listed: Iterable[Listed], request: Request) -> ImageFiles:
         files.contents.append(content if taken else None)
         files.stored.append(None if taken else stored)
         files.refused.append(refused)
+        for name, text in zip(others, own, strict=True):
+            files.others[name].append(text)
     return files
 
 

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     line: int
     fields: dict[str, str]
     """The text of each field that was asked for, "" where it is absent."""
+    others: dict[str, str]
+    """The text of the other columns, where they are kept."""
 
 
 class Head(NamedTuple):
@@ -43,8 +45,8 @@ class Head(NamedTuple):
     separator: str
     width: int
     """Columns."""
-    places: dict[str, int]
-    """Of the fields, among the columns."""
+    columns: Columns
+    """Which of them are the fields."""
 
 
 class Table:
@@ -55,13 +57,19 @@ class Table:
     """
 
     def __init__(
-        self, path: Path, sample: Mapping[str, str], fields: Sequence[str] | None = None
+        self,
+        path: Path,
+        sample: Mapping[str, str],
+        fields: Sequence[str] | None = None,
+        *,
+        keep_others: bool = False,
     ) -> None:
         self.path = path
         self.notes: list[str] = []
         """What the user should know of what was read so far, one sentence each."""
         self._sample = sample
         self._fields = tuple(fields or sample)
+        self._keep_others = keep_others
 
     def __iter__(self) -> Iterator[Row]:
         self.notes.clear()
@@ -101,6 +109,7 @@ class Table:
             chain([head.text], lines), delimiter=head.separator, skipinitialspace=True, strict=True
         )
         line = head.line
+        others = head.columns.others if self._keep_others else {}
         try:
             next(reader)
             for cells in reader:
@@ -114,12 +123,14 @@ class Table:
                         f"columns: put a field with a {head.separator!r} in it in quotation marks."
                     )
                 cells += [""] * (head.width - len(cells))
+                places = head.columns.places
                 yield Row(
                     begun,
                     {
-                        field: cells[head.places[field]] if field in head.places else ""
+                        field: cells[places[field]] if field in places else ""
                         for field in self._fields
                     },
+                    {name: cells[place] for name, place in others.items()},
                 )
         except csv.Error as error:
             raise BadManifest(
@@ -137,13 +148,13 @@ class Table:
                 break
         for separator in separators:
             names = split(text, separator)
-            columns = find_columns(names, self._fields, str(self.path))
+            columns = self._find(names, str(self.path))
             if set(self._sample) <= set(columns.places):
                 self._note_columns(columns)
                 if separator != separators[0]:
                     self.note(f"{self.path} is read as separated by {SEPARATORS[separator]}.")
-                return Head(text, number, separator, len(names), columns.places)
-        found = find_columns(split(text, separators[0]), self._fields, str(self.path)).places
+                return Head(text, number, separator, len(names), columns)
+        found = self._find(split(text, separators[0]), str(self.path)).places
         missing = next(column for column in self._sample if column not in found)
         shown = f"; now that is {shorten(text.strip())!r}" if text.strip(BLANK) else ""
         raise BadManifest(
@@ -152,7 +163,7 @@ class Table:
         )
 
     def _json_rows(self, lines: Iterator[str]) -> Iterator[Row]:
-        known: dict[tuple[str, ...], dict[str, int]] = {}
+        known: dict[tuple[str, ...], Columns] = {}
         for line, text in enumerate(lines, 1):
             if not text.strip():
                 continue
@@ -162,16 +173,18 @@ class Table:
                     known.clear()
                 if len(set(keys)) < len(keys):
                     raise BadManifest(f"{self.where(line)} has a key twice: keep one.")
-                columns = find_columns(keys, self._fields, self.where(line))
+                columns = self._find(keys, self.where(line))
                 self._note_columns(columns)
-                known[keys] = columns.places
-            places = known[keys]
+                known[keys] = columns
+            places = known[keys].places
+            others = known[keys].others if self._keep_others else {}
             yield Row(
                 line,
                 {
                     field: self._text(line, field, values[places[field]]) if field in places else ""
                     for field in self._fields
                 },
+                {name: json_text(values[place]) for name, place in others.items()},
             )
 
     def _json_object(self, line: int, text: str) -> tuple[tuple[str, ...], tuple[Any, ...]]:
@@ -208,9 +221,29 @@ class Table:
             ) from None
         return text
 
+    def _find(self, names: Sequence[str], where: str) -> Columns:
+        return find_columns(names, self._fields, where, kept=self._keep_others)
+
     def _note_columns(self, columns: Columns) -> None:
         for note in columns.notes:
             self.note(f"In {self.path} {note}.")
+
+
+def json_text(value: object) -> str:
+    """A value of JSON as text: a string as it is, half characters replaced."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(as_objects(value), ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def as_objects(value: object) -> object:
+    """A value that was read with its objects as lists of pairs, with objects again."""
+    if isinstance(value, list):
+        if value and all(isinstance(item, tuple) for item in value):
+            return {key: as_objects(item) for key, item in value}
+        return [as_objects(item) for item in value]
+    return value
 
 
 def encoding_of(path: Path) -> str:

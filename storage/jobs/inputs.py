@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,8 @@ from storage.errors import Corrupt, UnsafePath
 from storage.files import read_inside, write_atomically
 
 UNLABELLED = -1
+OTHER = "+"
+"""Begins the name of a packed column that is the user's own."""
 
 
 class ArrayInputs(BaseModel, frozen=True, extra="forbid"):
@@ -103,6 +105,8 @@ class ImageFiles:
     contents: list[bytes | None]
     stored: list[str | None]
     refused: list[str | None]
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """What columns of the user's own say of each, by their names."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -136,6 +140,7 @@ class PackedColumns:
     ids: list[str]
     paths: list[str]
     labels: NDArray[np.int32]
+    others: dict[str, list[str]]
 
 
 def write_pack(path: Path, files: ImageFiles) -> None:
@@ -150,6 +155,7 @@ def write_pack(path: Path, files: ImageFiles) -> None:
         "stored": pa.array(files.stored, pa.string()),
         "refused": pa.array(files.refused, pa.string()),
         "content": pa.array(files.contents, pa.large_binary()),
+        **{OTHER + name: pa.array(texts, pa.string()) for name, texts in files.others.items()},
     }
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
@@ -181,7 +187,13 @@ def read_columns(path: Path) -> PackedColumns:
         ids=table["id"].to_pylist(),
         paths=table["path"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int32),
+        others=_others(table),
     )
+
+
+def _others(table) -> dict[str, list[str]]:  # type: ignore[no-untyped-def]
+    names = [name for name in table.column_names if name.startswith(OTHER)]
+    return {name.removeprefix(OTHER): table[name].to_pylist() for name in names}
 
 
 def _image_files(table) -> ImageFiles:  # type: ignore[no-untyped-def]
@@ -193,6 +205,7 @@ def _image_files(table) -> ImageFiles:  # type: ignore[no-untyped-def]
         contents=table["content"].to_pylist(),
         stored=table["stored"].to_pylist(),
         refused=table["refused"].to_pylist(),
+        others=_others(table),
     )
 
 

@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from imaging.images import decode_image
 from local.redis_server import choose_port
 from messaging.settings import BrokerSettings
 from producer.client import BatchsightError, JobHandle, PredictionClient
-from producer.errors import EmptySource, JobStopped, MissingLibrary, SourceError, UnknownLabel
+from producer.errors import (
+    BadManifest,
+    EmptySource,
+    JobStopped,
+    MissingLibrary,
+    SourceError,
+    UnknownLabel,
+)
+from producer.results.record_formats import export_file
 from producer.results.records import Record
 from producer.settings import ProducerSettings
 from storage.errors import AlreadyExists
@@ -407,3 +416,51 @@ def test_a_setting_that_cannot_be_used_is_that_kind_of_error_too() -> None:
         check=True,
     )
     assert done.stdout.startswith("The environment cannot be used: BATCHSIGHT_LEASE_SECONDS: ")
+
+
+# Columns of a manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "path;Site; site no;score\na.png;Nord, links;7;1\nb.png;;8;2\n"),
+        (
+            "m.jsonl",
+            '{"path": "a.png", "Site": "Nord, links", "score": 1}\n'
+            '{"path": "b.png", "site no": 8}\n',
+        ),
+    ],
+)
+def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
+    notebook: Notebook, tmp_path: Path, name: str, text: str
+) -> None:
+    for image in ("a.png", "b.png"):
+        (tmp_path / image).write_bytes(encode(images_of([1])[0]))
+    (tmp_path / name).write_text(text)
+    job = notebook.client.submit(tmp_path / name)
+    assert any("`Site` and `site no`" in n or "`Site`" in n for n in job.notes)
+    first, second = list(job)
+    number = "7" if name == "m.csv" else ""
+    assert first.others == {"Site": "Nord, links", "site no": number}
+    assert second.others == {"Site": "", "site no": "8"}
+    assert first.score == 0.5, "the score of the manifest is not taken for one of the model"
+    assert job.to_arrow()["Site"].to_pylist() == ["Nord, links", ""]
+    job.tally()
+    merged = pq.read_table(notebook.jobs.path(job.id) / "predictions.parquet")
+    assert merged["site no"].to_pylist() == [number, "8"]
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        target = tmp_path / f"out{suffix}"
+        export_file(job.records(), target)
+    assert '"Nord, links",' in (tmp_path / "out.csv").read_text()
+    assert '"site no": "8"' in (tmp_path / "out.jsonl").read_text().splitlines()[1]
+    assert pq.read_table(tmp_path / "out.parquet")["Site"].to_pylist() == ["Nord, links", ""]
+
+
+def test_a_manifest_with_too_many_columns_is_one_sentence(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("path," + ",".join(f"c{i}" for i in range(101)) + "\na.png\n")
+    with pytest.raises(BadManifest, match="has 101 columns besides path, label and id"):
+        notebook.client.submit(path)

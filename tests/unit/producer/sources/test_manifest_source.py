@@ -77,7 +77,11 @@ PLAIN = "path,label\na.png,one\nsub/c.png,two\n"
         ("filename,class\na.png,one\nsub/c.png,two\n", "utf-8", ["`filename` is taken", "`class`"]),
         ("File Name,labels\na.png,one\nsub/c.png,two\n", "utf-8", ["`File Name` is", "`labels`"]),
         ("path,label,class\na.png,one,x\nsub/c.png,two,y\n", "utf-8", ["`class` is not used, `la"]),
-        ("path,label,note\na.png,one,x\nsub/c.png,two,\n", "utf-8", ["column `note` is not used."]),
+        (
+            "path,label,note\na.png,one,x\nsub/c.png,two,\n",
+            "utf-8",
+            ["column `note` is kept in the records."],
+        ),
         ("path,label,score,model\na.png,one,1,m\nsub/c.png,two,,\n", "utf-8", []),
     ],
 )
@@ -102,7 +106,10 @@ def test_a_column_that_may_have_been_meant_for_labels_is_pointed_out(
 ) -> None:
     done = prepare(write(folder, f"path,{header}\na.png,one\n"))
     assert done.labelled == 0
-    assert f"the column `{header}` is not used; labels are read from `label`." in done.notes[0]
+    assert (
+        f"the column `{header}` is kept in the records; labels are read from `label`."
+        in done.notes[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,7 +287,7 @@ def test_whatever_is_in_a_table_it_is_rows_or_one_sentence(
         content[place : place + removed] = inserted
     path = tmp_path_factory.getbasetemp() / f"fuzzed{suffix}"
     path.write_bytes(content)
-    table = Table(path, {"path": "a.png"}, ("path", "label", "id"))
+    table = Table(path, {"path": "a.png"}, ("path", "label", "id"), keep_others=True)
     try:
         assert all(set(row.fields) == {"path", "label", "id"} for row in table)
     except BadManifest as error:
@@ -303,7 +310,7 @@ def test_whatever_is_in_a_table_it_is_rows_or_one_sentence(
         (
             [{"path": "a.png", "category": 1}, {"path": "b.png", "category": 1}],
             [UNLABELLED, UNLABELLED],
-            ["the column `category` is not used"],
+            ["the column `category` is kept in the records"],
         ),
         (
             [{"path": "a.png", "label": float("nan")}, {"path": "b.png", "label": None}],
