@@ -69,8 +69,8 @@ def decode(paths: Sequence[str]) -> int:
 
 def decode_together(folder: Path) -> float:
     """Files per second on one core as a worker decodes them, reading included."""
+    from imaging.decoding.pngs import decode_plain_pngs
     from imaging.images import decode_image
-    from imaging.pngs import decode_plain_pngs
 
     shape, paths = (28, 28, 1), sorted(folder.iterdir())[:10_000]
     pixels = np.empty((500, *shape), np.uint8)

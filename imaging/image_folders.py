@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imaging.formats import SUFFIXES, formats_for
+from imaging.decoding.formats import SUFFIXES, formats_for
 
 PassedOver = Mapping[str, int]
 """How many files, folders and links of a kind: `hidden_files`, say, or `.tif` for images of a

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from imaging.bit_depth import eight_bits
-from imaging.damage import check_whole
+from imaging.decoding.bit_depth import eight_bits
+from imaging.decoding.damage import check_whole
+from imaging.decoding.formats import IN_WORDS, can_read_heic, formats_for, is_heic
+from imaging.decoding.jpegs import SIGNATURE, read_jpeg
+from imaging.decoding.tiffs import eight_bits_of_tiff
 from imaging.errors import ImageError
-from imaging.formats import IN_WORDS, can_read_heic, formats_for, is_heic
 from imaging.geometry import Geometry, Window
 from imaging.interpolation import resample
-from imaging.jpegs import SIGNATURE, read_jpeg
 from imaging.limits import MAX_PIXELS
 from imaging.orientation import TURNS, metadata, orientation, read_rows, turned_size
 from imaging.preprocessing import DEFAULT, Colour, Preprocessing
-from imaging.tiffs import eight_bits_of_tiff
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours
 

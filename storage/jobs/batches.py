@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from imaging.decoding.pngs import decode_plain_pngs
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, decode_image, fit_pixels
-from imaging.pngs import decode_plain_pngs
 from imaging.preprocessing import Preprocessing
 from storage.errors import StorageError
 from storage.jobs.inputs import ImageFiles, Pack

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.formats import IN_WORDS
+from imaging.decoding.formats import IN_WORDS
 from imaging.image_folders import Listing, describe_passed_over, list_images, subfolders
 from storage.class_names import canonical
 from storage.files import printable

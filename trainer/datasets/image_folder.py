@@ -15,10 +15,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from imaging.decoding.formats import formats_for
+from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
-from imaging.formats import formats_for
 from imaging.images import Shape, decode_image
-from imaging.jpegs import read_jpeg
 from imaging.orientation import LYING, metadata, orientation
 from imaging.preprocessing import Preprocessing
 from storage.datasets.store import DataSet, DataSetDraft, DatasetStore

@@ -21,10 +21,10 @@ from trainer.errors import ImportFailed, TrainerError
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
-from trainer.importing.opening import open_original
-from trainer.importing.original import Facts, require_one_output
-from trainer.importing.outputs import kind_of
-from trainer.importing.shapes import layout_of, shape_of
+from trainer.importing.originals.opening import open_original
+from trainer.importing.originals.original import Facts, require_one_output
+from trainer.importing.originals.outputs import kind_of
+from trainer.importing.originals.shapes import layout_of, shape_of
 from trainer.importing.subject import TRIALS_SHARE, Subject
 
 SAME = 1e-5
@@ -145,7 +145,7 @@ def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:
 def run_artefact(artefact: Path, images: Pixels) -> np.ndarray:
     """Probabilities (n, classes) of what was written."""
     if artefact.suffix == ".onnx":
-        from trainer.importing.onnx_original import OnnxOriginal
+        from trainer.importing.originals.onnx_original import OnnxOriginal
 
         (probabilities,) = OnnxOriginal.read(artefact)(images)
         return probabilities

@@ -12,7 +12,7 @@ from imaging.scalings import NAMES
 from storage.models.contract import Contract
 from trainer.importing.conversions import ConversionRequest
 from trainer.importing.fit import BetterFit, Check, Trial, changes_between
-from trainer.importing.original import Facts
+from trainer.importing.originals.original import Facts
 from trainer.importing.subject import Subject
 
 NEAR_GUESSING = 3.0

@@ -11,7 +11,7 @@ from imaging.scalings import NONE, USUAL, Scaling
 from storage.models.contract import Contract
 from trainer.importing.check_images import CheckImages
 from trainer.importing.fit import Trial
-from trainer.importing.original import Floats, Original, laid_out, probabilities_of
+from trainer.importing.originals.original import Floats, Original, laid_out, probabilities_of
 
 MOST_TRIED, FEWEST_TRIED = 300, 24
 TRIALS_SHARE = 0.25

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imaging.formats import FORMATS, SUFFIXES, SUFFIXES_OF
+from imaging.decoding.formats import FORMATS, SUFFIXES, SUFFIXES_OF
 from imaging.image_folders import describe_passed_over, list_images
 
 

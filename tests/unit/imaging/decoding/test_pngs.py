@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from imaging import pngs
+from imaging.decoding import pngs
+from imaging.decoding.pngs import SMALL_BYTES, TALL_BYTES, decode_plain_pngs
 from imaging.images import Pixels, Shape, decode_image
-from imaging.pngs import SMALL_BYTES, TALL_BYTES, decode_plain_pngs
 from imaging.preprocessing import Preprocessing
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings

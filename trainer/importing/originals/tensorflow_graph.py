@@ -15,8 +15,8 @@ import tensorflow as tf
 from process.heavy_imports import keras_imports, native_logs_held_back
 from storage.models.contract import Source
 from trainer.errors import ImportFailed
-from trainer.importing.onnx_original import OnnxOriginal
-from trainer.importing.original import require_one_output
+from trainer.importing.originals.onnx_original import OnnxOriginal
+from trainer.importing.originals.original import require_one_output
 
 OPSET = 18
 GRAPH = "saved_model.pb"

@@ -7,7 +7,7 @@ import pytest
 from imaging.images import Shape
 from storage.models.contract import Layout
 from trainer.errors import ImportFailed
-from trainer.importing.shapes import Declared, layout_of, shape_of
+from trainer.importing.originals.shapes import Declared, layout_of, shape_of
 
 PATH = Path("net.keras")
 

@@ -8,7 +8,7 @@ from storage.models.architecture import Architecture
 from storage.models.store import check_archive
 from trainer.errors import ImportFailed
 from trainer.importing.model_files import find_obstacle
-from trainer.importing.original import Original
+from trainer.importing.originals.original import Original
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -20,11 +20,11 @@ def open_original(path: Path) -> Original:
     if path.suffix.lower() != ".onnx":
         start_keras()
     if path.is_dir():
-        from trainer.importing.tensorflow_graph import open_saved_model
+        from trainer.importing.originals.tensorflow_graph import open_saved_model
 
         return open_saved_model(path)
     if path.suffix.lower() == ".onnx":
-        from trainer.importing.onnx_original import OnnxOriginal
+        from trainer.importing.originals.onnx_original import OnnxOriginal
 
         return OnnxOriginal.read(path)
     if zipfile.is_zipfile(path):
@@ -33,10 +33,10 @@ def open_original(path: Path) -> Original:
     else:
         architecture = hdf5_architecture(path)
     if (architecture.keras or "2").startswith("2"):
-        from trainer.importing.tensorflow_graph import open_keras_2
+        from trainer.importing.originals.tensorflow_graph import open_keras_2
 
         return open_keras_2(path, architecture.keras)
-    from trainer.importing.keras_original import KerasOriginal
+    from trainer.importing.originals.keras_original import KerasOriginal
 
     return KerasOriginal(path, architecture)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from imaging.bit_depth import upper_bits
+from imaging.decoding.bit_depth import upper_bits
 from imaging.errors import ImageError
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
 from imaging.images import Pixels, decode_image
-from imaging.jpegs import read_jpeg
 from tests.builders import encode
 
 NOISE = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)

@@ -15,7 +15,7 @@ from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.original import Facts, Floats
+from trainer.importing.originals.original import Facts, Floats
 
 CHUNK = 16
 

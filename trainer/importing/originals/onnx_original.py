@@ -18,7 +18,7 @@ from storage.class_names import canonical
 from storage.models.contract import ONE_UNIT, Contract, Source
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.original import Facts, Floats
+from trainer.importing.originals.original import Facts, Floats
 
 OLDEST_OPSET = 7
 """From here on arithmetic broadcasts as NumPy's does."""

@@ -7,7 +7,7 @@ import pytest
 
 from storage.models.contract import Output
 from trainer.errors import ImportFailed
-from trainer.importing.outputs import kind_of
+from trainer.importing.originals.outputs import kind_of
 
 PATH = Path("net.onnx")
 

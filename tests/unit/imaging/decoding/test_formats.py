@@ -8,9 +8,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from imaging import formats
+from imaging.decoding import formats
+from imaging.decoding.formats import can_read_heic
 from imaging.errors import ImageError
-from imaging.formats import can_read_heic
 from imaging.images import Pixels, decode_image
 
 SHAPE = (24, 32, 3)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from imaging.chunks import png_chunks, webp_chunks
+from imaging.decoding.chunks import png_chunks, webp_chunks
 from imaging.errors import ImageError
 
 BYTES_OF_PIXEL = 8

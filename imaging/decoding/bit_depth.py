@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imaging.chunks import png_chunks
+from imaging.decoding.chunks import png_chunks
 
 DEPTHS = (8, 10, 12, 14, 16)
 GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
