@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from imaging.decoding.bit_depth import eight_bits
+from imaging.decoding.colour_profiles import conversion_for, to_srgb
 from imaging.decoding.damage import check_whole
 from imaging.decoding.formats import IN_WORDS, can_read_heic, formats_for, is_heic
 from imaging.decoding.jpegs import SIGNATURE, read_jpeg
@@ -43,9 +44,9 @@ def decode_image(
 ) -> Pixels:
     """Decode an image file, its first picture, to uint8 pixels of `shape` (H, W, C).
 
-    The image is turned upright (EXIF), brought to eight bits, converted to grey, RGB or RGBA and
-    resized when needed. Raises `ImageError`, whose message is the reason for the record, whatever
-    is wrong with the file.
+    The image is turned upright (EXIF), brought to eight bits and sRGB, converted to grey, RGB or
+    RGBA and resized when needed. Raises `ImageError`, whose message is the reason for the record,
+    whatever is wrong with the file.
     """
     with one_image():
         jpeg = read_jpeg(content) if content.startswith(SIGNATURE) else None
@@ -60,13 +61,17 @@ def decode_image(
                     f"too many pixels: {width} x {height}, the limit is {max_pixels} "
                     "(BATCHSIGHT_MAX_IMAGE_PIXELS)"
                 )
+            profile = b""
+            if preprocessing.colours == "srgb":
+                profile = jpeg.profile if jpeg else image.info.get("icc_profile") or b""
             if jpeg is not None:
                 turn = orientation(jpeg.exif, jpeg.xmp)
                 if preprocessing.filters and preprocessing.scaled_decoding:
                     upright = turned_size(image.size, turn)
                     needed = Geometry.of(upright, (shape[1], shape[0]), preprocessing).size
                     image.draft(None, turned_size(needed, turn))
-                elif shape[2] == 1:  # the luminance that is in the file, as Keras
+                elif shape[2] == 1 and conversion_for(image.mode, profile) is None:
+                    # The luminance that is in the file, as Keras.
                     image.draft("L", None)
                 image.load()
             else:
@@ -77,6 +82,7 @@ def decode_image(
                 image = eight_bits(content, image)
             elif image.format == "TIFF":
                 image = eight_bits_of_tiff(image)
+            image = to_srgb(image, profile)
             return fit_image(image, shape, preprocessing, turn)
 
 

@@ -41,6 +41,9 @@ class Preprocessing(BaseModel, frozen=True, extra="forbid"):
     """How the pixels of another size are computed from those there are."""
     background: Colour | None = None
     """The colour behind transparent pixels; none drops their transparency, as Keras does."""
+    colours: Literal["srgb", "stored"] = "srgb"
+    """Whether the wide colours of an embedded profile, a telephone's say, become sRGB, or stay the
+    numbers that are in the file, as Keras reads them."""
     scaled_decoding: bool = True
     """Whether a large JPEG may be decoded at a fraction of its size where `interpolation` filters:
     several times as fast, and pixels differ by a little from those of the whole."""

@@ -1,6 +1,7 @@
 """Fixtures of all tests that run real servers and programs."""
 
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -41,6 +42,14 @@ def no_process_is_left() -> Iterator[None]:
     """A failing test leaves nothing running that would fail others."""
     yield
     end_started()
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """A Celery worker that a test starts within itself has the tests after it log errors only."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
 
 
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -18,6 +18,7 @@ END = 0xD9
 SCAN = 0xDA
 EXIF = (0xE1, b"Exif\0\0")
 XMP = (0xE1, b"http://ns.adobe.com/xap/1.0/\0")
+PROFILE = (0xE2, b"ICC_PROFILE\0")
 METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}
 """Segments of applications, but for those of JFIF and Adobe: they say what colours mean."""
 BETWEEN_SCANS = {SCAN, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
@@ -31,6 +32,8 @@ class Jpeg:
     """The file with nothing but its picture: with several, as in MPO, the first."""
     exif: bytes = b""
     xmp: bytes = b""
+    profile: bytes = b""
+    """What its colours mean, as ICC says it."""
 
 
 def read_jpeg(content: bytes) -> Jpeg:
@@ -40,15 +43,23 @@ def read_jpeg(content: bytes) -> Jpeg:
     """
     kept = [content[:2]]
     metadata = {EXIF: b"", XMP: b""}
+    profile: list[bytes] = []
     at = 2
     while marker := MARKER.match(content, at):
         kind, end = marker[1][0], segment_end(content, marker.end())
         if kind == SCAN:
             kept.append(content[at : picture_end(content, end)])
-            return Jpeg(picture=b"".join(kept), exif=metadata[EXIF], xmp=metadata[XMP])
+            return Jpeg(
+                picture=b"".join(kept),
+                exif=metadata[EXIF],
+                xmp=metadata[XMP],
+                profile=b"".join(part[2:] for part in sorted(profile)),  # numbered: 1 of 3
+            )
         for name in metadata:
             if kind == name[0] and content.startswith(name[1], marker.end() + 2):
                 metadata[name] += content[marker.end() + 2 + len(name[1]) : end]
+        if kind == PROFILE[0] and content.startswith(PROFILE[1], marker.end() + 2):
+            profile.append(content[marker.end() + 2 + len(PROFILE[1]) : end])
         if kind not in METADATA:
             kept.append(content[at:end])
         at = end

@@ -34,6 +34,11 @@ def with_preprocessing(interpolation: str) -> Callable[[Callable[..., Any]], Cal
             "their transparency.",
         ),
         click.option(
+            "--colours",
+            metavar="HOW",
+            help="srgb (default): colours of an embedded profile become sRGB; stored: they stay.",
+        ),
+        click.option(
             "--scaled-decoding/--full-decoding",
             default=None,
             help="Whether antialias may decode large JPEGs at a fraction of their size: faster.",
