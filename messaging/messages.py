@@ -4,7 +4,7 @@ A message names things on shared storage; it never carries them. All are below o
 """
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -117,6 +117,9 @@ class TrainModel(Message):
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1, le=100_000)
     augment: bool = False
+    parent: Version | None = None
+    """The model version to start from."""
+    weights: Literal["imagenet", "none"] | None = None
     seed: int = Field(ge=0, le=2**32 - 1)
     scheduled: bool = False
     asked_at: float | None = Field(default=None, ge=0, le=1e11)
@@ -134,7 +137,8 @@ class TrainModel(Message):
         by = ", by schedule" if self.scheduled else ""
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
         preset = f" ({self.preset})" if self.preset != "default" else ""
-        return f"{self.network}{preset} on {self.dataset}{name}, {epochs}{by}"
+        parent = f" from {self.parent}" if self.parent else ""
+        return f"{self.network}{preset}{parent} on {self.dataset}{name}, {epochs}{by}"
 
 
 MESSAGES: dict[str, type[Message]] = {m.queue: m for m in (PredictBatch, Sweep, TrainModel)}

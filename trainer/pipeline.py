@@ -5,21 +5,25 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from storage.datasets.store import DataSet, DatasetStore
+from imaging.images import Shape
+from storage.datasets.store import DataSet, DatasetStore, parse_reference
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
 from storage.models.promotions import Override, Promotion, read_promotion, write_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
 from storage.settings import StorageSettings
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.known_datasets import ensure_dataset
-from trainer.errors import ExaminationFailed, as_clause
+from trainer.errors import DownloadFailed, ExaminationFailed, TrainingFailed, as_clause
 from trainer.importing.model_import import ImportRequest, import_model
 from trainer.promotion.gate import Gate, Judgement, Verdict
 from trainer.settings import TrainerSettings
+from trainer.training.backbones import BACKBONES
 from trainer.training.checkpoint import sweep_abandoned
+from trainer.training.networks import FROM_SCRATCH, LARGE, PHOTOGRAPHIC, USUAL
 from trainer.training.progress import ImportSummary, TrainingSummary
-from trainer.training.train import OnEpoch, TrainingRequest, train
+from trainer.training.train import IMAGENET, OnEpoch, TrainingRequest, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,7 @@ class Pipeline:
         """
         dataset = ensure_dataset(self.datasets, self.downloads, request.dataset)
         sweep_abandoned(self.models.folder)
+        parent, weights = self._start(request, dataset)
         checkpoint = request.checkpoint(self.models.folder, dataset)
         with self.models.draft(request.name) as draft:
             manifest = train(
@@ -81,6 +86,8 @@ class Pipeline:
                 dataset,
                 draft,
                 on_epoch,
+                parent=parent,
+                weights=weights,
                 checkpoint=checkpoint,
                 fencing_token=fencing_token or 0,
             )
@@ -88,6 +95,59 @@ class Pipeline:
         checkpoint.remove()
         return Outcome(
             version=version, verdict=self.promote(version, dataset, fencing_token=fencing_token)
+        )
+
+    def training_images(self, dataset_name: str) -> int | None:
+        """How many images a data set has to train on; none while it is not on storage."""
+        if not self.datasets.numbers(parse_reference(dataset_name)[0]):
+            return None
+        return self.datasets.get(dataset_name).split("train").count
+
+    def usual_network(self, dataset_name: str) -> tuple[str, str | None]:
+        """The network for a data set, and why if there is a choice to explain.
+
+        Photographs are learned best by who has seen many others.
+        """
+        if not self.datasets.numbers(parse_reference(dataset_name)[0]):
+            return USUAL, None  # to be fetched: those known by name are small
+        shape = self.datasets.get(dataset_name).description.shape
+        if max(shape[:2]) < LARGE:
+            return USUAL, None
+        size = f"images of {shape[0]} x {shape[1]}"
+        try:
+            self.downloads.get(BACKBONES[PHOTOGRAPHIC].imagenet)
+        except DownloadFailed as error:
+            return FROM_SCRATCH, (
+                f"{FROM_SCRATCH}, from scratch: for {size} {PHOTOGRAPHIC} would be better, but "
+                f"{as_clause(self._unavailable(PHOTOGRAPHIC, error))}"
+            )
+        return PHOTOGRAPHIC, f"{PHOTOGRAPHIC}, which has seen ImageNet's photographs: for {size}."
+
+    def _start(
+        self, request: TrainingRequest, dataset: DataSet
+    ) -> tuple[ModelVersion | None, Path | None]:
+        """The version or the file of weights that a training starts from, if any."""
+        if request.parent:
+            parent = self.models.resolve(request.parent)
+            if misfit := misfit_of_parent(parent, dataset):
+                raise TrainingFailed(misfit)
+            return parent, None
+        if request.weights != IMAGENET:
+            return None, Path(request.weights) if request.is_learned and request.weights else None
+        try:
+            return None, self.downloads.get(BACKBONES[request.network].imagenet)
+        except DownloadFailed as error:
+            raise TrainingFailed(
+                f"{self._unavailable(request.network, error)} Or train without them by "
+                "--weights none."
+            ) from error
+
+    def _unavailable(self, network: str, error: DownloadFailed) -> str:
+        """Where to bring the weights that cannot be fetched."""
+        file = BACKBONES[network].imagenet
+        return (
+            f"The ImageNet weights of {network} cannot be fetched: {as_clause(error)}. Bring "
+            f"{file.name} ({file.digest.replace(':', ' ')}) to {self.downloads.folder}."
         )
 
     def bring_in(self, request: ImportRequest, dataset_name: str | None) -> ImportSummary:
@@ -203,6 +263,25 @@ class Pipeline:
         except Corrupt:
             return 0
         return champion.number if champion else 0
+
+
+def misfit_of_parent(parent: ModelVersion, dataset: DataSet) -> str | None:
+    """Why a version cannot be taught by a data set: its images have another shape."""
+    wanted, shape = parent.manifest.input_shape, dataset.description.shape
+    if wanted == shape:
+        return None
+    how = parent.manifest.preprocessing
+    return (
+        f"{parent} takes images of {shape_in_words(wanted)}, and those of {dataset} have "
+        f"{shape_in_words(shape)}: add them again with `trainer data add {dataset.name} --replace "
+        f"--size {wanted[0]}x{wanted[1]} --resize {how.resize} "
+        f"--interpolation {how.interpolation}`."
+    )
+
+
+def shape_in_words(shape: Shape) -> str:
+    """Such as `224 x 224 x 3`."""
+    return " x ".join(map(str, shape))
 
 
 def user_and_host() -> str:

@@ -132,7 +132,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         preset = f" ({manifest.preset})" if manifest.preset != "default" else ""
         parameters = f"{metrics.get('parameters', 0):,.0f} parameters"
         facts["loss"] = f"{metrics.get('loss', float('nan')):.4f}"
-        facts["network"] = f"{manifest.network}{preset}, {parameters}"
+        start = f" from {manifest.parent}" if manifest.parent else ""
+        facts["network"] = f"{manifest.network}{preset}{start}, {parameters}"
     if manifest.dataset and manifest.dataset_sha256:
         digest = manifest.dataset_sha256[:12]
         facts["data set"] = f"{manifest.dataset}@{manifest.dataset_number} ({digest})"

@@ -60,6 +60,8 @@ class Manifest(BaseModel, frozen=True):
     network: str
     """`IMPORTED` for one that was trained elsewhere; what is not known of it is none."""
     preset: str | None
+    parent: str | None = None
+    """What its training started from: a version such as `pets@3`, or weights; none is chance."""
     dataset: str | None
     dataset_number: int
     """Which version of the data set."""

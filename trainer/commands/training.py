@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--dataset", required=True, metavar="NAME[@N]", help="Fetched when known by name.")
-@click.option("--network", default="mlp", show_default=True, help="mlp, cnn or resnet.")
+@click.option(
+    "--network",
+    help="mlp, cnn, resnet, mobilenet or efficientnet. Default: mlp, and for images of 96 pixels "
+    "or more mobilenet.",
+)
+@click.option(
+    "--from",
+    "parent",
+    metavar="NAME[@N]",
+    help="A version to start from: its network, with a new head for the classes of the data set.",
+)
+@click.option(
+    "--weights",
+    metavar="WHICH",
+    help="What mobilenet and efficientnet start from: imagenet (default), none, or a file.",
+)
 @click.option(
     "--preset",
     default="default",
@@ -33,7 +48,15 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name of the model. Default: that of the data set.")
 @click.option("--queue", is_flag=True, help="Let a trainer worker do it, and follow it.")
 @as_json
-def train(*, queue: bool, json_: bool, **options: Any) -> None:
+def train(
+    *,
+    queue: bool,
+    json_: bool,
+    network: str | None,
+    parent: str | None,
+    weights: str | None,
+    **options: Any,
+) -> None:
     """Train a network and publish it as a new version.
 
     It becomes the champion unless it is significantly worse on the test images, or much larger, or
@@ -42,10 +65,26 @@ def train(*, queue: bool, json_: bool, **options: Any) -> None:
     """
     from storage.datasets.store import parse_reference
     from storage.files import check_name
-    from trainer.training.train import TrainingRequest
+    from trainer.training.train import IMAGENET, RANDOM, TrainingRequest
 
-    request = TrainingRequest.with_defaults(**options)
-    parse_reference(request.dataset)
+    parse_reference(options["dataset"])
+    if parent:
+        if network or weights:
+            raise click.UsageError("--from brings its own network: leave out --network, --weights.")
+        parent = str(open_pipeline().models.resolve(parent))
+    elif network is None:
+        network, why = open_pipeline().usual_network(options["dataset"])
+        if why:
+            say(f"Network: {why} --network takes another.")
+    if queue and weights not in (None, IMAGENET, RANDOM):
+        raise click.UsageError("--weights FILE is for a training here: leave out --queue.")
+    request = TrainingRequest.with_defaults(
+        **options,
+        network=network,
+        parent=parent,
+        weights=weights,
+        images=open_pipeline().training_images(options["dataset"]),
+    )
     check_name(request.name, "model name")
     summary = train_queued(request) if queue else train_here(request)
     if json_:

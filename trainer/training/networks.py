@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imaging.images import Shape
 from trainer.errors import UnknownNetwork, UnknownPreset
 from trainer.training.augmentation import Augmentation
+from trainer.training.backbones import BACKBONES
 from trainer.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 
 DEFAULT = "default"
+TRANSFER = "transfer"
+"""The network of a training that starts from a version: what that one is, with a new head."""
+LARGE = 96
+"""Pixels of the longer side from which on images are photographs, and no signs."""
+USUAL, PHOTOGRAPHIC, FROM_SCRATCH = "mlp", "mobilenet", "resnet"
+"""What is trained on small images, on large ones, and on these where no weights can be had."""
 Build = Callable[[Shape, int], "keras.Model"]
 
+LEAST_STEPS, LEAST_STEPS_FURTHER = 2000, 500
+"""With fewer a network of convolutions has hardly begun to learn, or to learn further."""
 DIGITS = Augmentation(rotation=10, zoom=0.1, translation=0.1)
 """For signs that mean something else when mirrored."""
 DIGITS_FARTHER = Augmentation(rotation=15, shear=10, zoom=0.15, translation=0.1)
@@ -43,6 +52,13 @@ class Network:
         return self.larger.get(preset, self.build)(input_shape, classes)
 
 
+def augmentation_for(network: str, shape: Shape) -> Augmentation:
+    """How far a training may change images; that of a version's network goes by their colours."""
+    if network == TRANSFER:
+        return DIGITS if shape[2] == 1 else PHOTOGRAPHS
+    return get_network(network).augmentation
+
+
 def get_network(name: str) -> Network:
     """A network by name; raises `UnknownNetwork`."""
     try:
@@ -53,9 +69,12 @@ def get_network(name: str) -> Network:
         ) from None
 
 
-def get_recipe(network: str, preset: str) -> Recipe:
-    """A network's preset by name; raises `UnknownNetwork` or `UnknownPreset`."""
-    presets = get_network(network).presets
+def get_recipe(network: str, preset: str, *, learned: bool = False) -> Recipe:
+    """A network's preset by name; raises `UnknownNetwork` or `UnknownPreset`.
+
+    `learned` is whether it starts from weights that know something already.
+    """
+    presets = LEARNED if learned else get_network(network).presets
     try:
         return presets[preset]
     except KeyError:
@@ -206,6 +225,7 @@ NETWORKS: Mapping[str, Network] = {
                 falling=True,
                 augment=True,
                 patience=6,
+                least_steps=LEAST_STEPS,
             ),
             "fast": Recipe(epochs=4, batch_size=128, learning_rate=0.003, falling=True),
             "best": Recipe(
@@ -231,6 +251,7 @@ NETWORKS: Mapping[str, Network] = {
                 falling=True,
                 augment=True,
                 patience=6,
+                least_steps=LEAST_STEPS,
             ),
             "best": Recipe(
                 epochs=100,
@@ -242,4 +263,36 @@ NETWORKS: Mapping[str, Network] = {
             ),
         },
     ),
+    **{
+        name: Network(
+            build=backbone.network,
+            augmentation=PHOTOGRAPHS,
+            presets={
+                DEFAULT: Recipe(
+                    epochs=60,
+                    batch_size=32,
+                    learning_rate=0.002,
+                    weight_decay=0.05,
+                    falling=True,
+                    augment=True,
+                    patience=12,
+                    least_steps=LEAST_STEPS,
+                ),
+            },
+        )
+        for name, backbone in BACKBONES.items()
+    },
 }
+
+LEARNED: Mapping[str, Recipe] = {
+    DEFAULT: Recipe(
+        epochs=12,
+        batch_size=32,
+        learning_rate=0.0003,
+        falling=True,
+        augment=True,
+        patience=4,
+        least_steps=LEAST_STEPS_FURTHER,
+    ),
+}
+"""For networks that know something already: their first epoch is that of the head alone."""

@@ -15,6 +15,8 @@ class EpochReport(BaseModel, frozen=True):
     loss: float
     val_loss: float
     seconds: float
+    head_only: bool = False
+    """Whether a network that knows something already learned with its new head alone."""
     resumed: bool = False
     """Whether it ended in an earlier process, and this one goes on after it."""
 
@@ -25,6 +27,7 @@ class EpochReport(BaseModel, frozen=True):
             f"{going_on}epoch {self.epoch:{width}}/{self.epochs}"
             f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
             f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
+            f"{', head only' if self.head_only else ''}"
         )
 
 

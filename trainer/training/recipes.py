@@ -1,6 +1,7 @@
 """How a network is trained: all that decides it besides the data and the seed."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainer.training.augmentation import Augmentation
@@ -8,6 +9,8 @@ from trainer.training.augmentation import Augmentation
 if TYPE_CHECKING:
     import keras
 
+SMALL_BATCH, FEW_STEPS = 16, 20
+"""Batches are halved down to this size where an epoch would have fewer steps."""
 WARM_UP = 0.1
 """Share of a training in which a changing learning rate climbs."""
 
@@ -31,8 +34,28 @@ class Recipe:
     patience: int | None = None
     """Epochs without a lower validation loss until the training ends; the weights of the best
     epoch are kept. Without it all epochs are run and the last weights are kept."""
+    least_steps: int = 0
+    """Fewer are too few to learn anything: see `for_images`."""
     steps_per_execution: int = 1
     """Steps that TensorFlow runs before Python looks again: many for a network of short steps."""
+
+    def for_images(self, count: int) -> "Recipe":
+        """For so many training images: few have smaller batches and are seen more often."""
+        batch_size = self.batch_size
+        while self.least_steps and batch_size > SMALL_BATCH and count < FEW_STEPS * batch_size:
+            batch_size //= 2
+        steps = self.epochs * max(1, round(count / batch_size))
+        times = max(1, math.ceil(self.least_steps / steps))
+        return replace(
+            self,
+            batch_size=batch_size,
+            epochs=times * self.epochs,
+        )
+
+    def for_epochs(self, epochs: int) -> "Recipe":
+        """The same over another number of epochs: over more it is the more patient."""
+        patience = self.patience and max(self.patience, self.patience * epochs // self.epochs)
+        return replace(self, epochs=epochs, patience=patience)
 
     def compile(self, model: "keras.Model", steps_per_epoch: int) -> None:
         """Make a model ready to be trained this way."""

@@ -24,10 +24,18 @@ from messaging.messages import TrainModel
 from process.heavy_imports import keras_imports
 from storage.datasets.store import DataSet
 from storage.files import sha256_of
-from storage.models.store import MODEL_FILE, Manifest
-from trainer.errors import TrainingFailed
+from storage.models.store import MODEL_FILE, Manifest, ModelVersion
+from trainer.errors import TrainingFailed, UnknownNetwork
+from trainer.training.backbones import BACKBONES
 from trainer.training.checkpoint import Checkpoint, Progress
-from trainer.training.networks import DEFAULT, get_network, get_recipe
+from trainer.training.networks import (
+    DEFAULT,
+    TRANSFER,
+    USUAL,
+    augmentation_for,
+    get_network,
+    get_recipe,
+)
 from trainer.training.plots import draw_pictures
 from trainer.training.progress import EpochReport
 from trainer.training.recipes import Recipe
@@ -36,6 +44,10 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from trainer.training.transfer import Transfer
+
+IMAGENET, RANDOM = "imagenet", "none"
+"""Weights that a network of `BACKBONES` starts from; or a file of them."""
 VALIDATION_SHARE = 0.1
 TEST_BATCH = 1000
 
@@ -56,25 +68,48 @@ class TrainingRequest:
     seed: int
     preset: str = DEFAULT
     augment: bool = False
+    parent: str | None = None
+    """The version to start from, such as `pets@3`; its network is taken over."""
+    weights: str | None = None
+    """What a network of `BACKBONES` starts from: `imagenet`, `none` or a file."""
 
     @classmethod
     def with_defaults(
         cls,
         *,
         dataset: str,
-        network: str,
+        network: str | None = None,
+        parent: str | None = None,
+        weights: str | None = None,
         preset: str = DEFAULT,
         name: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         augment: bool | None = None,
         seed: int = 1,
+        images: int | None = None,
     ) -> "TrainingRequest":
-        """Fill in what the preset says; raises `UnknownNetwork` or `UnknownPreset`."""
-        recipe = get_recipe(network, preset)
+        """Fill in what the preset says; raises `UnknownNetwork` or `UnknownPreset`.
+
+        `images` is how many there are to train on, if that is known: few take more epochs.
+        """
+        if parent:
+            network = TRANSFER
+        network = network or USUAL
+        if network in BACKBONES:
+            weights = weights or IMAGENET
+        elif weights:
+            raise UnknownNetwork(
+                f"--weights are for networks that are known to have some: {', '.join(BACKBONES)}."
+            )
+        recipe = get_recipe(network, preset, learned=bool(parent) or is_learned(weights))
+        if images is not None:
+            recipe = recipe.for_images(images)
         return cls(
             dataset=dataset,
             network=network,
+            parent=parent,
+            weights=weights,
             name=name or dataset.partition("@")[0],
             epochs=epochs or recipe.epochs,
             batch_size=batch_size or recipe.batch_size,
@@ -94,12 +129,14 @@ class TrainingRequest:
     @property
     def recipe(self) -> Recipe:
         """The preset, changed as asked for; raises `UnknownNetwork` or `UnknownPreset`."""
-        return replace(
-            get_recipe(self.network, self.preset),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            augment=self.augment,
-        )
+        preset = get_recipe(self.network, self.preset, learned=self.is_learned)
+        changed = preset.for_epochs(self.epochs)
+        return replace(changed, batch_size=self.batch_size, augment=self.augment)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it starts from weights that know something already."""
+        return bool(self.parent) or is_learned(self.weights)
 
     def checkpoint(self, models: Path, dataset: DataSet) -> Checkpoint:
         """Where the training of this on a data set leaves its progress, below all models."""
@@ -112,20 +149,27 @@ class TrainingRequest:
         return Checkpoint.of(models / self.name, facts)
 
 
+def is_learned(weights: str | None) -> bool:
+    """Whether such weights are none by chance."""
+    return weights not in (None, RANDOM)
+
+
 def train(
     request: TrainingRequest,
     dataset: DataSet,
     draft: Path,
     on_epoch: OnEpoch = lambda report: None,
     *,
+    parent: ModelVersion | None = None,
+    weights: Path | None = None,
     checkpoint: Checkpoint | None = None,
     fencing_token: int = 0,
 ) -> Manifest:
     """Train, test and draw; `draft` then holds model.keras and the pictures.
 
-    Goes on from the checkpoint, if there is one with progress, and leaves it for the caller to
-    remove. Returns the manifest to publish the model with. Raises `TrainingFailed` when the loss
-    is no number.
+    Starts from a version or a file of weights, if one is given. Goes on from the checkpoint, if
+    there is one with progress, and leaves it for the caller to remove. Returns the manifest to
+    publish the model with. Raises `TrainingFailed` when the loss is no number.
     """
     recipe = request.recipe
     import_tensorflow(request.seed)
@@ -138,10 +182,16 @@ def train(
         raise TrainingFailed(f"Data set {dataset.name} has too few images to train on.")
 
     classes = dataset.description.classes
-    network = get_network(request.network)
-    model = network.build_for(request.preset, dataset.description.shape, len(classes))
+    transfer = transfer_from(parent, weights, request.network, dataset, draft)
+    model = (
+        transfer.model(request.network)
+        if transfer
+        else get_network(request.network).build_for(
+            request.preset, dataset.description.shape, len(classes)
+        )
+    )
     recipe.compile(model, math.ceil(len(training) / recipe.batch_size))
-    history = fit(model, request, dataset, training, validation, on_epoch, checkpoint)
+    history = fit(model, request, dataset, training, validation, on_epoch, checkpoint, transfer)
     kept = best_epoch(history) if recipe.patience else history[-1]
 
     model.predict_on_batch(dataset.images("test")[:TEST_BATCH])  # compiles, which is not timed
@@ -158,6 +208,7 @@ def train(
     return Manifest(
         network=request.network,
         preset=request.preset,
+        parent=str(parent) if parent else request.weights,
         dataset=dataset.name,
         dataset_number=dataset.number,
         dataset_sha256=dataset.description.sha256,
@@ -203,6 +254,23 @@ def import_tensorflow(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def transfer_from(
+    parent: ModelVersion | None, weights: Path | None, network: str, dataset: DataSet, draft: Path
+) -> "Transfer | None":
+    """What is learned further, with a new head; none for a network that begins anew."""
+    from trainer.training.transfer import Transfer, features_of
+    from trainer.training.weights_file import read_weights
+
+    shape = dataset.description.shape
+    if parent:
+        features = features_of(parent)
+    elif weights:
+        features = BACKBONES[network].features(shape, read_weights(weights, network, shape, draft))
+    else:
+        return None
+    return Transfer.of(features, len(dataset.description.classes))
+
+
 def fit(
     model: "keras.Model",
     request: TrainingRequest,
@@ -211,15 +279,20 @@ def fit(
     validation: NDArray[np.int64],
     on_epoch: OnEpoch,
     checkpoint: Checkpoint | None = None,
+    transfer: "Transfer | None" = None,
 ) -> list[EpochReport]:
     """Run the epochs that the checkpoint does not have; reports each and returns all reports.
+
+    The first one of a network that knows something already is that of its new head alone.
 
     What is random in an epoch follows from the seed and the epoch, or is part of the checkpoint.
     """
     recipe = request.recipe
     augmentation = None
     if recipe.augment:
-        augmentation = recipe.augmentation or get_network(request.network).augmentation
+        augmentation = recipe.augmentation or augmentation_for(
+            request.network, dataset.description.shape
+        )
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     progress = checkpoint.read([v.shape for v in variables]) if checkpoint else Progress()
@@ -243,14 +316,19 @@ def fit(
             random = np.random.default_rng((request.seed, epoch))
             transforms = augmentation.draw(random, len(order), dataset.description.shape)
             shown = augmentation.apply(shown, transforms, recipe.batch_size)
-        logs = model.fit(shown, validation_data=held_back, shuffle=False, verbose=0).history
+        if transfer and epoch == 1:
+            logs = transfer.fit_head(dataset, order, validation)
+        else:
+            fitted = model.fit(shown, validation_data=held_back, shuffle=False, verbose=0).history
+            logs = {measure: values[-1] for measure, values in fitted.items()}
         report = EpochReport(
             epoch=epoch,
             epochs=recipe.epochs,
-            accuracy=logs["accuracy"][-1],
-            val_accuracy=logs["val_accuracy"][-1],
-            loss=logs["loss"][-1],
-            val_loss=logs["val_loss"][-1],
+            accuracy=logs["accuracy"],
+            val_accuracy=logs["val_accuracy"],
+            loss=logs["loss"],
+            val_loss=logs["val_loss"],
+            head_only=transfer is not None and epoch == 1,
             seconds=time.monotonic() - began,
         )
         if not math.isfinite(report.loss):

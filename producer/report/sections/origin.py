@@ -17,9 +17,10 @@ def origin_section(job: Job, manifest: Manifest | None) -> Markup:
         return definitions(rows)
     rows.append(("Network", manifest.network))
     if manifest.epochs is not None:
+        start = f" from {manifest.parent}" if manifest.parent else ""
         how = (
-            f"{manifest.network}, preset {manifest.preset}, {manifest.epochs} epochs of batches of "
-            f"{manifest.batch_size}, seed {manifest.seed}"
+            f"{manifest.network}{start}, preset {manifest.preset}, {manifest.epochs} epochs of "
+            f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
         rows[-1] = ("Network", how)
     rows.append(("Model made", moment(manifest.created_at)))
