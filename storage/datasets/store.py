@@ -15,9 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import (
+    header_data_from_array_1_0,
+    open_memmap,
+    write_array_header_1_0,
+)
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
 
@@ -186,6 +191,15 @@ class DataSetDraft:
     def add_labels(self, split: str, count: int) -> Labels:
         """The labels of a split, to be written: memory-mapped int32 (count,)."""
         return open_memmap(self.folder / f"{split}_labels.npy", "w+", np.int32, (count,))
+
+    def shorten(self, split: str, count: int) -> tuple[Pixels, Labels]:
+        """Keep the first `count` images of a split, and give its arrays again."""
+        self.counts[split] = count
+        images, labels = (
+            shorten_array(self.folder / f"{split}_{kind}.npy", count)
+            for kind in ("images", "labels")
+        )
+        return images, labels
 
     def keep_images(self, split: str, parent: DataSet) -> None:
         """Take the images of another version's split as they are."""
@@ -407,6 +421,19 @@ def repair(dataset: DataSet, draft: DataSetDraft) -> None:
     for path in draft.folder.glob("*.npy"):
         path.replace(dataset.folder / path.name)
     sync_folder(dataset.folder)
+
+
+def shorten_array(path: Path, count: int) -> NDArray[Any]:
+    """Cut an `.npy` file off after `count` rows; memory-mapped. Nothing is copied."""
+    array = np.load(path, mmap_mode="r")
+    header = header_data_from_array_1_0(array[:count])
+    start = array.offset
+    with path.open("r+b") as file:
+        write_array_header_1_0(file, header)
+        assert file.tell() == start  # NumPy leaves room for a longer number of rows
+        file.truncate(start + count * array[:1].nbytes)
+    shortened: NDArray[Any] = np.load(path, mmap_mode="r+")
+    return shortened
 
 
 def link_or_copy(path: Path, folder: Path) -> None:

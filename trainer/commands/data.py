@@ -21,6 +21,7 @@ def data() -> None:
 @click.option(
     "--replace", is_flag=True, help="Make this the next version of a data set with other images."
 )
+@click.option("--strict", is_flag=True, help="Refuse a folder with images that cannot be read.")
 @click.option(
     "--test-share",
     type=Share(open_=True),
@@ -41,6 +42,7 @@ def add_data(
     source: str | None,
     *,
     replace: bool,
+    strict: bool,
     test_share: float,
     seed: int,
     size: str | None,
@@ -75,6 +77,7 @@ def add_data(
         size=pixels,
         preprocessing=preprocessing or ON_WHITE,
         settings=settings,
+        strict=strict,
         replace=replace,
     )
     about = dataset.description
@@ -91,7 +94,8 @@ def add_data(
 @data.command("append")
 @click.argument("name")
 @click.argument("source")
-def append_data(name: str, source: str) -> None:
+@click.option("--strict", is_flag=True, help="Refuse a folder with images that cannot be read.")
+def append_data(name: str, source: str, *, strict: bool) -> None:
     """Add the labelled images of SOURCE to the training images of NAME, as its next version.
 
     \b
@@ -112,7 +116,7 @@ def append_data(name: str, source: str) -> None:
 
     pipeline = open_pipeline()
     storage, _, _ = read_settings()
-    images = NewImages(source, JobStore(pipeline.datasets.root), storage)
+    images = NewImages(source, JobStore(pipeline.datasets.root), storage, strict=strict)
     say(append_images(pipeline.datasets, name, images.origin, images.read))
 
 

@@ -1,7 +1,7 @@
 """A folder of images as a data set.
 
 Images are looked at one by one, for their sizes and colours, and then decoded straight into the
-data set's files: memory does not grow with them. All that cannot be read are named at once.
+data set's files: memory does not grow with them. Those that cannot be read are named and left out.
 """
 
 import io
@@ -9,10 +9,11 @@ import logging
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from imaging.decoding.formats import formats_for
@@ -64,21 +65,28 @@ class Survey:
         told = f", {stretched:,} of them stretched" if stretched else ""
         return f"{others:,} of {self.sizes.total():,} images{told}"
 
-    def refuse_bad(self, folder: Path) -> None:
-        """Raise `SourceError`, naming the images below `folder` that cannot be read, if any."""
+    def settle_bad(self, folder: Path, *, strict: bool) -> None:
+        """Name the images below `folder` that cannot be read, if any.
+
+        Raises `SourceError` when nobody wants to go on without them, or none is left.
+        """
         if not self.bad:
             return
         reasons = [
             f"{printable(str(path.relative_to(folder)))} ({reason})"
             for path, reason in sorted(self.bad.items())
         ]
-        count = len(reasons)
+        count = f"{len(reasons):,} image{'' if len(reasons) == 1 else 's'} of {folder}"
+        named = brief(reasons, MOST_NAMED)
+        it = "it" if len(reasons) == 1 else "them"
         limits = any("BATCHSIGHT_" in reason for reason in reasons)
-        raise SourceError(
-            f"{count:,} image{'' if count == 1 else 's'} of {folder} cannot be used: "
-            f"{brief(reasons, MOST_NAMED)}: fix or remove {'it' if count == 1 else 'them'}"
-            f"{', or raise that setting' if limits else ''}."
-        )
+        remedy = f"fix or remove {it}{', or raise that setting' if limits else ''}"
+        if strict:
+            raise SourceError(
+                f"{count} cannot be used: {named}: {remedy}, or leave out --strict to go on "
+                f"without {it}."
+            )
+        log.warning("Left out, as --strict would not: %s: %s.", count, named)
 
 
 def add_image_folder(
@@ -90,11 +98,13 @@ def add_image_folder(
     settings: StorageSettings,
     size: tuple[int, int] | None = None,
     preprocessing: Preprocessing = ON_WHITE,
+    strict: bool = False,
     replace: bool = False,
 ) -> DataSet:
     """Import a folder under `name`; `size` is (height, width), the most frequent one if none.
 
-    Raises `SourceError`, naming the files, for images that cannot be read.
+    Images that cannot be read are named and left out; with `strict`, or when a class has no others
+    to train on, `SourceError` is raised.
     """
     files = find_files(folder, rule)
     survey = look_at((path for split in SPLITS for path, _ in files.splits[split]), settings)
@@ -103,15 +113,31 @@ def add_image_folder(
     if files.held_out:
         origin += f" ({rule.test_share:.0%} of each class held out for test, seed {rule.seed})"
     with store.draft(shape, preprocessing) as draft:
-        for split in SPLITS:
-            decode_files(draft, split, files.splits[split], survey, settings)
-        survey.refuse_bad(folder)
+        parts = {
+            split: decode_files(draft, split, files.splits[split], survey, settings)
+            for split in SPLITS
+        }
+        survey.settle_bad(folder, strict=strict)
+        require_images(folder, files.classes, parts)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
     if told := survey.describe(shape):
         height, width, _ = shape
         size_and_how = f"{height} x {width} (H x W) by {preprocessing.interpolation}"
         log.info("Brought to %s: %s; --size and --interpolation change that.", size_and_how, told)
     return dataset
+
+
+def require_images(
+    folder: Path, classes: Sequence[str], parts: Mapping[str, LabelledImages]
+) -> None:
+    """Raise `SourceError` when what was left out leaves a class, or the test, without images."""
+    counts = np.bincount(parts["train"].labels, minlength=len(classes))
+    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        raise SourceError(
+            f"{folder} has no training image of {brief(empty)} that can be read: add some."
+        )
+    if not len(parts["test"].labels):
+        raise SourceError(f"{folder} has no test image that can be read: add some.")
 
 
 def look_at(paths: Iterable[Path], settings: StorageSettings) -> Survey:
@@ -198,15 +224,15 @@ def decode_files(
 ) -> LabelledImages:
     """Decode image files with their class indices into a split of a draft.
 
-    Those that cannot be decoded are bad, as the survey then says.
+    Those that cannot be decoded are left out, and bad, as the survey then says.
     """
     images, labels = draft.add_split(split, len(files))
-    told = time.monotonic()
+    told, count = time.monotonic(), 0
     for i, (path, label) in enumerate(files):
         if path not in survey.bad:
             try:
                 content = path.read_bytes()
-                images[i] = decode_image(
+                images[count] = decode_image(
                     content,
                     draft.shape,
                     draft.preprocessing,
@@ -216,8 +242,12 @@ def decode_files(
                 survey.bad[path] = str(error)
             except OSError as error:
                 survey.bad[path] = f"file cannot be read: {error.strerror}"
-        labels[i] = label
+            else:
+                labels[count] = label
+                count += 1
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
             log.info("%s of %s %s images", f"{i + 1:,}", f"{len(files):,}", split)
+    if count < len(files):
+        images, labels = draft.shorten(split, count)
     return LabelledImages(images=images, labels=labels)

@@ -33,13 +33,16 @@ log = logging.getLogger(__name__)
 class NewImages:
     """A source of labelled images, such as `folder:digits` or `job:first`."""
 
-    def __init__(self, source: str, jobs: JobStore, settings: StorageSettings) -> None:
+    def __init__(
+        self, source: str, jobs: JobStore, settings: StorageSettings, *, strict: bool = False
+    ) -> None:
         self._kind, _, self._where = source.partition(":")
         if self._kind not in ("folder", "npz", "idx", "cifar", "job") or not self._where:
             raise SourceError(f"{source!r} is no source of images: write {KINDS}, or job:JOB.")
         self._path = Path(self._where).expanduser().resolve()
         self._jobs = jobs
         self._settings = settings
+        self._strict = strict
         self.origin = source if self._kind == "job" else f"{self._kind}:{self._path}"
 
     def read(self, dataset: DataSet, arrived: DataSetDraft) -> LabelledImages:
@@ -68,7 +71,7 @@ class NewImages:
         files = [(path, position[name]) for name, paths in classes.items() for path in paths]
         survey = look_at((path for path, _ in files), self._settings)
         new = decode_files(arrived, "train", files, survey, self._settings)
-        survey.refuse_bad(self._path)
+        survey.settle_bad(self._path, strict=self._strict)
         height, width, channels = arrived.shape
         if told := survey.describe(arrived.shape):
             log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)

@@ -40,6 +40,7 @@ def add_dataset(
     size: tuple[int, int] | None = None,
     preprocessing: Preprocessing = ON_WHITE,
     settings: StorageSettings | None = None,
+    strict: bool = False,
     replace: bool = False,
 ) -> DataSet:
     """Import `source`, or what `name` is known for, as the data set `name`.
@@ -63,6 +64,7 @@ def add_dataset(
                 settings=settings or StorageSettings(),
                 size=size,
                 preprocessing=preprocessing,
+                strict=strict,
                 replace=replace,
             )
         case "idx" if where:

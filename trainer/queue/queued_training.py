@@ -73,7 +73,11 @@ def _run_now(
         outcome = run(
             TrainingRequest.from_message(message),
             lambda report: notify(
-                event="epoch", **{**report.model_dump(), "resumed": int(report.resumed)}
+                event="epoch",
+                **{
+                    name: int(fact) if isinstance(fact, bool) else fact
+                    for name, fact in report.model_dump().items()
+                },
             ),
             fencing_token=fencing_token,
         )

@@ -241,7 +241,7 @@ def test_a_version_of_a_data_set_is_trained_on_under_the_name_of_the_data_set(
 def test_an_unknown_network_is_refused_with_the_known_ones(house: House) -> None:
     assert_sentence(
         house.run("train", "--dataset", "digits", "--network", "vgg"),
-        "There is no network 'vgg': choose one of mlp, cnn, resnet.",
+        "There is no network 'vgg': choose one of mlp, cnn, resnet, mobilenet, efficientnet.",
     )
 
 

@@ -36,9 +36,12 @@ class House:
         source = f"folder:{folder}"
         return add_dataset(self.store, self.downloads, "pets", source, settings=settings, **options)
 
-    def append(self, folder: Path, limits: Mapping[str, Any] | None = None) -> DataSet:
+    def append(
+        self, folder: Path, limits: Mapping[str, Any] | None = None, *, strict: bool = False
+    ) -> DataSet:
         jobs = JobStore(self.store.root)
-        images = NewImages(f"folder:{folder}", jobs, StorageSettings(**(limits or {})))
+        settings = StorageSettings(**(limits or {}))
+        images = NewImages(f"folder:{folder}", jobs, settings, strict=strict)
         return append_images(self.store, "pets", images.origin, images.read).dataset
 
     @property
@@ -357,17 +360,47 @@ def test_all_images_that_cannot_be_used_are_named_at_once(house: House, tmp_path
         },
     )
     with pytest.raises(SourceError, match=r"^3 images of .*/d cannot be used: ") as caught:
-        house.add(folder)
+        house.add(folder, strict=True)
     for name in ("a/text.png (not an image of a supp", "b/half.jpg (damaged", "b/empty.gif (not"):
         assert name in str(caught.value)
-    assert str(caught.value).endswith(": fix or remove them.")
+    assert str(caught.value).endswith(
+        ": fix or remove them, or leave out --strict to go on without them."
+    )
+    assert house.store.names() == []
+
+
+def test_images_that_cannot_be_used_are_named_and_left_out(house: House, tmp_path: Path) -> None:
+    shades = {
+        f"{split}/{n}/{i}.png": i for split in ("train", "test") for n in "ab" for i in (1, 2)
+    }
+    broken = {"train/a/0.png": b"hello", "train/b/9.png": b"", "test/a/3.png": shade(3)[:-20]}
+    dataset = house.add(put(tmp_path / "d", {**shades, **broken}))
+    for split in ("train", "test"):
+        assert sorted(pairs(dataset, split)) == [(1, "a"), (1, "b"), (2, "a"), (2, "b")]
+    dataset.verify()
+    (said,) = [line for line in house.said if line.startswith("Left out")]
+    for name in broken:
+        assert f"{name} (" in said
+    new = put(tmp_path / "new", {"a/0.png": b"hello", "a/1.png": 77})
+    assert (77, "a") in pairs(house.append(new), "train")
+    assert "a/0.png (" in "".join(house.said)
+    with pytest.raises(SourceError, match=r"1 image of .*/new cannot be used"):
+        house.append(new, strict=True)
+
+
+def test_a_class_without_any_image_to_train_on_is_refused(house: House, tmp_path: Path) -> None:
+    files: dict[str, bytes | int] = {"train/a/1.png": 1, "test/a/1.png": 1, "train/b/1.png": b"x"}
+    with pytest.raises(SourceError, match="no training image of b that can be read"):
+        house.add(put(tmp_path / "d", files))
+    with pytest.raises(SourceError, match="no test image that can be read"):
+        house.add(put(tmp_path / "d", {"train/b/1.png": 1, "test/a/1.png": b"x"}))
     assert house.store.names() == []
 
 
 def test_of_many_images_that_cannot_be_used_ten_are_named(house: House, tmp_path: Path) -> None:
     folder = put(tmp_path / "d", {f"{name}/{i:02}.png": b"x" for name in "ab" for i in range(7)})
     with pytest.raises(SourceError, match=r"^14 images .*b/02.png \([^)]*\)\) and 4 more: fix"):
-        house.add(folder)
+        house.add(folder, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -386,9 +419,9 @@ def test_limits_hold_when_images_are_added_and_appended(
     with pytest.raises(
         SourceError, match=rf"1 image .*a/large\.png \(.*{sentence}\): fix or .*, or raise"
     ):
-        house.add(folder, limits)
+        house.add(folder, limits, strict=True)
     house.add(folder)
     new = put(tmp_path / "new", {"a/large.png": noise})
     with pytest.raises(SourceError, match=sentence):
-        house.append(new, limits)
+        house.append(new, limits, strict=True)
     assert house.store.numbers("pets") == [1]

@@ -376,7 +376,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_added(
         SourceError,
         match=r"1 image of .*/pets cannot be used: dog/broken.png \(.*\): fix or remove it",
     ):
-        house.add("pets", f"folder:{folder}")
+        house.add("pets", f"folder:{folder}", strict=True)
     assert house.store.names() == []
     assert list(house.store.folder.glob("*")) == [] if house.store.folder.exists() else True
 

@@ -534,7 +534,21 @@ def test_the_default_network_is_trained_as_the_demo_promises() -> None:
 
 def test_every_network_has_a_default_and_only_photographs_are_flipped() -> None:
     assert all("default" in network.presets for network in NETWORKS.values())
-    assert [name for name, n in NETWORKS.items() if n.augmentation.flip] == ["resnet"]
+    flipped = [name for name, network in NETWORKS.items() if network.augmentation.flip]
+    assert flipped == ["resnet", "mobilenet", "efficientnet"]
+
+
+def test_few_images_are_seen_often_and_many_as_the_preset_says() -> None:
+    few, many = (
+        TrainingRequest.with_defaults(dataset="pets", network="resnet", images=count).recipe
+        for count in (300, 50_000)
+    )
+    assert many == get_recipe("resnet", "default")
+    assert (few.batch_size, few.epochs, few.patience) == (16, 120, 36)
+    told = TrainingRequest.with_defaults(
+        dataset="pets", network="resnet", images=300, epochs=2, batch_size=64
+    ).recipe
+    assert (told.batch_size, told.epochs, told.patience) == (64, 2, 6)
 
 
 def test_a_request_takes_from_the_preset_what_it_does_not_say() -> None:
