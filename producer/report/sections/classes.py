@@ -1,16 +1,21 @@
 """The classes of a job: how well each is recognised, or how often it was predicted."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from producer.report import charts
 from producer.report.formatting import DASH, name
-from producer.report.html import Markup
+from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
 from storage.jobs.job import Job
 from storage.models.store import Manifest
+
+MOST_LISTED = 5_000
+"""Classes of which each has a line: a thousand take 150 kB."""
 
 
 def class_section(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
@@ -30,11 +35,28 @@ def class_table(evaluation: Evaluation) -> Markup:
     said = f"Over {evaluation.count:,} images with a label and a prediction."
     if len(rows) < len(evaluation.labels):
         said += f" Of {len(evaluation.labels):,} classes {len(rows):,} occur."
-    if len(rows) > MOST_CLASS_ROWS:
-        said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
-        rows = sorted(rows, key=lambda row: row[0].f1)[:MOST_CLASS_ROWS]
     head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
-    return table(said, head, [class_row(*row) for row in rows], class_="by-class")
+    if len(rows) <= MOST_CLASS_ROWS:
+        return table(said, head, [class_row(*row) for row in rows], class_="by-class")
+    said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
+    worst = sorted(rows, key=lambda row: row[0].f1)[:MOST_CLASS_ROWS]
+    return join(
+        table(said, head, [class_row(*row) for row in worst], class_="by-class"),
+        all_classes(head, [class_row(*row) for row in rows], chart=4),
+    )
+
+
+def all_classes(head: list[str], rows: Iterable[list[str]], *, chart: int) -> Markup:
+    """Every class by name, folded away: browsers find words in it and then unfold it.
+
+    The column `chart` is left out.
+    """
+    ordered = sorted(row[:chart] + row[chart + 1 :] for row in rows)
+    if len(ordered) > MOST_LISTED:
+        return Markup()
+    title = f"All {len(ordered):,} classes by name; the browser's search finds one"
+    head = head[:chart] + head[chart + 1 :]
+    return element("details", element("summary", title), table("", head, ordered))
 
 
 def class_row(score: ClassScore, predicted: int) -> list[str]:
@@ -76,6 +98,11 @@ def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Ma
                 mark=None if tested is None else float(tested[i]) / highest,
             ),
         ]
-        for i in order.tolist()
+        for i in range(len(counts))
     ]
-    return table(said, ["class", "images", "share", "in the test", ""], rows)
+    head = ["class", "images", "share", "in the test", ""]
+    if len(order) == len(rows):
+        return table(said, head, rows)
+    return join(
+        table(said, head, [rows[i] for i in order.tolist()]), all_classes(head, rows, chart=4)
+    )

@@ -353,7 +353,24 @@ def test_of_a_thousand_classes_the_worst_are_listed(store: JobStore, models: Mod
     page = report_of(store, models, job)
     assert "Shown are the 40 with the lowest F1" in page.sections["classes"]
     assert len(re.findall(r"class \d+", page.sections["confusion"])) == 2 * 30
-    assert len(page.all("tr")) < 150
+    assert "All 1,000 classes by name" in page.sections["classes"]
+    assert all(page.sections["classes"].count(f" {name} ") >= 1 for name in names)
+    assert 1000 < len(page.all("tr")) < 1150
+    assert store.path(job.id).joinpath("report.html").stat().st_size < 500_000
+
+
+def test_of_a_thousand_classes_without_labels_all_are_listed_too(
+    store: JobStore, models: ModelStore
+) -> None:
+    names = tuple(f"class {i}" for i in range(1000))
+    content = encode(images_of([7])[0])
+    model = pinned(models, labels=names)
+    files = [image_file(content, i) for i in range(50)]
+    job = file_job(store, files, labels=names, batch_size=50, model=model)
+    work(store, job)
+    told = report_of(store, models, job).sections["classes"]
+    assert "commonest of 1,000 classes" in told
+    assert all(f" {name} " in told for name in names)
 
 
 def test_large_colour_images_do_not_make_a_large_file(store: JobStore, models: ModelStore) -> None:
