@@ -10,14 +10,14 @@ from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(900)
 
-ROLES = ("trainer", "operator", "producer")
+ROLES = ("trainer", "operator", "producer", "photographs")
 
 
 def tutorial(role: str, language: str = "") -> Document:
     return Document(path=REPOSITORY / "docs" / "tutorials" / f"{role}{language}.md")
 
 
-@pytest.mark.parametrize("role", ["trainer", "producer"])
+@pytest.mark.parametrize("role", ["trainer", "producer", "photographs"])
 def test_the_commands_of_the_tutorial_print_what_it_says(role: str, other_home: Home) -> None:
     differences = other_home.differences(tutorial(role))
     assert not differences, "\n\n".join(differences)

@@ -21,7 +21,7 @@ from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
 from imaging.images import Shape, decode_image
 from imaging.orientation import LYING, metadata, orientation
-from imaging.preprocessing import Preprocessing
+from imaging.preprocessing import Preprocessing, Resize
 from storage.datasets.store import DataSet, DataSetDraft, DatasetStore
 from storage.files import printable
 from storage.settings import StorageSettings
@@ -35,6 +35,12 @@ MOST_NAMED = 10
 """So many images that cannot be read are named; of the others only the number is told."""
 ON_WHITE = Preprocessing(background=(255, 255, 255))
 """How pictures become the pixels of a new data set, unless told otherwise."""
+RESHAPED: Mapping[Resize, str] = {
+    "stretch": "stretched",
+    "crop": "cut at the edges",
+    "letterbox": "with a margin",
+}
+"""What becomes of images of other proportions."""
 METADATA_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
@@ -51,18 +57,18 @@ class Survey:
     bad: dict[Path, str] = field(default_factory=dict)
     """Why some cannot be read."""
 
-    def describe(self, shape: Shape) -> str:
-        """How many need another size to be of this shape, and are stretched; "" if none."""
+    def describe(self, shape: Shape, resize: Resize) -> str:
+        """How many need another size to be of this shape, and other proportions; "" if none."""
         height, width, _ = shape
         others = self.sizes.total() - self.sizes[height, width]
-        stretched = sum(
+        reshaped = sum(
             count
             for (high, wide), count in self.sizes.items()
             if abs(wide * height - high * width) > max(high, wide)
         )
         if not others:
             return ""
-        told = f", {stretched:,} of them stretched" if stretched else ""
+        told = f", {reshaped:,} of them {RESHAPED[resize]}" if reshaped else ""
         return f"{others:,} of {self.sizes.total():,} images{told}"
 
     def settle_bad(self, folder: Path, *, strict: bool) -> None:
@@ -120,10 +126,14 @@ def add_image_folder(
         survey.settle_bad(folder, strict=strict)
         require_images(folder, files.classes, parts)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
-    if told := survey.describe(shape):
+    if told := survey.describe(shape, preprocessing.resize):
         height, width, _ = shape
         size_and_how = f"{height} x {width} (H x W) by {preprocessing.interpolation}"
-        log.info("Brought to %s: %s; --size and --interpolation change that.", size_and_how, told)
+        log.info(
+            "Brought to %s: %s; --size, --resize and --interpolation change that.",
+            size_and_how,
+            told,
+        )
     return dataset
 
 

@@ -73,7 +73,7 @@ class NewImages:
         new = decode_files(arrived, "train", files, survey, self._settings)
         survey.settle_bad(self._path, strict=self._strict)
         height, width, channels = arrived.shape
-        if told := survey.describe(arrived.shape):
+        if told := survey.describe(arrived.shape, arrived.preprocessing.resize):
             log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)
         if survey.coloured and channels == 1:
             counts = f"{survey.coloured:,} of {len(files):,} images"

@@ -123,14 +123,20 @@ def find_out(
     rows = request.check.sample(subject.affordable(probes, request.seconds))
     until = perf_counter() + TRIALS_SHARE * request.seconds
     check = Check(labels, [request.check.classes[row] for row in rows])
-    scalings = subject.try_scalings(request.check, rows, until)
-    scaled = scalings[0] if request.scaling else check.chosen(scalings)
+    scalings = subject.try_scalings(request.check, rows, subject.preprocessing, until)
+    told = scalings[0]
+    scaled = told if request.scaling else check.chosen(scalings)
     ways = [scaled, *subject.try_ways(request.check, rows, scaled.scaling, until)]
     chosen = scaled if request.preprocessing else check.chosen(ways)
-    better = check.better_fit([*scalings, *ways[1:]], chosen)
+    tried = [*scalings, *ways[1:]]
+    if chosen is not scaled:  # what the size had blurred may tell the scales apart now
+        scalings = subject.try_scalings(request.check, rows, chosen.preprocessing, until)
+        chosen = chosen if request.scaling else check.chosen(scalings)
+        tried += scalings
+    better = check.better_fit(tried, chosen)
     if better and better.sure:
         raise ImportFailed(f"{request.path} is not published: {better}")
-    return Findings.of(check, told=scalings[0], chosen=chosen, scalings=scalings, better=better)
+    return Findings.of(check, told=told, chosen=chosen, scalings=scalings, better=better)
 
 
 def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:

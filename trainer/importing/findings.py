@@ -51,7 +51,7 @@ class Findings:
             chosen=Trial(
                 scaling=subject.contract.scaling,
                 preprocessing=subject.preprocessing,
-                predictions=np.empty(0, np.int32),
+                probabilities=np.empty((0, 0)),
             )
         )
 
@@ -66,7 +66,7 @@ class Findings:
         better: BetterFit | None,
     ) -> "Findings":
         """From what the network named."""
-        rivals = check.as_good(scalings, chosen)
+        rivals = check.as_good([t for t in scalings if t.scaling != chosen.scaling], chosen)
         return cls(
             chosen=chosen,
             changes=changes_between(told, chosen),
@@ -74,7 +74,7 @@ class Findings:
             told_accuracy=float(check.right(told).mean()),
             checked=len(check.actual),
             guess=max(Counter(check.actual).values()) / len(check.actual),
-            rivals=tuple(trial.scaling.name for trial in rivals if not trial.scaling.bgr),
+            rivals=tuple(" ".join(changes_between(chosen, trial)) for trial in rivals),
             better=better,
         )
 
@@ -110,9 +110,10 @@ class Findings:
     def _on_scaling(self, request: ConversionRequest, facts: Facts) -> Iterator[str]:
         name = self.chosen.scaling.name
         if self.changes:
+            doubt = f" It may as well be {' or '.join(self.rivals)}." if self.rivals else ""
             yield (
                 f"{' and '.join(self.changes)} is taken, which nobody told: as it was, "
-                f"{self.told_accuracy:.2f} were right."
+                f"{self.told_accuracy:.2f} were right.{doubt}"
             )
         elif request.scaling is None and not facts.scales:
             reason = "nothing at its start scales pixels, and nobody told a scale"

@@ -31,14 +31,20 @@ Right = NDArray[np.bool_]
 Predictions = NDArray[np.int32]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
     """What a network answered for all images of a check in one way of giving them."""
 
     scaling: Scaling
     preprocessing: Preprocessing
-    predictions: Predictions
-    """Indices of its outputs (n,)."""
+    probabilities: NDArray[np.floating]
+    """Of its outputs (n, classes)."""
+
+    @property
+    def predictions(self) -> Predictions:
+        """Indices of its outputs (n,)."""
+        predictions: Predictions = self.probabilities.argmax(axis=1).astype(np.int32)
+        return predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,23 +89,37 @@ class Check:
 
     def right(self, trial: Trial, labels: Sequence[str] | None = None) -> Right:
         """Which images (n,) are right, in this order of the labels."""
-        position = Classes(labels or self.labels)
-        actual = np.array([position[name] for name in self.actual])
-        right: Right = trial.predictions == actual
+        right: Right = trial.predictions == self._places(labels or self.labels)
         return right
 
+    def loss(self, trial: Trial) -> float:
+        """How little it believed in what is true: tells ways apart that have as many right."""
+        given = trial.probabilities[np.arange(len(self.actual)), self._places(self.labels)]
+        return float(-np.log(np.clip(given, 1e-7, 1.0)).mean())
+
     def chosen(self, trials: Sequence[Trial]) -> Trial:
-        """The trial that fits best; the first unless another one is better by more than chance."""
-        first = trials[0]
+        """The trial that fits best; the first unless another one is better by more than chance.
+
+        Of those that only chance sets apart it is the one with the lowest loss.
+        """
         best = max(trials, key=lambda trial: self.right(trial).mean())
-        before, after = self.right(first), self.right(best)
-        chance = mcnemar(int((after & ~before).sum()), int((before & ~after).sum()))
-        return best if chance < LIKELY / max(len(trials) - 1, 1) else first
+        alike = [trial for trial in trials if self._only_chance(trial, best, len(trials))]
+        return trials[0] if trials[0] in alike else min(alike, key=self.loss)
 
     def as_good(self, trials: Sequence[Trial], chosen: Trial) -> list[Trial]:
-        """Those with other pixels that have as many right, or more."""
-        count = self.right(chosen).sum()
-        return [t for t in trials if t is not chosen and self.right(t).sum() >= count]
+        """Those with other pixels of which the chosen one is better by chance at most."""
+        return [t for t in trials if t is not chosen and self._only_chance(t, chosen, len(trials))]
+
+    def _only_chance(self, trial: Trial, better: Trial, tried: int) -> bool:
+        """Whether a trial has as many right as a better one of so many, chance aside."""
+        before, after = self.right(trial), self.right(better)
+        chance = mcnemar(int((after & ~before).sum()), int((before & ~after).sum()))
+        return chance >= LIKELY / max(tried - 1, 1) or before.sum() >= after.sum()
+
+    def _places(self, labels: Sequence[str]) -> NDArray[np.int64]:
+        """Where the images' classes (n,) are in this order of the labels."""
+        position = Classes(labels)
+        return np.array([position[name] for name in self.actual])
 
     def better_fit(self, trials: Sequence[Trial], told: Trial) -> BetterFit | None:
         """What would make twice as many right, or half as many wrong, if anything does."""
@@ -133,10 +153,8 @@ class Check:
 
         Every output must win a class of its own.
         """
-        position = Classes(self.labels)
-        actual = np.array([position[name] for name in self.actual])
         matrix = np.zeros((len(self.labels), len(self.labels)), np.int64)
-        np.add.at(matrix, (told.predictions, actual), 1)
+        np.add.at(matrix, (told.predictions, self._places(self.labels)), 1)
         best = matrix.argmax(axis=1)
         if len(set(best.tolist())) < len(self.labels) or not matrix.any(axis=1).all():
             return None

@@ -46,17 +46,19 @@ class Subject:
         ways = len(USUAL) + len(usual_ways(self.shape))
         return int(np.clip(TRIALS_SHARE * seconds / (ways * each), FEWEST_TRIED, MOST_TRIED))
 
-    def try_scalings(self, check: CheckImages, rows: list[int], until: float) -> list[Trial]:
+    def try_scalings(
+        self, check: CheckImages, rows: list[int], way: Preprocessing, until: float
+    ) -> list[Trial]:
         """As told, and then in the usual other scales as long as there is time."""
         told = self.contract.scaling
         others = [s for s in USUAL if s != told and s.fits(self.shape[2])]
         if self.original.facts.scales and not told.changes:
             others = [s for s in others if s == NONE.reversed()]
-        pixels = check.read(rows, self.shape, self.preprocessing)
+        pixels = check.read(rows, self.shape, way)
         trials: list[Trial] = []
         for scaling in (told, *others):
             if not trials or perf_counter() < until:
-                trials.append(self._trial(pixels, scaling, self.preprocessing))
+                trials.append(self._trial(pixels, scaling, way))
         return trials
 
     def try_ways(
@@ -70,8 +72,8 @@ class Subject:
         return trials
 
     def _trial(self, pixels: Pixels, scaling: Scaling, way: Preprocessing) -> Trial:
-        predictions = self.probabilities(pixels, scaling).argmax(axis=1).astype(np.int32)
-        return Trial(scaling=scaling, preprocessing=way, predictions=predictions)
+        probabilities = self.probabilities(pixels, scaling)
+        return Trial(scaling=scaling, preprocessing=way, probabilities=probabilities)
 
 
 def usual_ways(shape: Shape) -> tuple[Preprocessing, ...]:

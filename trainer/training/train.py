@@ -242,7 +242,7 @@ def train(
 
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as well
     with keras_imports():
         import keras
         import tensorflow as tf

@@ -302,8 +302,8 @@ def test_what_is_resized_and_stretched_is_told_with_the_way_to_change_it(
     folder = put(tmp_path / "d", files)
     assert house.add(folder).description.shape == (8, 6, 1)
     assert house.said == [
-        "Brought to 8 x 6 (H x W) by antialias: 6 of 14 images, 2 of them stretched; --size and "
-        "--interpolation change that."
+        "Brought to 8 x 6 (H x W) by antialias: 6 of 14 images, 2 of them stretched; --size, "
+        "--resize and --interpolation change that."
     ]
     assert house.add(folder, size=(6, 6), replace=True).description.shape == (6, 6, 1)
     assert "6 x 6 (H x W) by antialias: 14 of 14 images, 14 of them stretched" in house.said[0]

@@ -16,7 +16,14 @@ def trial(share: float, scaling: Scaling = NONE, seed: int = 1, shift: int = 0) 
     """One that has this share of the images right, and is wrong by one class in the others."""
     right = np.random.default_rng(seed).random(300) < share
     predictions = (POSITIONS + shift + ~right) % 3
-    return Trial(scaling=scaling, preprocessing=AS_KERAS, predictions=predictions.astype(np.int32))
+    return answering(predictions, scaling)
+
+
+def answering(predictions: np.ndarray, scaling: Scaling = NONE, score: float = 0.8) -> Trial:
+    """A trial that names these classes, always as sure of itself."""
+    others = (1 - score) / 2
+    probabilities = np.where(np.arange(3) == predictions[:, None], score, others)
+    return Trial(scaling=scaling, preprocessing=AS_KERAS, probabilities=probabilities)
 
 
 def check(labels: tuple[str, ...] = CLASSES) -> Check:
@@ -32,6 +39,20 @@ def test_what_may_be_chance_changes_nothing() -> None:
     trials = [trial(0.9, seed=1), trial(0.92, NAMED["0..1"], seed=2)]
     assert check().chosen(trials) is trials[0]
     assert check().better_fit(trials, trials[0]) is None
+
+
+def test_of_ways_that_chance_sets_apart_the_surest_of_the_truth_is_chosen() -> None:
+    bgr = NAMED["-1..1"].reversed()
+    answers = (POSITIONS + (np.arange(300) % 10 == 0)) % 3
+    slightly_better = (POSITIONS + (np.arange(300) % 11 == 0)) % 3
+    trials = [
+        trial(0.4),
+        answering(answers, NAMED["-1..1"], score=0.9),
+        answering(slightly_better, bgr, score=0.5),
+    ]
+    chosen = check().chosen(trials)
+    assert chosen.scaling == NAMED["-1..1"]
+    assert check().as_good(trials, chosen) == [trials[2]]
 
 
 def test_a_far_better_scale_is_told_with_its_option() -> None:
@@ -55,7 +76,7 @@ def test_labels_in_an_order_that_would_fit_are_written_out(order: tuple[str, ...
 
 def test_scale_and_order_can_both_be_wrong() -> None:
     labels = CLASSES[::-1]
-    told = Trial(scaling=NONE, preprocessing=AS_KERAS, predictions=np.zeros(300, np.int32))
+    told = answering(np.zeros(300, np.int32))
     better = check(labels).better_fit([told, trial(0.95, NAMED["caffe"])], told)
     assert better is not None
     assert better.changes == ("--scale caffe",)
@@ -66,8 +87,7 @@ def test_scale_and_order_can_both_be_wrong() -> None:
 def test_few_images_make_nothing_sure() -> None:
     few = Check(CLASSES, ACTUAL[:6])
     told, other = (
-        Trial(scaling=s, preprocessing=AS_KERAS, predictions=p[:6].astype(np.int32))
-        for s, p in ((NONE, (POSITIONS + 1) % 3), (NAMED["0..1"], POSITIONS))
+        answering(p[:6], s) for s, p in ((NONE, (POSITIONS + 1) % 3), (NAMED["0..1"], POSITIONS))
     )
     better = few.better_fit([told, other], told)
     assert better is not None
