@@ -9,6 +9,7 @@ files       PNG files beside decoding alone
 reuse       --reuse with all images new, 1 % of them, none (resnet, cnn, mlp)
 workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
+transfer    fifty pictures of a class, learned from a version or from nothing
 """
 
 import argparse
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "reuse": parts.reuse,
     "workers": parts.workers,
     "training": parts.training,
+    "transfer": parts.transfer,
 }
 
 

@@ -20,6 +20,7 @@ from benchmarks.report import Ratio, Row, draw_growth, markdown
 from benchmarks.reuse import measure_reuse
 from benchmarks.throughput import PEERS, Contestant, compare, contestants, peers
 from benchmarks.training import compare_trainings
+from benchmarks.transfer import compare_starts
 from benchmarks.workers import measure_workers
 from messaging.app import make_app
 from messaging.messages import PredictBatch
@@ -298,3 +299,9 @@ def training(setting: Setting) -> str:
     """A trained mlp, beside the tutorial's own loop on this machine."""
     rows, ratios = compare_trainings(setting.system, setting.rounds)
     return markdown("Training on 60,000 images", rows, ratios)
+
+
+def transfer(setting: Setting) -> str:
+    """A version as a start, beside none."""
+    rows, ratios = compare_starts(setting.system, setting.rounds)
+    return markdown("Fifty pictures of a class, accuracy", rows, ratios)

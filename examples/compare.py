@@ -28,4 +28,7 @@ for name, probabilities in zip(names, own, strict=True):
     record = records[name]
     same += record.prediction == pictures.class_names[probabilities.argmax()]
     difference = max(difference, abs(record.score - probabilities.max()))
-print(f"{same} of {len(names)} the same, scores differ by {difference:.4f} at most")
+print(
+    f"Of {len(names)} pictures {same} have the same class, "
+    f"and scores differ by {difference:.4f} at most."
+)

@@ -136,7 +136,7 @@ def find_out(
     better = check.better_fit(tried, chosen)
     if better and better.sure:
         raise ImportFailed(f"{request.path} is not published: {better}")
-    return Findings.of(check, told=told, chosen=chosen, scalings=scalings, better=better)
+    return Findings.of(check, told=told, chosen=chosen, scalings=scalings, ways=ways, better=better)
 
 
 def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:

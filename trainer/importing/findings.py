@@ -42,6 +42,8 @@ class Findings:
     """Share of the most frequent class: what one gets by always naming that."""
     rivals: tuple[str, ...] = ()
     """Other scales that have as many images right."""
+    other_way: str = ""
+    """A way to its size that has more right, which may be chance."""
     better: BetterFit | None = None
 
     @classmethod
@@ -63,12 +65,19 @@ class Findings:
         told: Trial,
         chosen: Trial,
         scalings: Sequence[Trial],
+        ways: Sequence[Trial],
         better: BetterFit | None,
     ) -> "Findings":
         """From what the network named."""
         rivals = check.as_good([t for t in scalings if t.scaling != chosen.scaling], chosen)
+        most = max(ways, key=lambda way: check.right(way).sum())
+        other_way = ""
+        if check.right(most).sum() > check.right(chosen).sum():
+            how = " ".join(changes_between(chosen, most))
+            other_way = f"{how} had {check.right(most).mean():.2f} right"
         return cls(
             chosen=chosen,
+            other_way=other_way,
             changes=changes_between(told, chosen),
             accuracy=float(check.right(chosen).mean()),
             told_accuracy=float(check.right(told).mean()),
@@ -139,6 +148,7 @@ class Findings:
             f"Pictures of another size come to its size by {chosen.resize}, "
             f"{chosen.interpolation}, as Keras does, and their transparency is dropped: --resize, "
             "--interpolation and --background change that."
+            + (f" {self.other_way}, which may be chance." if self.other_way else "")
         )
 
     def _on_labels(self, request: ConversionRequest, facts: Facts) -> Iterator[str]:

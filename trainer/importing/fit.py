@@ -19,6 +19,8 @@ from storage.class_names import Classes
 
 ALPHA, LIKELY = 0.001, 0.05
 """By chance, less likely than the first is sure, and likelier than the second not worth a word."""
+ERRORS_APART = 3.0
+"""A gain of so many times its standard error is none by chance."""
 FAR_BETTER = 2.0
 """So many times as many right, or as few wrong."""
 CHANGE = 0.02
@@ -92,19 +94,25 @@ class Check:
         right: Right = trial.predictions == self._places(labels or self.labels)
         return right
 
-    def loss(self, trial: Trial) -> float:
-        """How little it believed in what is true: tells ways apart that have as many right."""
+    def belief(self, trial: Trial) -> NDArray[np.float64]:
+        """Logarithms (n,) of the probabilities it gave to what is true."""
         given = trial.probabilities[np.arange(len(self.actual)), self._places(self.labels)]
-        return float(-np.log(np.clip(given, 1e-7, 1.0)).mean())
+        return np.log(np.clip(given.astype(np.float64), 1e-7, 1.0))
 
     def chosen(self, trials: Sequence[Trial]) -> Trial:
-        """The trial that fits best; the first unless another one is better by more than chance.
+        """The trial that fits best; of those that chance may have set apart the first.
 
-        Of those that only chance sets apart it is the one with the lowest loss.
+        Where the numbers of right ones do not tell, the belief in the truth may.
         """
-        best = max(trials, key=lambda trial: self.right(trial).mean())
-        alike = [trial for trial in trials if self._only_chance(trial, best, len(trials))]
-        return trials[0] if trials[0] in alike else min(alike, key=self.loss)
+        most = max(trials, key=lambda trial: self.right(trial).mean())
+        alike = [trial for trial in trials if self._only_chance(trial, most, len(trials))]
+        best = max(alike, key=lambda trial: self.belief(trial).mean())
+        return next(trial for trial in alike if not self._believes_less(trial, best))
+
+    def _believes_less(self, trial: Trial, best: Trial) -> bool:
+        """Whether a trial is farther from the truth than another, which is no chance."""
+        gain = self.belief(best) - self.belief(trial)
+        return bool(gain.mean() > ERRORS_APART * gain.std() / math.sqrt(len(gain)))
 
     def as_good(self, trials: Sequence[Trial], chosen: Trial) -> list[Trial]:
         """Those with other pixels of which the chosen one is better by chance at most."""
