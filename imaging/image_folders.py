@@ -68,10 +68,11 @@ class Listing(NamedTuple):
     passed_over: PassedOver
 
 
-def list_images(folder: Path, *, follow_links: bool = False) -> Listing:
+def list_images(folder: Path, *, follow_links: bool = False, strict: bool = False) -> Listing:
     """The image files below `folder`, in linked folders too with `follow_links`.
 
-    Raises `OSError`, naming the folder, when one cannot be read.
+    With `strict` those of formats that are not supported are listed as well. Raises `OSError`,
+    naming the folder, when one cannot be read.
     """
     files: list[str] = []
     linked: set[str] = set()
@@ -87,7 +88,7 @@ def list_images(folder: Path, *, follow_links: bool = False) -> Listing:
         images, folders = [], []
         with os.scandir(folder / below) as entries:
             for entry in entries:
-                kind = kind_of(entry)
+                kind = kind_of(entry, strict=strict)
                 if kind == "image":
                     images.append(prefix + entry.name)
                 elif kind == "linked_image":
@@ -124,12 +125,12 @@ def subfolders(folder: Path, *, follow_links: bool = False) -> list[str]:
     return sorted(found)
 
 
-def kind_of(entry: "os.DirEntry[str]") -> str:
+def kind_of(entry: "os.DirEntry[str]", *, strict: bool = False) -> str:
     """`image`, `linked_image` or `folder`, or the kind of what is passed over."""
     name = entry.name
     hidden = name[0] == "."
     if entry.is_file(follow_symlinks=False):
-        return "hidden_files" if hidden else kind_of_file(name)
+        return "hidden_files" if hidden else kind_of_file(name, strict=strict)
     if entry.is_dir(follow_symlinks=False):
         if hidden:
             return "hidden_folders"
@@ -144,14 +145,14 @@ def kind_of(entry: "os.DirEntry[str]") -> str:
         return "linked_folders"
     if not stat.S_ISREG(mode):
         return "special_files"
-    kind = kind_of_file(name)
+    kind = kind_of_file(name, strict=strict)
     return "linked_image" if kind == "image" else kind
 
 
-def kind_of_file(name: str) -> str:
+def kind_of_file(name: str, *, strict: bool = False) -> str:
     """`image`, or the kind of a file that is passed over, by its suffix."""
     suffix = name[name.rfind(".") :].lower()
-    if suffix in SUFFIXES:
+    if suffix in SUFFIXES or (strict and suffix in UNSUPPORTED):
         return "image"
     return suffix if suffix in UNSUPPORTED else "other_files"
 

@@ -94,6 +94,11 @@ def client() -> "PredictionClient":
 @click.option(
     "--follow-links", is_flag=True, help="Follow the links of a FOLDER wherever they lead."
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Images of a FOLDER in formats that are not supported become errors, one by one.",
+)
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
 @as_json
 def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) -> None:

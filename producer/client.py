@@ -12,6 +12,7 @@ Whatever goes wrong is a `BatchsightError`, whose message is a sentence.
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -283,6 +284,7 @@ class PredictionClient:
         top: int = 1,
         probabilities: bool = False,
         follow_links: bool = False,
+        strict: bool = False,
     ) -> JobHandle:
         """Put a job on storage and its first batches on the queue.
 
@@ -296,9 +298,9 @@ class PredictionClient:
         The `top` likeliest classes are kept of each image, and with `probabilities` those of all
         classes, four bytes each.
 
-        With `follow_links` the symbolic links of a folder are followed wherever they lead. What
-        of a folder was not taken is counted in `passed_over` of the handle's job, and told in its
-        notes.
+        With `follow_links` the symbolic links of a folder are followed wherever they lead, and
+        with `strict` its images of formats that are not supported become errors. What of a folder
+        was not taken is counted in `passed_over` of the handle's job, and told in its notes.
 
         An id that exists already with the same images and model gives the existing job; with
         others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
@@ -311,7 +313,11 @@ class PredictionClient:
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
         depth = kept_classes(version, top, probabilities)
-        request = self._request(job_id, version, limit, batch_size, follow_links, depth)
+        request = replace(
+            self._request(job_id, version, limit, batch_size, depth),
+            follow_links=follow_links,
+            strict=strict,
+        )
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             notes = [
@@ -385,7 +391,6 @@ class PredictionClient:
         version: ModelVersion,
         limit: int | None,
         batch_size: int | None,
-        follow_links: bool,
         depth: int,
     ) -> Request:
         room = max(1, RESULT_BYTES // (RANK_BYTES * depth))
@@ -407,7 +412,6 @@ class PredictionClient:
             array_batch_size=min(self._settings.array_batch_size, affordable),
             file_batch_size=min(self._settings.file_batch_size, affordable),
             max_image_bytes=self._storage.max_image_bytes,
-            follow_links=follow_links,
         )
 
     def _send_heads(self, job: Job) -> NotQueued | None:
@@ -487,8 +491,8 @@ def notes_on_batches(
     if speed is not None and job.batch_size / speed > limit_seconds / 2:
         yield (
             f"A batch of {job.batch_size:,} images may take {version} "
-            f"{job.batch_size / speed:,.0f} s, and is stopped after {limit_seconds:,.0f} s: choose "
-            "a smaller `--batch-size`."
+            f"{job.batch_size / speed:,.0f} s, and its predictions come only then: choose a "
+            "smaller `--batch-size`."
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from imaging.image_folders import PassedOver, describe_passed_over, list_images
+from imaging.image_folders import KINDS, PassedOver, describe_passed_over, list_images
 from producer.errors import EmptySource, SourceError
 from producer.sources.packing import Listed, pack_images
 from producer.sources.source import Prepared, Request, list_briefly
@@ -34,7 +34,7 @@ class FolderSource:
         """Pack the images. Those in subfolders that are called like labels have these."""
         folder = self._path.resolve()
         try:
-            listing = list_images(folder, follow_links=request.follow_links)
+            listing = list_images(folder, follow_links=request.follow_links, strict=request.strict)
         except OSError as error:
             where, why = printable(str(error.filename)), error.strerror
             raise SourceError(f"The folder {where} cannot be read ({why}).") from None
@@ -105,6 +105,8 @@ def passed_over_notes(passed_over: PassedOver) -> list[str]:
     if not passed_over:
         return []
     hint = "; --follow-links takes linked folders too" if passed_over.get("linked_folders") else ""
+    if passed_over.keys() - KINDS:
+        hint += "; --strict has each image of such a format be an error"
     return [f"Passed over: {describe_passed_over(passed_over)}{hint}."]
 
 

@@ -38,6 +38,8 @@ class Request:
     max_image_bytes: int
     follow_links: bool = False
     """Whether symbolic links of a folder are followed wherever they lead."""
+    strict: bool = False
+    """Whether a folder's images of formats that are not supported become errors, one by one."""
 
     def batch_size_for(self, total: int, most: int) -> int:
         """Images per batch for a job of `total`, at most `most` unless the user chose otherwise."""

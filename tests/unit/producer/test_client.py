@@ -336,11 +336,11 @@ def test_small_batches_for_a_model_that_nobody_has_measured_are_told(tmp_path: P
     assert client.submit(BLANK[:400], batch_size=4).notes == [], "the user's own choice"
 
 
-def test_a_batch_size_that_runs_into_the_time_limit_is_told(tmp_path: Path) -> None:
+def test_a_batch_size_that_has_people_wait_is_told(tmp_path: Path) -> None:
     client = lasting(tmp_path, 0.5, 240)
     assert client.submit(BLANK[:400], batch_size=200).notes == [
-        "A batch of 200 images may take digits@1 400 s, and is stopped after 240 s: choose a "
-        "smaller `--batch-size`."
+        "A batch of 200 images may take digits@1 400 s, and its predictions come only then: "
+        "choose a smaller `--batch-size`."
     ]
     assert client.submit(BLANK[:400], batch_size=10).notes == []
 

@@ -354,8 +354,20 @@ def test_what_a_folder_holds_beside_images_is_counted_and_told(
     assert done.total == 2
     assert done.passed_over == {".jxl": 2, "hidden_files": 1, "program_folders": 1}
     assert list(done.notes) == [
-        "Passed over: 2 .jxl (no supported format), 1 hidden file, 1 folder of another program."
+        "Passed over: 2 .jxl (no supported format), 1 hidden file, 1 folder of another program; "
+        "--strict has each image of such a format be an error."
     ]
+
+
+def test_images_of_other_formats_are_taken_when_that_is_asked_for(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "c.JXL", ".b.jxl")
+    (outside / "d.tga").symlink_to(outside / "a.png")
+    (outside / "e.txt").write_text("no image")
+    done = prepare(outside, strict=True)
+    assert done.total == 3
+    assert done.passed_over == {"hidden_files": 1, "other_files": 1}
 
 
 def test_a_folder_whose_images_are_all_passed_over_says_so(prepare: Prepare, outside: Path) -> None:
