@@ -22,13 +22,11 @@ from trainer.importing.conversions import Conversion, ConversionAnswer, Conversi
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
 from trainer.importing.originals.opening import open_original
-from trainer.importing.originals.original import Facts, require_one_output
+from trainer.importing.originals.original import SAME, Facts, require_one_output
 from trainer.importing.originals.outputs import kind_of
 from trainer.importing.originals.shapes import layout_of, shape_of
 from trainer.importing.subject import TRIALS_SHARE, Subject
 
-SAME = 1e-5
-"""How far a probability may be from what the file gives."""
 PROBES = 8
 
 

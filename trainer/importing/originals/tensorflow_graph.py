@@ -16,7 +16,7 @@ from process.heavy_imports import keras_imports, native_logs_held_back
 from storage.models.contract import Source
 from trainer.errors import ImportFailed
 from trainer.importing.originals.onnx_original import OnnxOriginal
-from trainer.importing.originals.original import require_one_output
+from trainer.importing.originals.original import SAME, require_one_output
 
 OPSET = 18
 GRAPH = "saved_model.pb"
@@ -30,8 +30,6 @@ REACHING_OUT = frozenset(
 )
 """Operations that a classifier has no need of."""
 CODE = ("Lambda",)
-SAME = 1e-5
-"""How far the probabilities of the graph may be from those of the original."""
 
 
 def open_saved_model(path: Path) -> OnnxOriginal:
