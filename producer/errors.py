@@ -3,7 +3,6 @@
     ProducerError
     ├── SourceError       a source that cannot be read as images
     │   ├── EmptySource   a source without a single image
-    │   ├── BadManifest   a line of a manifest that names no image
     │   └── UnknownLabel  a label that the model does not know
     ├── ModelUnclear      no model was named and none suggests itself
     ├── ResultTooLarge    the results of one batch would not fit into memory
@@ -28,10 +27,6 @@ class SourceError(ProducerError):
 
 class EmptySource(SourceError):
     """A source without a single image."""
-
-
-class BadManifest(SourceError):
-    """A manifest, or a line of it, that does not name an image."""
 
 
 class UnknownLabel(SourceError):

@@ -10,6 +10,7 @@
     ├── Corrupt              bytes that do not match their recorded digest
     ├── StalePublication     an older training tries to replace a newer champion
     ├── ChampionChanged      a version was compared with another champion than the present one
+    ├── BadManifest          a table of images, or a line of it, that names no image
     └── ConflictingResult    one batch, two different results
 
 Every error takes one sentence that names the thing and the way out.
@@ -52,6 +53,10 @@ class Corrupt(StorageError):
 
 class StalePublication(StorageError):
     """A training that started earlier tries to replace the champion of a later one."""
+
+
+class BadManifest(StorageError):
+    """A table of images that a user has written, or a line of it, that does not name an image."""
 
 
 class ChampionChanged(StorageError):

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.errors import BadManifest, SourceError, UnknownLabel
+from producer.errors import SourceError, UnknownLabel
 from producer.results.records import read_identities
 from producer.sources.array_labels import unknown_hint
 from producer.sources.source import list_briefly
-from producer.sources.table_reader import SUFFIXES, Table, shorten
 from storage.class_names import Classes, canonical
+from storage.errors import BadManifest
 from storage.jobs.corrections import add_corrections
 from storage.jobs.job import Job
 from storage.jobs.stored_job import StoredJob
+from storage.manifests.table_reader import SUFFIXES, Table, shorten
 
 SAMPLE = {"id": "17", "label": "3"}
 

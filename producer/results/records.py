@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.errors import DamagedResult, MissingLibrary
-from producer.sources.columns import is_reserved
 from storage.errors import Corrupt
 from storage.files import TEMPORARY_PREFIX, share, sync_folder, write_atomically
 from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
 from storage.jobs.stored_job import StoredJob
+from storage.manifests.columns import is_reserved
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,13 +18,13 @@ from producer.sources.array_ids import as_ids, read_ids
 from producer.sources.array_labels import as_array, unknown_labels, write_labels
 from producer.sources.array_shapes import as_images
 from producer.sources.arrays import ArrayReader, MemoryReader, NpyWriter, Reader
-from producer.sources.columns import fold
 from producer.sources.source import Prepared, Request, list_briefly
 from storage.class_names import Classes, canonical
 from storage.datasets.store import DatasetStore
 from storage.files import sha256_of
 from storage.jobs.inputs import UNLABELLED, ArrayInputs, write_ids
 from storage.jobs.store import JobDraft
+from storage.manifests.columns import fold
 
 
 class DataSetSource:

@@ -1,27 +1,23 @@
 """Image files that a table names, line by line."""
 
-import re
 from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
-from unicodedata import normalize
 
-from producer.errors import BadManifest, UnknownLabel
+from producer.errors import UnknownLabel
 from producer.sources.array_labels import unknown_hint
 from producer.sources.file_sources import stored_path
 from producer.sources.packing import Listed, pack_images
 from producer.sources.source import Prepared, Request, list_briefly
-from producer.sources.table_reader import Row, Table, shorten
 from producer.sources.unique_ids import first_repeated
 from storage.class_names import Classes
-from storage.errors import UnsafePath
-from storage.files import resolve_inside
+from storage.errors import BadManifest
 from storage.jobs.store import JobDraft
+from storage.manifests.image_finder import find_image
+from storage.manifests.table_reader import Row, Table, shorten
 
 MOST_OTHERS = 100
 """Columns of a user's own that are kept."""
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(//|.*;base64,)", re.IGNORECASE)
-WINDOWS_ROOT = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
 
 
 class ManifestSource:
@@ -94,7 +90,12 @@ class ManifestSource:
                 f"{where} has the label {shorten(label)!r}, which {request.model} does not know: "
                 f"it knows {list_briefly(list(request.labels))}{unknown_hint([label], classes)}."
             )
-        file = self._find(path, where)
+        file = find_image(
+            path,
+            self._path.parent,
+            where,
+            lambda change: self._table.note(f"In {self.description} {change}."),
+        )
         return Listed(
             id=id_of(row),
             path=path,
@@ -104,64 +105,7 @@ class ManifestSource:
             others=tuple(row.others.get(name, "") for name in others),
         )
 
-    def _find(self, path: str, where: str) -> Path:
-        """The file that a path means; it need not be an image."""
-        shown = repr(shorten(path))
-        if ADDRESS.match(path):
-            raise BadManifest(
-                f"{where} names {shown}, an address: fetch the images and name the files."
-            )
-        if WINDOWS_ROOT.match(path):
-            raise BadManifest(
-                f"{where} names {shown}, a path of a Windows machine: name files relative to the "
-                "manifest's folder."
-            )
-        for written, note in spellings(path):
-            found = self._inside(written, where)
-            if found and found.is_file():
-                if note:
-                    self._table.note(f"In {self.description} {note}.")
-                return found
-        found = self._inside(path, where)
-        if found is None:
-            raise BadManifest(
-                f"{where} names {shown}: paths must lead to files inside the manifest's folder, "
-                "relative to it."
-            )
-        if found.is_dir():
-            raise BadManifest(
-                f"{where} names {shown}, a folder: name its images line by line, or submit it."
-            )
-        hint = "; / and not a backslash parts folders" if "\\" in path else ""
-        raise BadManifest(f"{where} names {shown}, but there is no such file{hint}.")
-
-    def _inside(self, path: str, where: str) -> Path | None:
-        """What a path names in the manifest's folder, whether it exists or not; none outside it."""
-        folder = self._path.parent
-        try:
-            if path.startswith("/"):
-                path = str(Path(path).resolve().relative_to(folder.resolve()))
-            return resolve_inside(folder, path)
-        except (UnsafePath, ValueError):
-            return None
-        except OSError as error:
-            raise BadManifest(
-                f"{where} names {shorten(path)!r}, which cannot be read ({error.strerror})."
-            ) from None
-
 
 def id_of(row: Row) -> str:
     """The id of the image that a line names."""
     return row.fields["id"] or row.fields["path"]
-
-
-def spellings(path: str) -> list[tuple[str, str]]:
-    """How a path may be meant, most literally first, and what to say of it."""
-    found = [(path, "")]
-    if "\\" in path:
-        found.append((path.replace("\\", "/"), "backslashes are read as slashes"))
-    if not path.isascii():
-        note = "names are written in another Unicode form (NFC, NFD) than those of the files"
-        forms = [normalize(form, way) for way, _ in found for form in ("NFC", "NFD")]
-        found += [(form, note) for form in forms]
-    return found

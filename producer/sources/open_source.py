@@ -23,8 +23,8 @@ from producer.sources.array_sources import ArraySource, DataSetSource, NpySource
 from producer.sources.file_sources import FilesSource, FolderSource
 from producer.sources.manifest_source import ManifestSource
 from producer.sources.source import Source
-from producer.sources.table_reader import SUFFIXES as TABLES
 from storage.files import NAME_PATTERN
+from storage.manifests.table_reader import SUFFIXES as TABLES
 
 
 def open_source(

@@ -53,6 +53,7 @@ def add_data(
     \b
     Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise SOURCE is one of
       folder:DIR   images in one subfolder per class, below train/ and test/ (or val/) or not
+      list:FILE    a .csv, .tsv or .jsonl with path and label, and split if you like
       npz:FILE     uint8 images and labels in x_train, y_train, x_test and y_test
       idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
@@ -64,8 +65,10 @@ def add_data(
 
     pixels = parse_size(size)
     preprocessing = parse_preprocessing(ON_WHITE, **ways)
-    if (pixels or preprocessing) and not (source or "").startswith("folder:"):
-        raise click.UsageError("--size and how to come to it are for the images of a folder:DIR.")
+    if (pixels or preprocessing) and not (source or "").startswith(("folder:", "list:")):
+        raise click.UsageError(
+            "--size and how to come to it are for image files, of a folder:DIR or a list:FILE."
+        )
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
     dataset = add_dataset(
@@ -102,6 +105,7 @@ def append_data(name: str, source: str, *, strict: bool) -> None:
     SOURCE is one of
       job:JOB      the images of a job that `producer label` has given labels to
       folder:DIR   images in one subfolder per class; they are fitted to the data set's size
+      list:FILE    a .csv, .tsv or .jsonl with path and label; they are fitted, too
       npz:FILE     uint8 images and labels in x_train and y_train
       idx:DIR      train-images and train-labels as IDX files
       cifar:DIR    CIFAR-10's python batches

@@ -5,7 +5,7 @@ Splits may have other usual names, in any case. Links are followed: the folder i
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,20 +55,19 @@ class LabelledFiles:
     """Whether the test images were chosen by rule."""
 
 
-def find_files(folder: Path, rule: SplitRule) -> LabelledFiles:
-    """List and label the images below `folder`; raises `SourceError` when a class has none."""
-    found = find_classes(folder)
+def label_files(found: dict[str, ClassFiles], source: Path, rule: SplitRule) -> LabelledFiles:
+    """The images of both splits with their classes; raises `SourceError` when a class has none."""
     if held_out := "test" not in found:
         found["train"], found["test"] = hold_out(found["train"], rule)
     if missing := sorted(found["test"].keys() - found["train"].keys()):
         raise SourceError(
-            f"{folder} has test images but no training images of {', '.join(missing)}."
+            f"{source} has test images but no training images of {', '.join(missing)}."
         )
     classes = tuple(sorted(found["train"], key=_natural_order))
     if len(classes) < 2:
         raise SourceError(
-            f"{folder} has 1 class, {classes[0]}: it needs at least two subfolders with images, "
-            "named after the classes, in itself or in train and test."
+            f"{source} has 1 class, {classes[0]}: it needs at least two, in a folder at least two "
+            "subfolders with images, named after the classes, in itself or in train and test."
         )
     order = np.random.default_rng(rule.seed)
     splits = {}
@@ -99,6 +98,13 @@ def find_classes(folder: Path) -> dict[str, ClassFiles]:
     )
     if told:
         log.info("Passed over: %s.", told)
+    return settle_validation(found, places)
+
+
+def settle_validation(
+    found: dict[str, ClassFiles], places: Mapping[str, str]
+) -> dict[str, ClassFiles]:
+    """Have validation images test where there are no others for that, else train."""
     if "validation" not in found:
         return found
     validation, name = found.pop("validation"), places["validation"]
@@ -224,7 +230,7 @@ def hold_out(classes: ClassFiles, rule: SplitRule) -> tuple[ClassFiles, ClassFil
     for name, paths in classes.items():
         if len(paths) < 2:
             raise SourceError(
-                f"{paths[0].parent} has only one image: one to train and one to test are needed."
+                f"{printable(name)} has only one image: one to train and one to test are needed."
             )
         count = min(max(1, round(rule.test_share * len(paths))), len(paths) - 1)
         chosen = set(chooser.permutation(len(paths))[:count].tolist())

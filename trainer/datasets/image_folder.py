@@ -1,4 +1,4 @@
-"""A folder of images as a data set.
+"""Image files, of a folder or a manifest, as a data set.
 
 Images are looked at one by one, for their sizes and colours, and then decoded straight into the
 data set's files: memory does not grow with them. Those that cannot be read are named and left out.
@@ -6,6 +6,7 @@ data set's files: memory does not grow with them. Those that cannot be read are 
 
 import io
 import logging
+import os
 import time
 import warnings
 from collections import Counter
@@ -26,7 +27,8 @@ from storage.datasets.store import DataSet, DataSetDraft, DatasetStore
 from storage.files import printable
 from storage.settings import StorageSettings
 from trainer.datasets.arrays import SPLITS, LabelledImages
-from trainer.datasets.class_folders import SplitRule, brief, find_files
+from trainer.datasets.class_folders import SplitRule, brief, find_classes, label_files
+from trainer.datasets.manifest import read_manifest
 from trainer.errors import SourceError
 
 LARGEST_SIDE = 512
@@ -71,18 +73,19 @@ class Survey:
         told = f", {reshaped:,} of them {RESHAPED[resize]}" if reshaped else ""
         return f"{others:,} of {self.sizes.total():,} images{told}"
 
-    def settle_bad(self, folder: Path, *, strict: bool) -> None:
-        """Name the images below `folder` that cannot be read, if any.
+    def settle_bad(self, source: Path, *, strict: bool) -> None:
+        """Name the images of a folder or manifest that cannot be read, if any.
 
         Raises `SourceError` when nobody wants to go on without them, or none is left.
         """
         if not self.bad:
             return
+        place = source if source.is_dir() else source.parent
         reasons = [
-            f"{printable(str(path.relative_to(folder)))} ({reason})"
+            f"{printable(os.path.relpath(path, place))} ({reason})"
             for path, reason in sorted(self.bad.items())
         ]
-        count = f"{len(reasons):,} image{'' if len(reasons) == 1 else 's'} of {folder}"
+        count = f"{len(reasons):,} image{'' if len(reasons) == 1 else 's'} of {source}"
         named = brief(reasons, MOST_NAMED)
         it = "it" if len(reasons) == 1 else "them"
         limits = any("BATCHSIGHT_" in reason for reason in reasons)
@@ -95,10 +98,10 @@ class Survey:
         log.warning("Left out, as --strict would not: %s: %s.", count, named)
 
 
-def add_image_folder(
+def add_image_files(
     store: DatasetStore,
     name: str,
-    folder: Path,
+    source: Path,
     *,
     rule: SplitRule,
     settings: StorageSettings,
@@ -107,15 +110,16 @@ def add_image_folder(
     strict: bool = False,
     replace: bool = False,
 ) -> DataSet:
-    """Import a folder under `name`; `size` is (height, width), the most frequent one if none.
+    """Import a folder, or what a manifest names, as `name`.
 
-    Images that cannot be read are named and left out; with `strict`, or when a class has no others
-    to train on, `SourceError` is raised.
+    `size` is (height, width), the most frequent one if none. Images that cannot be read are named
+    and left out; with `strict`, or when a class has no others to train on, `SourceError` is raised.
     """
-    files = find_files(folder, rule)
+    listed = source.is_file()
+    files = label_files(read_manifest(source) if listed else find_classes(source), source, rule)
     survey = look_at((path for split in SPLITS for path, _ in files.splits[split]), settings)
     shape = choose_shape(survey, size)
-    origin = f"folder:{folder}"
+    origin = f"{'list' if listed else 'folder'}:{source}"
     if files.held_out:
         origin += f" ({rule.test_share:.0%} of each class held out for test, seed {rule.seed})"
     with store.draft(shape, preprocessing) as draft:
@@ -123,8 +127,8 @@ def add_image_folder(
             split: decode_files(draft, split, files.splits[split], survey, settings)
             for split in SPLITS
         }
-        survey.settle_bad(folder, strict=strict)
-        require_images(folder, files.classes, parts)
+        survey.settle_bad(source, strict=strict)
+        require_images(source, files.classes, parts)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
     if told := survey.describe(shape, preprocessing.resize):
         height, width, _ = shape
@@ -138,16 +142,16 @@ def add_image_folder(
 
 
 def require_images(
-    folder: Path, classes: Sequence[str], parts: Mapping[str, LabelledImages]
+    source: Path, classes: Sequence[str], parts: Mapping[str, LabelledImages]
 ) -> None:
     """Raise `SourceError` when what was left out leaves a class, or the test, without images."""
     counts = np.bincount(parts["train"].labels, minlength=len(classes))
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise SourceError(
-            f"{folder} has no training image of {brief(empty)} that can be read: add some."
+            f"{source} has no training image of {brief(empty)} that can be read: add some."
         )
     if not len(parts["test"].labels):
-        raise SourceError(f"{folder} has no test image that can be read: add some.")
+        raise SourceError(f"{source} has no test image that can be read: add some.")
 
 
 def look_at(paths: Iterable[Path], settings: StorageSettings) -> Survey:

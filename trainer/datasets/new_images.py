@@ -24,6 +24,7 @@ from trainer.datasets.cifar import read_cifar
 from trainer.datasets.class_folders import brief, find_classes
 from trainer.datasets.idx import read_idx_split
 from trainer.datasets.image_folder import decode_files, look_at
+from trainer.datasets.manifest import read_manifest
 from trainer.datasets.sources import KINDS, read_npz_split
 from trainer.errors import SourceError
 
@@ -37,7 +38,7 @@ class NewImages:
         self, source: str, jobs: JobStore, settings: StorageSettings, *, strict: bool = False
     ) -> None:
         self._kind, _, self._where = source.partition(":")
-        if self._kind not in ("folder", "npz", "idx", "cifar", "job") or not self._where:
+        if self._kind not in ("folder", "list", "npz", "idx", "cifar", "job") or not self._where:
             raise SourceError(f"{source!r} is no source of images: write {KINDS}, or job:JOB.")
         self._path = Path(self._where).expanduser().resolve()
         self._jobs = jobs
@@ -54,7 +55,7 @@ class NewImages:
         match self._kind:
             case "job":
                 return self._read_job(dataset, arrived)
-            case "folder":
+            case "folder" | "list":
                 return self._read_folder(dataset, arrived)
             case "idx":
                 part = read_idx_split(self._path, "train", self.origin)
@@ -66,7 +67,8 @@ class NewImages:
         return self._checked(part, names, dataset)
 
     def _read_folder(self, dataset: DataSet, arrived: DataSetDraft) -> LabelledImages:
-        classes = find_classes(self._path)["train"]
+        read = read_manifest if self._kind == "list" else find_classes
+        classes = read(self._path)["train"]
         position = self._class_positions(list(classes), dataset)
         files = [(path, position[name]) for name, paths in classes.items() for path in paths]
         survey = look_at((path for path, _ in files), self._settings)

@@ -1,4 +1,4 @@
-"""What a data set can be made from: `idx:DIR`, `npz:FILE`, `folder:DIR`, `cifar:DIR`, or a name."""
+"""What a data set can be made from: `folder:DIR`, `list:FILE.csv`, `npz:FILE`, and others."""
 
 import zipfile
 from pathlib import Path
@@ -23,11 +23,11 @@ from trainer.datasets.cifar import read_cifar
 from trainer.datasets.class_folders import SplitRule
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.idx import read_idx_folder
-from trainer.datasets.image_folder import ON_WHITE, add_image_folder
+from trainer.datasets.image_folder import ON_WHITE, add_image_files
 from trainer.datasets.known_datasets import KNOWN, ensure_dataset
 from trainer.errors import SourceError
 
-KINDS = "idx:DIR, npz:FILE, folder:DIR or cifar:DIR"
+KINDS = "folder:DIR, list:FILE.csv, npz:FILE, idx:DIR or cifar:DIR"
 
 
 def add_dataset(
@@ -55,8 +55,10 @@ def add_dataset(
     origin = f"{kind}:{path}"
     known = KNOWN.get(name)
     match kind:
-        case "folder" if where:
-            return add_image_folder(
+        case "folder" | "list" if where:
+            if (kind == "folder") != path.is_dir() and path.exists():
+                raise SourceError(f"{source!r}: a folder is folder:DIR, a table list:FILE.csv.")
+            return add_image_files(
                 store,
                 name,
                 path,

@@ -14,7 +14,6 @@ from local.redis_server import choose_port
 from messaging.settings import BrokerSettings
 from producer.client import BatchsightError, JobHandle, PredictionClient
 from producer.errors import (
-    BadManifest,
     EmptySource,
     JobStopped,
     MissingLibrary,
@@ -24,7 +23,7 @@ from producer.errors import (
 from producer.results.record_formats import export_file
 from producer.results.records import Record
 from producer.settings import ProducerSettings
-from storage.errors import AlreadyExists
+from storage.errors import AlreadyExists, BadManifest
 from storage.jobs.job import Status
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.errors import BadManifest, SourceError, UnknownLabel
-from producer.sources.table_reader import Table
+from producer.errors import SourceError, UnknownLabel
 from producer.sources.unique_ids import first_repeated
+from storage.errors import BadManifest
 from storage.jobs.inputs import UNLABELLED
+from storage.manifests.table_reader import Table
 from tests.builders import encode, images_of
 from tests.sources import Prepare
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from producer.errors import BadManifest, EmptySource, SourceError, UnknownLabel
+from producer.errors import EmptySource, SourceError, UnknownLabel
 from producer.sources.packing import SMALL_FILE_BYTES
 from storage.datasets.store import DatasetStore
-from storage.errors import NotFound
+from storage.errors import BadManifest, NotFound
 from storage.jobs.inputs import UNLABELLED, ArrayInputs, FileInputs, read_pack
 from storage.jobs.job_inputs import pack_name
 from tests.builders import LABELS, SHAPE, encode, images_of

@@ -299,7 +299,7 @@ def test_what_does_not_fit_is_refused_with_the_way_out(
 
 @pytest.mark.parametrize("source", ["pets", "zip:a", "job:", "folder:"])
 def test_what_is_no_source_is_refused(house: House, source: str) -> None:
-    with pytest.raises(SourceError, match=r"folder:DIR or cifar:DIR, or job:JOB\."):
+    with pytest.raises(SourceError, match=r"idx:DIR or cifar:DIR, or job:JOB\."):
         house.append(source)
 
 

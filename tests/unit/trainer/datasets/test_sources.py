@@ -16,7 +16,7 @@ from storage.datasets.store import DataSet, DatasetStore
 from storage.errors import AlreadyExists, BadName, StorageError
 from tests.builders import encode
 from trainer.datasets.cifar import read_cifar
-from trainer.datasets.class_folders import SplitRule, find_files
+from trainer.datasets.class_folders import SplitRule, find_classes, label_files
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.idx import idx_md5, read_idx
 from trainer.datasets.pickles import load_arrays
@@ -324,7 +324,8 @@ def test_pixels_and_labels_stay_together(house: House, tmp_path: Path) -> None:
 def test_without_test_folder_a_share_of_each_class_is_held_out_by_seed(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets", {"cat": 10, "dog": 20, "rare": 2})
     one, again, other = (
-        find_files(folder, SplitRule(test_share=0.3, seed=seed)).splits for seed in (1, 1, 2)
+        label_files(find_classes(folder), folder, SplitRule(test_share=0.3, seed=seed)).splits
+        for seed in (1, 1, 2)
     )
     assert one == again
     assert {path for path, _ in one["test"]} != {path for path, _ in other["test"]}
@@ -342,7 +343,7 @@ def test_the_split_is_stated(house: House, tmp_path: Path) -> None:
 
 def test_classes_that_are_numbers_are_in_order_of_their_value(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "numbers", {str(n): 2 for n in (10, 9, 0)})
-    assert find_files(folder, SplitRule()).classes == ("0", "9", "10")
+    assert label_files(find_classes(folder), folder, SplitRule()).classes == ("0", "9", "10")
 
 
 def test_images_are_not_in_order_of_class(house: House, tmp_path: Path) -> None:
@@ -391,7 +392,7 @@ def test_photographs_need_a_size(house: House, tmp_path: Path) -> None:
     ("counts", "sentence"),
     [
         ({}, "pets has no subfolders: the images of each class go into one of its name"),
-        ({"cat": 3}, "1 class, cat: it needs at least two subfolders"),
+        ({"cat": 3}, "1 class, cat: it needs at least two, in a folder"),
         ({"cat": 3, "dog": 0}, r"has no images \(PNG, .*\) in dog: add some or remove that folder"),
         ({"cat": 3, "dog": 1}, "dog has only one image"),
         ({"train/cat": 3, "train/dog": 3}, "has a folder train but no folder test"),
@@ -415,7 +416,7 @@ def test_a_folder_that_makes_no_data_set_is_refused(
 def test_an_unknown_kind_of_source_is_refused_with_the_known_ones(
     house: House, source: str
 ) -> None:
-    with pytest.raises(SourceError, match=r"write idx:DIR, npz:FILE, folder:DIR or cifar:DIR"):
+    with pytest.raises(SourceError, match=r"write folder:DIR, list:FILE\.csv, npz:FILE, idx:DIR"):
         house.add("x", source)
 
 

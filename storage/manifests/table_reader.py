@@ -14,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from producer.errors import BadManifest
-from producer.sources.columns import Columns, find_columns
+from storage.errors import BadManifest
+from storage.manifests.columns import Columns, find_columns
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from producer.errors import BadManifest
 from storage.class_names import canonical
+from storage.errors import BadManifest
 
 SYNONYMS = {
     "path": ("file", "filename", "file_name", "filepath", "file_path", "image"),
     "label": ("labels", "class"),
     "id": ("ids",),
+    "split": ("subset", "partition"),
 }
 """What else a column may be called; its own name wins over these."""
 OF_RECORDS = re.compile(
