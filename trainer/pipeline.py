@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shlex
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -271,10 +272,13 @@ def misfit_of_parent(parent: ModelVersion, dataset: DataSet) -> str | None:
     if wanted == shape:
         return None
     how = parent.manifest.preprocessing
+    source = dataset.description.origin.partition(" (")[0]
+    if not source.startswith(("folder:", "list:")):
+        source = "folder:DIR"
     return (
         f"{parent} takes images of {shape_in_words(wanted)}, and those of {dataset} have "
-        f"{shape_in_words(shape)}: add them again with `trainer data add {dataset.name} --replace "
-        f"--size {wanted[0]}x{wanted[1]} --resize {how.resize} "
+        f"{shape_in_words(shape)}: add them again with `trainer data add {dataset.name} "
+        f"{shlex.quote(source)} --replace --size {wanted[0]}x{wanted[1]} --resize {how.resize} "
         f"--interpolation {how.interpolation}`."
     )
 
