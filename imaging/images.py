@@ -49,6 +49,8 @@ def decode_image(
     whatever is wrong with the file.
     """
     with one_image():
+        if not content:
+            raise ImageError("not an image but an empty file")
         jpeg = read_jpeg(content) if content.startswith(SIGNATURE) else None
         if is_heic(content) and not can_read_heic():
             raise ImageError("a HEIC image, which takes `pip install batchsight[heic]` to be read")

@@ -338,7 +338,7 @@ class PredictionClient:
                 window=max_in_flight or self._settings.max_in_flight,
                 max_failure_rate=max_failure_rate,
                 reuse=reuse,
-                top=top,
+                top=min(top, len(version.manifest.labels)),
                 probabilities=probabilities,
                 notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
@@ -348,6 +348,13 @@ class PredictionClient:
             )
             if not self.jobs.commit(draft, job):
                 note = f"Job {job_id} exists already with the same images: nothing is sent twice."
+                kept = self.jobs.open(job_id).job
+                if (kept.top, kept.probabilities) != (job.top, job.probabilities):
+                    note += (
+                        f" It keeps what it kept (--top {kept.top}"
+                        f"{', --probabilities' if kept.probabilities else ''}): choose another "
+                        "--job-id for more."
+                    )
                 return self._handle(self.jobs.get(job_id), notes=[*notes, note])
         unsent = self._send_heads(job)
         self.jobs.settle()

@@ -119,8 +119,9 @@ class Pipeline:
             self.downloads.get(BACKBONES[PHOTOGRAPHIC].imagenet)
         except DownloadFailed as error:
             return FROM_SCRATCH, (
-                f"{FROM_SCRATCH}, from scratch: for {size} {PHOTOGRAPHIC} would be better, but "
-                f"{as_clause(self._unavailable(PHOTOGRAPHIC, error))}"
+                f"{FROM_SCRATCH}, from nothing, for {size}. {PHOTOGRAPHIC} would be better: "
+                f"{self._unavailable(PHOTOGRAPHIC, error)} A version as a start (--from) would be, "
+                "too."
             )
         return PHOTOGRAPHIC, f"{PHOTOGRAPHIC}, which has seen ImageNet's photographs: for {size}."
 
@@ -234,7 +235,8 @@ class Pipeline:
         manifest = version.manifest
         if manifest.dataset is None:
             raise NotFound(
-                f"{version} was never tested on a data set: import it again with --dataset."
+                f"{version} was never tested on a data set: import it again with --dataset, or "
+                f"make it champion untested by `trainer promote {version} --force`."
             )
         dataset = self.datasets.get(f"{manifest.dataset}@{manifest.dataset_number}")
         dataset.verify()

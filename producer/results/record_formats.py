@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from producer.errors import SourceError
 from producer.results.records import classes_of, open_parquet, plain
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def export(tables: Iterable["pa.Table"], target: IO[bytes], suffix: str) -> int:
 
 def export_file(tables: Iterable["pa.Table"], path: Path) -> int:
     """Write tables of records to a file of one of `SUFFIXES`."""
+    if not path.parent.is_dir():
+        raise SourceError(f"There is no folder {path.parent} to write {path.name} into.")
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as file:

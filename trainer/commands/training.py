@@ -70,7 +70,8 @@ def train(
     parse_reference(options["dataset"])
     if parent:
         if network or weights:
-            raise click.UsageError("--from brings its own network: leave out --network, --weights.")
+            told = "--network" if network else "--weights"
+            raise click.UsageError(f"--from brings its own network: leave out {told}.")
         parent = str(open_pipeline().models.resolve(parent))
     elif network is None:
         network, why = open_pipeline().usual_network(options["dataset"])

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from trainer.datasets.manifest import read_manifest
 from trainer.errors import SourceError
 
 LARGEST_SIDE = 512
+MOST_ALIKE = 4
+"""One of so many images must have the size that all are brought to unless one is told."""
 TELL_SECONDS = 5.0
 MOST_NAMED = 10
 """So many images that cannot be read are named; of the others only the number is told."""
@@ -73,6 +76,14 @@ class Survey:
         told = f", {reshaped:,} of them {RESHAPED[resize]}" if reshaped else ""
         return f"{others:,} of {self.sizes.total():,} images{told}"
 
+    def leave_out(self, path: Path, reason: str, settings: StorageSettings) -> None:
+        """Count an image no longer that turned out to be bad."""
+        self.bad[path] = reason
+        with suppress(Exception):  # one whose size could not be told was not counted
+            height, width, coloured = measure(path, settings)
+            self.sizes[height, width] -= 1
+            self.coloured -= coloured
+
     def settle_bad(self, source: Path, *, strict: bool) -> None:
         """Name the images of a folder or manifest that cannot be read, if any.
 
@@ -95,7 +106,7 @@ class Survey:
                 f"{count} cannot be used: {named}: {remedy}, or leave out --strict to go on "
                 f"without {it}."
             )
-        log.warning("Left out, as --strict would not: %s: %s.", count, named)
+        log.warning("Left out, where --strict would refuse: %s: %s.", count, named)
 
 
 def add_image_files(
@@ -221,6 +232,11 @@ def choose_shape(survey: Survey, size: tuple[int, int] | None) -> Shape:
     """The shape (H, W, C) to bring all images to: grey only if every one is."""
     sizes = survey.sizes
     height, width = size or max(sizes, key=lambda known: (sizes[known], known), default=(1, 1))
+    if size is None and MOST_ALIKE * sizes[height, width] < sizes.total():
+        raise SourceError(
+            f"The images have {len(sizes):,} sizes, and none is that of many: say with --size to "
+            "what they shall be brought, --size 96 for example."
+        )
     if size is None and max(height, width) > LARGEST_SIDE:
         raise SourceError(
             f"The images are {height} x {width} (H x W), too large to train on as they are: "
@@ -253,9 +269,9 @@ def decode_files(
                     max_pixels=settings.max_image_pixels,
                 )
             except ImageError as error:
-                survey.bad[path] = str(error)
+                survey.leave_out(path, str(error), settings)
             except OSError as error:
-                survey.bad[path] = f"file cannot be read: {error.strerror}"
+                survey.leave_out(path, f"file cannot be read: {error.strerror}", settings)
             else:
                 labels[count] = label
                 count += 1

@@ -123,13 +123,16 @@ def find_out(
     check = Check(labels, [request.check.classes[row] for row in rows])
     scalings = subject.try_scalings(request.check, rows, subject.preprocessing, until)
     told = scalings[0]
-    scaled = told if request.scaling else check.chosen(scalings)
-    ways = [scaled, *subject.try_ways(request.check, rows, scaled.scaling, until)]
-    chosen = scaled if request.preprocessing else check.chosen(ways)
+    scaled = told if request.scaling else check.chosen_scaling(scalings)
+    fixed = request.preprocessing or check.better_fit(scalings, scaled)
+    ways = [scaled]
+    if not fixed:  # no way to a size makes up for a wrong scale
+        ways += subject.try_ways(request.check, rows, scaled.scaling, until)
+    chosen = check.chosen_way(ways)
     tried = [*scalings, *ways[1:]]
     if chosen is not scaled:  # what the size had blurred may tell the scales apart now
         scalings = subject.try_scalings(request.check, rows, chosen.preprocessing, until)
-        chosen = chosen if request.scaling else check.chosen(scalings)
+        chosen = chosen if request.scaling else check.chosen_scaling(scalings)
         tried += scalings
     better = check.better_fit(tried, chosen)
     if better and better.sure:

@@ -99,15 +99,25 @@ class Check:
         given = trial.probabilities[np.arange(len(self.actual)), self._places(self.labels)]
         return np.log(np.clip(given.astype(np.float64), 1e-7, 1.0))
 
-    def chosen(self, trials: Sequence[Trial]) -> Trial:
-        """The trial that fits best; of those that chance may have set apart the first.
+    def chosen_scaling(self, trials: Sequence[Trial]) -> Trial:
+        """The scale that fits best; in BGR only where RGB surely fits less."""
+        alike = self._alike(trials)
+        best = max(alike, key=lambda trial: self.belief(trial).mean())
+        if not best.scaling.bgr:
+            return best
+        twins = [t for t in alike if t.scaling == best.scaling.model_copy(update={"bgr": False})]
+        return next((t for t in twins if not self._believes_less(t, best)), best)
 
-        Where the numbers of right ones do not tell, the belief in the truth may.
-        """
-        most = max(trials, key=lambda trial: self.right(trial).mean())
-        alike = [trial for trial in trials if self._only_chance(trial, most, len(trials))]
+    def chosen_way(self, trials: Sequence[Trial]) -> Trial:
+        """The way to its size that fits best; of those that chance may have set apart the first."""
+        alike = self._alike(trials)
         best = max(alike, key=lambda trial: self.belief(trial).mean())
         return next(trial for trial in alike if not self._believes_less(trial, best))
+
+    def _alike(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials with the most right ones, chance aside: their belief in the truth may tell."""
+        most = max(trials, key=lambda trial: self.right(trial).mean())
+        return [trial for trial in trials if self._only_chance(trial, most, len(trials))]
 
     def _believes_less(self, trial: Trial, best: Trial) -> bool:
         """Whether a trial is farther from the truth than another, which is no chance."""

@@ -134,7 +134,7 @@ def images_to_check(folder: Path | None, dataset: DataSet | None) -> CheckImages
         found = find_classes(folder)
         images = found.get(SPLIT) or found["train"]
         return CheckImages(
-            name=str(folder),
+            name=f"{folder} (test)" if SPLIT in found else str(folder),
             classes=tuple(name for name, files in images.items() for _ in files),
             files=tuple(file.absolute() for files in images.values() for file in files),
         )

@@ -499,7 +499,7 @@ def test_results_of_a_job_that_has_not_finished_are_those_so_far(house: House) -
 def test_results_that_cannot_be_written_are_a_sentence(house: House, tmp_path: Path) -> None:
     house.submit()
     done = house.run("results", "job", "-o", tmp_path / "nowhere" / "out.csv")
-    assert_sentence(done, "No such file or directory")
+    assert_sentence(done, "There is no folder")
 
 
 def test_jobs_are_listed_with_how_far_they_are(house: House) -> None:

@@ -75,7 +75,7 @@ def test_images_of_a_table_that_cannot_be_read_are_named_and_left_out(
     lines = [f"{path_of(i)},{'cat' if i % 2 else 'dog'}" for i in range(12)]
     dataset = add(folder, "\n".join(["path,label", *lines]))
     assert 3 not in {**classes_of(dataset, "train"), **classes_of(dataset, "test")}
-    assert "Left out, as --strict would not: 1 image of " in caplog.text
+    assert "Left out, where --strict would refuse: 1 image of " in caplog.text
     assert "3.png (not an image" in caplog.text
 
 

@@ -32,12 +32,12 @@ def check(labels: tuple[str, ...] = CLASSES) -> Check:
 
 def test_the_scale_that_fits_is_chosen() -> None:
     trials = [trial(0.35), trial(0.6, NAMED["0..1"]), trial(0.93, NAMED["-1..1"])]
-    assert check().chosen(trials).scaling == NAMED["-1..1"]
+    assert check().chosen_scaling(trials).scaling == NAMED["-1..1"]
 
 
 def test_what_may_be_chance_changes_nothing() -> None:
     trials = [trial(0.9, seed=1), trial(0.92, NAMED["0..1"], seed=2)]
-    assert check().chosen(trials) is trials[0]
+    assert check().chosen_way(trials) is trials[0]
     assert check().better_fit(trials, trials[0]) is None
 
 
@@ -50,9 +50,20 @@ def test_of_ways_that_chance_sets_apart_the_surest_of_the_truth_is_chosen() -> N
         answering(answers, NAMED["-1..1"], score=0.9),
         answering(slightly_better, bgr, score=0.5),
     ]
-    chosen = check().chosen(trials)
+    chosen = check().chosen_scaling(trials)
     assert chosen.scaling == NAMED["-1..1"]
     assert check().as_good(trials, chosen) == [trials[2]]
+
+
+def test_bgr_is_chosen_only_where_rgb_surely_fits_less() -> None:
+    rgb, bgr = NAMED["-1..1"], NAMED["-1..1"].reversed()
+    same = (POSITIONS + (np.arange(300) % 10 == 0)) % 3
+    worse = (POSITIONS + (np.arange(300) % 3 == 0)) % 3
+    slightly_better = (POSITIONS + (np.arange(300) % 11 == 0)) % 3
+    trials = [trial(0.4), answering(same, rgb), answering(slightly_better, bgr)]
+    assert check().chosen_scaling(trials).scaling == rgb
+    trials = [trial(0.4), answering(worse, rgb), answering(same, bgr)]
+    assert check().chosen_scaling(trials).scaling == bgr
 
 
 def test_a_far_better_scale_is_told_with_its_option() -> None:
