@@ -206,7 +206,7 @@ def test_images_of_another_shape_are_refused_with_the_command_that_helps(
 ) -> None:
     dataset = digits_data(root, range(6, 10), 20, size=16)
     with pytest.raises(
-        TrainingFailed, match=r"trainer data add digits-6-16-20 --replace --size 8x8"
+        TrainingFailed, match=r"trainer data add digits-6-16-20 folder:DIR --replace"
     ):
         pipeline.run(child_of(parent, dataset))
 

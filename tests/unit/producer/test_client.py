@@ -335,6 +335,14 @@ def test_small_batches_for_a_model_that_nobody_has_measured_are_told(tmp_path: P
     assert client.submit(BLANK[:400], batch_size=4).notes == [], "the user's own choice"
 
 
+def test_a_job_that_keeps_other_classes_than_asked_for_is_told(tmp_path: Path) -> None:
+    client = lasting(tmp_path, 1000, 240)
+    client.submit(BLANK[:20], job_id="job", top=2)
+    again = client.submit(BLANK[:20], job_id="job", top=3)
+    assert "It keeps what it kept (--top 2): choose another --job-id for more." in again.notes[-1]
+    assert "keeps what" not in client.submit(BLANK[:20], job_id="job", top=2).notes[-1]
+
+
 def test_a_batch_size_that_has_people_wait_is_told(tmp_path: Path) -> None:
     client = lasting(tmp_path, 0.5, 240)
     assert client.submit(BLANK[:400], batch_size=200).notes == [

@@ -388,6 +388,21 @@ def test_images_that_cannot_be_used_are_named_and_left_out(house: House, tmp_pat
         house.append(new, strict=True)
 
 
+def test_what_is_left_out_is_not_counted_among_the_resized(house: House, tmp_path: Path) -> None:
+    shapes = [(8, 6)] * 4 + [(16, 12)]
+    files = {f"{name}/{i}.png": shade(i, s) for name in "ab" for i, s in enumerate(shapes)}
+    house.add(put(tmp_path / "d", {**files, "a/torn.png": shade(9, (16, 12))[:-20]}))
+    assert "2 of 10 images; --size" in "".join(house.said)
+
+
+def test_images_of_very_different_sizes_need_one_that_is_told(house: House, tmp_path: Path) -> None:
+    files = {f"{n}/{i}.png": shade(i, (8, 9 + i)) for n in "ab" for i in range(5)}
+    folder = put(tmp_path / "d", files)
+    with pytest.raises(SourceError, match="5 sizes, and none is that of many: say with --size"):
+        house.add(folder)
+    assert house.add(folder, size=(8, 8)).description.shape == (8, 8, 1)
+
+
 def test_a_class_without_any_image_to_train_on_is_refused(house: House, tmp_path: Path) -> None:
     files: dict[str, bytes | int] = {"train/a/1.png": 1, "test/a/1.png": 1, "train/b/1.png": b"x"}
     with pytest.raises(SourceError, match="no training image of b that can be read"):
