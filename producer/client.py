@@ -309,6 +309,8 @@ class PredictionClient:
         created_at = datetime.now(UTC)
         opened = open_source(source, self._storage.root, labels=labels, ids=ids)
         version = choose_model(self._models, model, opened.dataset)
+        if self._settings.runtime != "auto":
+            version = version.on(self._settings.runtime)
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
@@ -469,16 +471,11 @@ def notes_on_kept(
 def affordable_batch(version: ModelVersion, limit_seconds: float) -> int:
     """How many images a batch may have, so that it is short, and far from its time limit.
 
-    Speed is that of the trainer's machine; a model of unknown speed gets small batches.
+    Speed is that of one core of the trainer's machine; a model of unknown speed gets small batches.
     """
-    speed = known_speed(version) or UNKNOWN_IMAGES_PER_SECOND
+    speed = version.images_per_second or UNKNOWN_IMAGES_PER_SECOND
     comfortable = max(FEWEST_IMAGES, speed * BATCH_SECONDS)
     return max(1, int(min(comfortable, speed * limit_seconds * LIMIT_SHARE)))
-
-
-def known_speed(version: ModelVersion) -> float | None:
-    """Images per second, as measured when the version was made."""
-    return version.manifest.metrics.get("images_per_second") or None
 
 
 def notes_on_batches(
@@ -488,7 +485,7 @@ def notes_on_batches(
 
     `chosen` is whether the user chose it.
     """
-    speed = known_speed(version)
+    speed = version.images_per_second
     spread = BATCHES_OF_A_SMALL_JOB * job.batch_size
     if speed is None and not chosen and job.total > spread:
         yield (

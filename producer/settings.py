@@ -1,12 +1,14 @@
 """How a producer cuts jobs into batches, from `BATCHSIGHT_*` in the environment."""
 
 from functools import cache
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from console.settings import from_environment
 from messaging.settings import BrokerSettings, broker_settings
+from storage.models.runtime_choice import Runtime
 from storage.settings import StorageSettings, storage_settings
 
 
@@ -20,6 +22,9 @@ class ProducerSettings(BaseSettings):
     )
     file_batch_size: int = Field(
         default=2_000, ge=1, le=1_000_000, description="Image files per batch, at most."
+    )
+    runtime: Runtime | Literal["auto"] = Field(
+        default="auto", description="What new jobs are computed with; `auto` is the faster one."
     )
     max_in_flight: int = Field(
         default=64, ge=1, le=100_000, description="Batches of a job in the queue at once."

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from evaluation.confusion import Evaluation
-from evaluation.ranking import Ranking
+from evaluation.ranking import Probabilities, Ranking
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
@@ -24,11 +24,13 @@ from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
 from storage.jobs.stored_job import StoredJob
+from storage.models.metrics import Metrics
+from storage.models.runtime_choice import Runtime, RuntimeChoice
 from storage.models.store import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 
 SHAPE: Shape = (4, 4, 1)
 LABELS = ("zero", "one", "two")
-PIN = ModelPin(name="digits", number=1, sha256="0" * 64)
+PIN = ModelPin(name="digits", number=1, sha256="0" * 64, runtime="tensorflow")
 DEADLY = 255
 """A first pixel of this value kills whoever classifies it with a `FakePredictor`."""
 
@@ -139,6 +141,12 @@ def ranking_of(predictions: ArrayLike, scores: ArrayLike) -> Ranking:
     )
 
 
+def one_hot(predictions: ArrayLike, classes: int, score: float) -> Probabilities:
+    """Such a probability for the predicted class of each image, and none for the others."""
+    each = score * np.eye(classes, dtype=np.float32)
+    return np.asarray(each[np.asarray(predictions)])
+
+
 def result_of(
     predictions: Sequence[int],
     errors: Mapping[int, str] | None = None,
@@ -194,6 +202,18 @@ def describe_model(content: bytes = b"a model", **fields: Any) -> Manifest:
         "created_at": datetime.now(UTC),
     }
     return Manifest(**(known | fields))
+
+
+def runtime_choice(images_per_second: float, runtime: Runtime = "tensorflow") -> RuntimeChoice:
+    """A version's only runtime, in which it is so fast."""
+    metrics = Metrics(
+        load_seconds=1,
+        images_per_second=images_per_second,
+        latency_ms=2,
+        cpu_ms=2,
+        peak_memory_mb=500,
+    )
+    return RuntimeChoice(runtime=runtime, reason="a test", metrics={runtime: metrics})
 
 
 def publish(

@@ -1,6 +1,7 @@
 """From a request to a published version: what the command line and the task both call."""
 
 import getpass
+import logging
 import os
 import shlex
 import socket
@@ -18,13 +19,16 @@ from trainer.datasets.downloads import Downloads
 from trainer.datasets.known_datasets import ensure_dataset
 from trainer.errors import DownloadFailed, ExaminationFailed, TrainingFailed, as_clause
 from trainer.importing.model_import import ImportRequest, import_model
-from trainer.promotion.gate import Gate, Judgement, Verdict
+from trainer.promotion.gate import SPLIT, Gate, Judgement, Verdict
+from trainer.runtimes.choice import choose_runtime
 from trainer.settings import TrainerSettings
 from trainer.training.backbones import BACKBONES
 from trainer.training.checkpoint import sweep_abandoned
 from trainer.training.networks import FROM_SCRATCH, LARGE, PHOTOGRAPHIC, USUAL
 from trainer.training.progress import ImportSummary, TrainingSummary
 from trainer.training.train import IMAGENET, OnEpoch, TrainingRequest, train
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +96,12 @@ class Pipeline:
                 checkpoint=checkpoint,
                 fencing_token=fencing_token or 0,
             )
-            version = self.models.publish(request.name, draft, manifest)
+            made = self.models.drafted(request.name, draft, manifest)
+            try:
+                made, _ = choose_runtime(made, dataset.images_path(SPLIT), self.gate)
+            except ExaminationFailed as error:
+                log.warning("The runtimes of %s were not compared: %s", made, error)
+            version = self.models.publish(request.name, draft, made.manifest)
         checkpoint.remove()
         return Outcome(
             version=version, verdict=self.promote(version, dataset, fencing_token=fencing_token)

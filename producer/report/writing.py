@@ -85,4 +85,4 @@ def find_manifest(models: ModelStore, job: Job) -> Manifest | None:
         manifest = models.version(job.model.name, job.model.number).manifest
     except (NotFound, Corrupt):
         return None
-    return manifest if manifest.sha256 == job.model.sha256 else None
+    return manifest if job.model.sha256 in manifest.digests.values() else None

@@ -80,7 +80,7 @@ def prune_reuse(
     except StorageError as error:
         on_fault(str(error))
         return []
-    present = {version.pin.sha256 for version in versions}
+    present = {digest for version in versions for digest in version.manifest.digests.values()}
     removed = store.prune(present, moment.timestamp(), dry_run=dry_run)
     return [Pruned(name=name, bytes=size) for name, size in removed]
 

@@ -86,7 +86,7 @@ class BatchResult:
         reused: dict[str, Any] = {} if self.reused is None else {"reused": np.array(self.reused)}
         np.savez(
             buffer,
-            model=np.array([self.model.name, str(self.model.number), self.model.sha256]),
+            model=np.array(self.model.model_dump_json().encode()),
             **ranking_members(self.ranking),
             error_at=np.array(positions, dtype=np.int32),
             error=np.array([self.errors[i] for i in positions], dtype=np.str_),
@@ -99,9 +99,8 @@ class BatchResult:
         """Read what `to_bytes` wrote; raises `Corrupt`, naming `origin`, for anything else."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as members:
-                name, number, sha256 = (str(part) for part in members["model"])
                 return cls(
-                    model=ModelPin(name=name, number=int(number), sha256=sha256),
+                    model=ModelPin.model_validate_json(members["model"].item()),
                     ranking=read_ranking(members, members["error_at"].tolist()),
                     errors=dict(
                         zip(members["error_at"].tolist(), members["error"].tolist(), strict=True)

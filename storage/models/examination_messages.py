@@ -1,8 +1,7 @@
 """What a trainer asks about model versions, and what a clean worker process finds out.
 
 The request comes as JSON on the stdin of `python -m worker.examination`; the metrics, or the
-refusal, are JSON on its stdout; the answers are `.npz` arrays: `predictions` int32 (N,) and
-`scores` float32 (N,).
+refusal, are JSON on its stdout; the answers are a `.npy` array, probabilities float32 (N, classes).
 In the same way `python -m worker.examination.timing` compares the times that versions take.
 """
 
@@ -10,61 +9,20 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from storage.models.store import Manifest, ModelVersion
+from storage.models.metrics import Metrics
+from storage.models.store import ModelVersion
 
 
 class ExaminationRequest(BaseModel, frozen=True):
     """Which version to load, and on which images."""
 
-    name: str
-    number: int
-    folder: Path
-    manifest: Manifest
-    images: Path | None
+    version: ModelVersion
+    images: Path
     """A `.npy` file of uint8 (N, H, W, C)."""
     answers: Path
-    """Where to write the `.npz` file."""
+    """Where to write the `.npy` file."""
     seconds: int
     """After which the process ends itself, should nobody be left to do it."""
-
-    @classmethod
-    def of(
-        cls,
-        version: ModelVersion,
-        images: Path | None,
-        answers: Path,
-        seconds: int,
-    ) -> "ExaminationRequest":
-        return cls(
-            name=version.name,
-            number=version.number,
-            folder=version.folder,
-            manifest=version.manifest,
-            images=images,
-            answers=answers,
-            seconds=seconds,
-        )
-
-    @property
-    def version(self) -> ModelVersion:
-        return ModelVersion(
-            name=self.name, number=self.number, folder=self.folder, manifest=self.manifest
-        )
-
-
-class Metrics(BaseModel, frozen=True):
-    """What using a version costs, with one thread."""
-
-    load_seconds: float
-    """To check, load and compile it, TensorFlow being there already."""
-    images_per_second: float
-    """In large batches."""
-    latency_ms: float
-    """Of one image alone, the median."""
-    cpu_ms: float
-    """The part of it that does not depend on what else the machine does, the median as well."""
-    peak_memory_mb: float
-    """Highest resident memory of the process."""
 
 
 class ExaminationAnswer(BaseModel, frozen=True):

@@ -6,7 +6,8 @@ The one file in a version's folder that is written after it was published. No jo
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from storage.files import write_atomically
-from storage.models.examination_messages import Metrics
+from storage.models.metrics import Metrics
+from storage.models.runtime_choice import RuntimeChoice
 from storage.models.store import ModelPin, ModelVersion
 
 PROMOTION_FILE = "promotion.json"
@@ -80,6 +81,8 @@ class Promotion(BaseModel, frozen=True):
     classes: tuple[str, ...] = ()
     images: int = 0
     """How many held-out images, those of the split `test`."""
+    runtime: RuntimeChoice | None = None
+    """What the candidate is used with, and was examined with, as its manifest says."""
     candidate_performance: Performance | None = None
     champion_performance: Performance | None = None
     comparison: Comparison | None = None

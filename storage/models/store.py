@@ -1,6 +1,6 @@
 """Model versions on shared storage: immutable folders, one of which is the champion.
 
-models/<name>/<number>/model.keras or model.onnx, manifest.json, pictures, promotion.json
+models/<name>/<number>/model.keras and model.onnx, or one of them, manifest.json, pictures, ...
 models/<name>/champion.json             the version that `name` resolves to, and its forerunners
 """
 
@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -32,10 +32,13 @@ from storage.files import (
     write_atomically,
 )
 from storage.models.contract import Contract
+from storage.models.runtime_choice import TITLES, Runtime, RuntimeChoice
 
 ArtefactFormat = Literal["keras", "onnx"]
-"""Which runtime a version is for."""
+"""What a version was trained or imported as."""
+RUNTIME_OF: Mapping[ArtefactFormat, Runtime] = {"keras": "tensorflow", "onnx": "onnx"}
 FILE_OF: Mapping[ArtefactFormat, str] = {"keras": "model.keras", "onnx": "model.onnx"}
+ONNX_FILE = FILE_OF["onnx"]
 MODEL_FILE = FILE_OF["keras"]
 MODEL_MEMBERS = r"metadata\.json|config\.json|model\.weights\.(h5|npz)|assets/.*"
 MODEL_BYTES_LIMIT = 4_000_000_000
@@ -44,11 +47,13 @@ IMPORTED = "imported"
 
 
 class ModelPin(BaseModel, frozen=True, extra="forbid"):
-    """Exactly one model version: what a job is bound to. Written `mnist@3`."""
+    """Exactly one model version in one runtime: what a job is bound to. Written `mnist@3`."""
 
     name: str
     number: int
     sha256: str
+    """Digest of the artefact for that runtime."""
+    runtime: Runtime
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
@@ -81,12 +86,15 @@ class Manifest(BaseModel, frozen=True):
     evaluation: Evaluation
     """Confusion matrix on the test split."""
     metrics: dict[str, float]
-    """`accuracy` and `loss` on the test split, `seconds` of training, `images_per_second`
-    of prediction on the trainer's machine, and more."""
+    """`accuracy` and `loss` on the test split, `seconds` of training, and more."""
     versions: dict[str, str]
     """Library versions by name."""
     sha256: str
-    """Digest of the artefact."""
+    """Digest of the artefact that it was trained or imported as."""
+    onnx_sha256: str | None = None
+    """Digest of the `model.onnx` that was made of a Keras model, if there is one and it agrees."""
+    runtime: RuntimeChoice | None = None
+    """What it is used with; none is for what it was trained or imported as."""
     created_at: AwareDatetime
     fencing_token: int = 0
     """Order of scheduled trainings: a lower one never replaces a higher one as champion."""
@@ -98,6 +106,12 @@ class Manifest(BaseModel, frozen=True):
     def per_class(self) -> list[ClassScore]:
         """Precision, recall and F1 of each class on the test split, for whoever reads the file."""
         return self.evaluation.per_class()
+
+    @property
+    def digests(self) -> Mapping[Runtime, str]:
+        """Of its artefacts, by the runtime that each is for."""
+        made = {RUNTIME_OF[self.format]: self.sha256}
+        return {**made, "onnx": self.onnx_sha256} if self.onnx_sha256 else made
 
     @property
     def accuracy(self) -> float | None:
@@ -115,27 +129,58 @@ class Champion(BaseModel, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
+    """A version as it is used with one of its runtimes."""
+
     name: str
     number: int
     folder: Path
     manifest: Manifest
+    told: Runtime | None = None
+    """With which one; none is for the one that was chosen when it was published."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
 
     @property
+    def runtime(self) -> Runtime:
+        if self.told:
+            return self.told
+        choice = self.manifest.runtime
+        return choice.runtime if choice else RUNTIME_OF[self.manifest.format]
+
+    def on(self, runtime: Runtime) -> "ModelVersion":
+        """The same in a certain runtime; raises `NotFound` when it has no artefact for that."""
+        if runtime == self.runtime:
+            return self
+        if runtime not in self.manifest.digests:
+            choice = self.manifest.runtime
+            raise NotFound(
+                f"{self} cannot be used with {TITLES[runtime]}, only with {TITLES[self.runtime]}"
+                + (f": {choice.reason}." if choice else ".")
+            )
+        return replace(self, told=runtime)
+
+    @property
     def model_path(self) -> Path:
         """The artefact: uint8 pixels (N, H, W, C) in, probabilities (N, classes) out."""
-        return self.folder / FILE_OF[self.manifest.format]
+        return self.folder / (ONNX_FILE if self.runtime == "onnx" else MODEL_FILE)
 
     @property
     def pin(self) -> ModelPin:
         """What a job needs to be bound to this version."""
-        return ModelPin(name=self.name, number=self.number, sha256=self.manifest.sha256)
+        digest = self.manifest.digests[self.runtime]
+        return ModelPin(name=self.name, number=self.number, sha256=digest, runtime=self.runtime)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """What one process does with one thread, as far as it is known."""
+        choice = self.manifest.runtime
+        metrics = choice.metrics.get(self.runtime) if choice else None
+        return (metrics and metrics.images_per_second) or None
 
     def verify(self) -> None:
         """Raise `Corrupt` unless the model file matches its digest."""
-        if not self.model_path.is_file() or sha256_of(self.model_path) != self.manifest.sha256:
+        if not self.model_path.is_file() or sha256_of(self.model_path) != self.pin.sha256:
             raise Corrupt(
                 f"Model {self} is damaged: {self.model_path.name} does not match its digest. "
                 f"Train again, or return to an earlier one with `trainer promote {self.name}@N`."
@@ -212,19 +257,25 @@ class ModelStore:
     def pinned(self, pin: ModelPin) -> ModelVersion:
         """The version a job is bound to; raises `Corrupt` when it is not the same any more."""
         version = self.version(pin.name, pin.number)
-        if version.manifest.sha256 != pin.sha256:
+        if version.manifest.digests.get(pin.runtime) != pin.sha256:
             raise Corrupt(
                 f"Model {pin} is not the one the job was submitted with: submit it again."
             )
+        version = version.on(pin.runtime)
         version.verify()
         return version
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Path]:
-        """A folder to write `model.keras` and its pictures into; `publish` makes it a version."""
+        """A folder to write the artefacts and pictures into; `publish` makes it a version."""
         check_name(name, "model name")
         with draft_folder(make_folder(self.folder) / name) as folder:
             yield folder
+
+    def drafted(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:
+        """A draft as the version that it becomes, unless another one is published first."""
+        number = max(self.numbers(name), default=0) + 1
+        return ModelVersion(name=name, number=number, folder=draft, manifest=manifest)
 
     def publish(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:
         """Turn a draft into the next version, whole or not at all.
@@ -234,7 +285,7 @@ class ModelStore:
         """
         write_atomically(draft / "manifest.json", manifest.model_dump_json(indent=2).encode())
         sync_tree(draft)
-        number = max(self.numbers(name), default=0) + 1
+        number = self.drafted(name, draft, manifest).number
         while True:
             target = self.folder / name / str(number)
             try:

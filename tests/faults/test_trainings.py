@@ -36,7 +36,7 @@ def weights(house: House, name: str) -> list[Any]:
     import keras
 
     version = ModelStore(house.storage).version(name, 1)
-    model = keras.saving.load_model(version.model_path)
+    model = keras.saving.load_model(version.on("tensorflow").model_path)
     return [*model.get_weights(), *(np.asarray(v) for v in model.optimizer.variables)]
 
 
@@ -65,7 +65,6 @@ def test_a_killed_training_goes_on_and_gives_the_model_of_an_undisturbed_one(hou
         ModelStore(house.storage).version(name, 1).manifest for name in ("killed", "undisturbed")
     )
     assert ours.evaluation == theirs.evaluation
-    timed = ("seconds", "images_per_second")
-    for figure in set(ours.metrics) - set(timed):
+    for figure in set(ours.metrics) - {"seconds"}:
         assert ours.metrics[figure] == theirs.metrics[figure]
     assert checkpoints(house) == []

@@ -27,7 +27,7 @@ def expected(system: Mapping[str, str]) -> np.ndarray:
     import keras
 
     version = ModelStore(Path(system["BATCHSIGHT_STORAGE"])).resolve("digits")
-    model = keras.saving.load_model(version.model_path)
+    model = keras.saving.load_model(version.on("tensorflow").model_path)
     images, _ = digits()
     return np.asarray(model.predict(images[:TEST_IMAGES, ..., None], verbose=0).argmax(axis=-1))
 

@@ -12,6 +12,8 @@ from imaging.preprocessing import Preprocessing
 from storage.class_names import Classes
 from trainer.errors import ImportFailed
 
+PROBES = 8
+
 
 class CheckImages(BaseModel, frozen=True):
     """Files, or rows of an array, and the class of each."""
@@ -64,3 +66,10 @@ class CheckImages(BaseModel, frozen=True):
                     f"{self.name} has the class {name!r}, and the model has not: its classes are "
                     f"{', '.join(labels[:5])}{more}."
                 )
+
+
+def probes_of(check: CheckImages | None, shape: Shape, preprocessing: Preprocessing) -> Pixels:
+    """A few images of a check, or noise: uint8 (n, H, W, C)."""
+    if check is None:
+        return np.random.default_rng(1).integers(0, 256, (PROBES, *shape), np.uint8)
+    return check.read(check.sample(PROBES), shape, preprocessing)

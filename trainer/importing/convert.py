@@ -11,6 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
+from evaluation.agreement import Agreement
 from imaging.images import Pixels
 from imaging.preprocessing import AS_KERAS
 from imaging.scalings import NONE
@@ -18,16 +19,15 @@ from storage.errors import StorageError
 from storage.models.contract import Contract
 from storage.models.store import FILE_OF
 from trainer.errors import ImportFailed, TrainerError
+from trainer.importing.check_images import probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
 from trainer.importing.originals.opening import open_original
-from trainer.importing.originals.original import SAME, Facts, require_one_output
+from trainer.importing.originals.original import Facts, require_one_output
 from trainer.importing.originals.outputs import kind_of
 from trainer.importing.originals.shapes import layout_of, shape_of
 from trainer.importing.subject import TRIALS_SHARE, Subject
-
-PROBES = 8
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def convert(request: ConversionRequest) -> Conversion:
         contract=told,
         preprocessing=request.preprocessing or AS_KERAS,
     )
-    probes = probes_for(request, subject)
+    probes = probes_of(request.check, subject.shape, subject.preprocessing)
     output = kind_of(
         subject.outputs(probes, told.scaling),
         request.path,
@@ -104,14 +104,6 @@ def labels_of(request: ConversionRequest, facts: Facts) -> tuple[str, ...]:
     return labels
 
 
-def probes_for(request: ConversionRequest, subject: Subject) -> Pixels:
-    """A few images of the check, or noise: uint8 (n, H, W, C)."""
-    if request.check is None:
-        return np.random.default_rng(1).integers(0, 256, (PROBES, *subject.shape), np.uint8)
-    rows = request.check.sample(PROBES)
-    return request.check.read(rows, subject.shape, subject.preprocessing)
-
-
 def find_out(
     request: ConversionRequest, subject: Subject, labels: tuple[str, ...], probes: Pixels
 ) -> Findings:
@@ -142,10 +134,11 @@ def find_out(
 
 def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:
     """Raise `ImportFailed` unless the artefact gives what the file and plain NumPy give."""
-    if given.shape != expected.shape or (difference := np.abs(given - expected).max()) > SAME:
+    agreement = Agreement.of(given, expected)
+    if not agreement.holds:
         raise ImportFailed(
-            f"{path} is not published: its probabilities would differ by {difference:.2g} from "
-            "those of the file."
+            f"{path} is not published: its probabilities would differ by "
+            f"{agreement.difference:.2g} from those of the file."
         )
 
 

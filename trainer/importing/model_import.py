@@ -4,6 +4,7 @@ Nobody but a clean process with limits opens the file; it writes an artefact tha
 and gives probabilities. A worker's process then tests that as it tests any version.
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,16 +31,16 @@ from storage.models.store import (
 )
 from trainer.datasets.class_folders import find_classes
 from trainer.errors import ExaminationFailed, ImportFailed
-from trainer.importing.check_images import CheckImages
+from trainer.importing.check_images import CheckImages, probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.model_files import find_obstacle
 from trainer.limited_process import GRACE_SECONDS, ask
 from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
+from trainer.runtimes.choice import choose_runtime
+from trainer.runtimes.onnx_export import COPIES
 
 PROGRAM = "trainer.importing.convert"
-COPIES = 20
-"""So many times the size of a file its conversion may take beyond the limit for any version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +85,13 @@ def import_model(
     if bytes_of(path) > MODEL_BYTES_LIMIT:
         raise ImportFailed(f"{path} is larger than {MODEL_BYTES_LIMIT / 1e9:.0f} GB.")
     with models.draft(request.name) as draft:
-        conversion = convert(request, dataset, draft, gate)
+        check = images_to_check(request.check, dataset)
+        conversion = convert(request, check, draft, gate)
         manifest = describe(conversion, draft / FILE_OF[conversion.format], dataset)
-        number = max(models.numbers(request.name), default=0) + 1
-        version = ModelVersion(name=request.name, number=number, folder=draft, manifest=manifest)
-        found = examine(version, path, dataset, gate)
-        manifest = manifest.model_copy(update={"metrics": {**manifest.metrics, **speed(found)}})
+        version, found = examine(
+            models.drafted(request.name, draft, manifest), path, dataset, check, gate
+        )
+        manifest = version.manifest
         notes = list(conversion.notes)
         if dataset:
             manifest = manifest.model_copy(update=test_results(found, manifest, dataset))
@@ -97,7 +99,9 @@ def import_model(
         return Imported(version=models.publish(request.name, draft, manifest), notes=tuple(notes))
 
 
-def convert(request: ImportRequest, dataset: DataSet | None, draft: Path, gate: Gate) -> Conversion:
+def convert(
+    request: ImportRequest, check: CheckImages | None, draft: Path, gate: Gate
+) -> Conversion:
     """Have the file converted in a process of its own; raises `ImportFailed`."""
     question = ConversionRequest(
         path=request.path.absolute(),
@@ -108,7 +112,7 @@ def convert(request: ImportRequest, dataset: DataSet | None, draft: Path, gate: 
         scaling=request.scaling,
         output=request.output,
         preprocessing=request.preprocessing,
-        check=images_to_check(request.check, dataset),
+        check=check,
         seconds=round(gate.thresholds.seconds + GRACE_SECONDS),
     )
     try:
@@ -182,15 +186,30 @@ def describe(conversion: Conversion, file: Path, dataset: DataSet | None) -> Man
     )
 
 
-def examine(version: ModelVersion, path: Path, dataset: DataSet | None, gate: Gate) -> Examination:
-    """Have the draft of a version examined for the first time; raises `ImportFailed`."""
-    if dataset and (problem := find_misfit(version, dataset)):
-        raise ImportFailed(f"{path} is not published: {problem.replace(f'{version} ', 'it ', 1)}.")
+def examine(
+    draft: ModelVersion,
+    path: Path,
+    dataset: DataSet | None,
+    check: CheckImages | None,
+    gate: Gate,
+) -> tuple[ModelVersion, Examination]:
+    """Examine a draft for the first time, and choose its runtime; raises `ImportFailed`.
+
+    Without a data set it is given the images that it was tried on, or noise.
+    """
+    if dataset and (problem := find_misfit(draft, dataset)):
+        raise ImportFailed(f"{path} is not published: {problem.replace(f'{draft} ', 'it ', 1)}.")
     try:
-        return gate.examine(version, dataset.images_path(SPLIT) if dataset else None)
+        if dataset:
+            return choose_runtime(draft, dataset.images_path(SPLIT), gate)
+        with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
+            images = Path(folder, "images.npy")
+            manifest = draft.manifest
+            np.save(images, probes_of(check, manifest.input_shape, manifest.preprocessing))
+            return choose_runtime(draft, images, gate)
     except ExaminationFailed as error:
         reason = str(error).removesuffix(".") + "."
-        for subject in (f"The model {version.model_path}", str(version.model_path), str(version)):
+        for subject in (f"The model {draft.model_path}", str(draft.model_path), str(draft)):
             reason = reason.replace(subject, "it")
         raise ImportFailed(f"{path} is not published: {reason}") from None
 
@@ -209,11 +228,6 @@ def notes_on_dataset(chosen: Preprocessing, dataset: DataSet) -> Iterator[str]:
         )
 
 
-def speed(found: Examination) -> dict[str, float]:
-    """Images per second, as a metric."""
-    return {"images_per_second": round(found.metrics.images_per_second or 0.0, 1)}
-
-
 def test_results(found: Examination, manifest: Manifest, dataset: DataSet) -> dict[str, Any]:
     """What is known of a model once it was tested, as fields of its manifest."""
     labels = manifest.labels
@@ -221,11 +235,8 @@ def test_results(found: Examination, manifest: Manifest, dataset: DataSet) -> di
     order = np.array([position[label] for label in dataset.description.classes])
     actual = order[dataset.labels(SPLIT)]
     evaluation = Evaluation.of(labels, actual, found.predictions)
-    # The baseline asks for all probabilities and looks at the largest.
-    probabilities = np.zeros((len(actual), len(labels)), np.float32)
-    probabilities[np.arange(len(actual)), found.predictions] = found.scores
     return {
         "evaluation": evaluation,
         "metrics": {**manifest.metrics, "accuracy": evaluation.accuracy},
-        "baseline": Baseline.of(probabilities, dataset.images(SPLIT)),
+        "baseline": Baseline.of(found.probabilities, dataset.images(SPLIT)),
     }

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.ranking import Probabilities
 from storage.models.examination_messages import (
     ExaminationAnswer,
     ExaminationRequest,
-    Metrics,
     Timing,
     TimingAnswer,
     TimingRequest,
 )
+from storage.models.metrics import Metrics
 from storage.models.store import ModelVersion
 from trainer.errors import Unusable
 from trainer.limited_process import GRACE_SECONDS, ask
@@ -25,16 +26,24 @@ from trainer.limited_process import GRACE_SECONDS, ask
 class Examination:
     """What a version answered and what that cost."""
 
-    predictions: NDArray[np.int32]
-    """Class indices (N,), those of the version's own labels."""
-    scores: NDArray[np.float32]
-    """Their probabilities (N,)."""
+    probabilities: Probabilities
+    """Of its own labels (N, classes)."""
     metrics: Metrics
+
+    @property
+    def predictions(self) -> NDArray[np.integer]:
+        """Class indices (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Their probabilities (N,)."""
+        return np.asarray(self.probabilities.max(axis=1))
 
 
 def examine(
     version: ModelVersion,
-    images: Path | None,
+    images: Path,
     *,
     seconds: float,
     megabytes: float,
@@ -46,8 +55,10 @@ def examine(
     resident memory.
     """
     with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
-        answers = Path(folder, "answers.npz")
-        request = ExaminationRequest.of(version, images, answers, round(seconds + GRACE_SECONDS))
+        answers = Path(folder, "answers.npy")
+        request = ExaminationRequest(
+            version=version, images=images, answers=answers, seconds=round(seconds + GRACE_SECONDS)
+        )
         answer = ask(
             "worker.examination",
             request,
@@ -58,13 +69,8 @@ def examine(
         )
         if answer.metrics is None:
             raise Unusable(answer.refusal)
-        if images is None:
-            nothing = np.empty(0, np.int32)
-            return Examination(
-                predictions=nothing, scores=nothing.astype(np.float32), metrics=answer.metrics
-            )
-        with np.load(answers, allow_pickle=False) as arrays:
-            return Examination(**arrays, metrics=answer.metrics)
+        probabilities = np.load(answers, allow_pickle=False)
+        return Examination(probabilities=probabilities, metrics=answer.metrics)
 
 
 def measure_in_turns(

@@ -20,7 +20,8 @@ from evaluation.confusion import Evaluation
 from evaluation.significance import at_least, at_least_among, at_most, mcnemar
 from storage.class_names import Classes, canonical
 from storage.datasets.store import DataSet
-from storage.models.examination_messages import Metrics, Timing
+from storage.models.examination_messages import Timing
+from storage.models.metrics import Metrics
 from storage.models.promotions import Check, Comparison, Performance, Promotion, Thresholds
 from storage.models.store import ModelVersion
 from trainer.errors import ExaminationFailed, Unusable, as_clause
@@ -139,6 +140,7 @@ class Gate:
             dataset_sha256=dataset.description.sha256,
             classes=dataset.description.classes,
             images=len(new.right),
+            runtime=candidate.manifest.runtime,
             candidate_performance=new.performance,
             champion_performance=old.performance if old else None,
             comparison=comparison,

@@ -194,10 +194,7 @@ def train(
     history = fit(model, request, dataset, training, validation, on_epoch, checkpoint, transfer)
     kept = best_epoch(history) if recipe.patience else history[-1]
 
-    model.predict_on_batch(dataset.images("test")[:TEST_BATCH])  # compiles, which is not timed
-    began = time.monotonic()
     probabilities = predict(model, dataset, "test")
-    images_per_second = len(probabilities) / (time.monotonic() - began)
     actual = np.asarray(dataset.labels("test"))
     evaluation = Evaluation.of(classes, actual, probabilities.argmax(axis=1))
     accuracy, loss = evaluation.accuracy or 0.0, cross_entropy(probabilities, actual)
@@ -224,7 +221,6 @@ def train(
             "accuracy": accuracy,
             "loss": loss,
             "seconds": round(sum(report.seconds for report in history), 2),
-            "images_per_second": round(images_per_second, 1),
             "epochs": len(history),
             "best_epoch": kept.epoch,
             "train_accuracy": kept.accuracy,

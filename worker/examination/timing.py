@@ -15,10 +15,8 @@ import numpy as np
 from imaging.images import Pixels
 from storage.errors import StorageError
 from storage.models.examination_messages import Timing, TimingAnswer, TimingRequest
-from storage.models.store import check_archive
 from worker.errors import WorkerError
 from worker.runtimes.model_cache import load_predictor
-from worker.runtimes.startup import start_tensorflow
 
 SECONDS, FEWEST_TURNS, MOST_TURNS = 1.0, 5, 200
 """For each version."""
@@ -38,10 +36,6 @@ def measure(request: TimingRequest) -> list[Timing]:
     """Load the versions and time them; raises `Corrupt` or `ModelRefused`."""
     for version in request.versions:
         version.verify()
-        if version.manifest.format == "keras":
-            check_archive(version.model_path, str(version))  # before TensorFlow is waited for
-
-    start_tensorflow()
     predictors = [load_predictor(version) for version in request.versions]
     images: Pixels = np.load(request.images, mmap_mode="r", allow_pickle=False)
     return in_turns(predictors, images[:1])

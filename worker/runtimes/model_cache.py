@@ -9,6 +9,7 @@ from storage.errors import StorageError
 from storage.models.store import ModelPin, ModelStore, ModelVersion, check_archive
 from worker.errors import ModelRefused
 from worker.runtimes.predictor import Predictor
+from worker.runtimes.startup import start_tensorflow
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +68,15 @@ class ModelCache:
 
 
 def load_predictor(version: ModelVersion) -> Predictor:
-    """Load a verified version from storage, after `start_tensorflow`."""
+    """Load a verified version from storage in its runtime, which is imported for the first one."""
     path, manifest = version.model_path, version.manifest
     about = manifest.input_shape, len(manifest.labels), manifest.preprocessing
-    if manifest.format == "onnx":
+    if version.runtime == "onnx":
         from worker.runtimes.onnx import OnnxPredictor
 
         return OnnxPredictor(path, *about)
     check_archive(path, str(version))
+    start_tensorflow()
 
     from worker.runtimes.tensorflow import TensorFlowPredictor
 

@@ -129,7 +129,7 @@ def prepare(storm: Storm, images: int) -> np.ndarray:
     import keras
 
     version = ModelStore(storage).resolve("digits")
-    model = keras.saving.load_model(version.model_path)
+    model = keras.saving.load_model(version.on("tensorflow").model_path)
     of_each = model.predict(real[..., None], verbose=0).argmax(axis=-1)
     return np.asarray(of_each[(np.arange(images) * 7) % len(real)])
 

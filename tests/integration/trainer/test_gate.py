@@ -57,7 +57,7 @@ class Judge:
         import_tensorflow(1)
         self.champion = self.publish(as_it_is)
 
-    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
         """Examine each version once only, or the champion would be examined for every test."""
         if version.number not in self.examined:
             self.examined[version.number] = examine(version, images, seconds=90, megabytes=3000)
@@ -296,7 +296,7 @@ def test_a_version_that_was_damaged_meanwhile_is_not_timed(judge: Judge) -> None
 def load_keras_model(version: ModelVersion) -> Any:
     import keras
 
-    return keras.saving.load_model(version.model_path, compile=False)
+    return keras.saving.load_model(version.on("tensorflow").model_path, compile=False)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,9 @@ def test_an_examiner_that_dies_is_told_with_its_exit_code(judge: Judge) -> None:
 
 def test_an_examination_that_nobody_waits_for_ends_by_itself(judge: Judge, tmp_path: Path) -> None:
     images = judge.dataset.images_path("test")
-    request = ExaminationRequest.of(judge.champion, images, tmp_path / "answers.npz", seconds=1)
+    request = ExaminationRequest(
+        version=judge.champion, images=images, answers=tmp_path / "answers.npy", seconds=1
+    )
     done = subprocess.run(
         [sys.executable, "-m", "worker.examination"],
         input=request.model_dump_json().encode(),

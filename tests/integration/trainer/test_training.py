@@ -109,7 +109,7 @@ def test_the_manifest_says_what_the_model_is(
     trained: tuple[ModelVersion, list[EpochReport]], dataset: DataSet
 ) -> None:
     manifest = trained[0].manifest
-    assert manifest.sha256 == sha256_of(trained[0].model_path)
+    assert manifest.sha256 == sha256_of(trained[0].on("tensorflow").model_path)
     assert manifest.dataset_sha256 == dataset.description.sha256
     assert (manifest.network, manifest.seed, manifest.epochs, manifest.fencing_token) == (
         "mlp",
@@ -131,7 +131,7 @@ def test_the_figures_are_those_of_the_published_file(
 ) -> None:
     import keras
 
-    model = keras.saving.load_model(trained[0].model_path)
+    model = keras.saving.load_model(trained[0].on("tensorflow").model_path)
     probabilities = keras_predictions(model, dataset)
     actual = np.asarray(dataset.labels("test"))
     manifest = trained[0].manifest
@@ -366,7 +366,7 @@ def test_an_export_loads_in_keras_and_predicts_the_same_from_raw_pixels(
     path = tmp_path / f"model{suffix}"
     export(trained[0], path)
     exported = keras.saving.load_model(path, compile=False)
-    published = keras.saving.load_model(trained[0].model_path, compile=False)
+    published = keras.saving.load_model(trained[0].on("tensorflow").model_path, compile=False)
     np.testing.assert_array_equal(
         keras_predictions(exported, dataset), keras_predictions(published, dataset)
     )

@@ -176,7 +176,7 @@ def test_a_child_learns_other_classes_and_names_its_parent(
     assert version.manifest.labels == ("6", "7", "8", "9")
     assert [report.head_only for report in reports] == [True, False]
     assert (version.manifest.accuracy or 0) > 0.8
-    model = keras.saving.load_model(version.model_path)
+    model = keras.saving.load_model(version.on("tensorflow").model_path)
     predicted = model.predict(np.asarray(others.images("test")), verbose=0).argmax(axis=1)
     assert (predicted == others.labels("test")).mean() == version.manifest.accuracy
 

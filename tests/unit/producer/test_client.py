@@ -28,7 +28,7 @@ from storage.jobs.job import Status
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import as_any, encode, images_of, publish
+from tests.builders import as_any, encode, images_of, publish, runtime_choice
 from tests.fake_queue import FakeQueue, FakeWorker
 from tests.processes import REPOSITORY
 
@@ -303,8 +303,7 @@ BLANK = np.zeros((400, 5, 4, 1), np.uint8)
 def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionClient:
     """A client whose only model is so fast, where batches are stopped after so long."""
     models = ModelStore(root)
-    metrics = {} if speed is None else {"images_per_second": speed}
-    models.promote(publish(models, metrics=metrics))
+    models.promote(publish(models, runtime=None if speed is None else runtime_choice(speed)))
     return PredictionClient(
         storage=StorageSettings(storage=root),
         broker=BrokerSettings(soft_time_limit_seconds=limit_seconds, time_limit_seconds=1000),

@@ -24,10 +24,11 @@ from evaluation.confusion import Evaluation
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
-from storage.models.examination_messages import Metrics, Timing
+from storage.models.examination_messages import Timing
+from storage.models.metrics import Metrics
 from storage.models.promotions import read_promotion
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
-from tests.builders import LABELS, add_dataset, encode, publish
+from tests.builders import LABELS, add_dataset, encode, one_hot, publish
 from tests.processes import REPOSITORY, modules_after
 from trainer import cli
 from trainer.commands.given import Given
@@ -128,13 +129,13 @@ class House:
         given = Given(pipeline=self.pipeline, queue=self.queue)
         return CliRunner().invoke(cli.main, arguments, obj=given)
 
-    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
         """What a worker would find out about a version."""
-        assert images
         labels = np.load(images)[:, 0, 0, 0].astype(np.int32)
+        classes = len(version.manifest.labels)
+        predictions = (labels + (version.number in self.wrong)) % classes
         return Examination(
-            predictions=(labels + (version.number in self.wrong)) % len(version.manifest.labels),
-            scores=np.full(len(labels), 0.95, np.float32),
+            probabilities=one_hot(predictions, classes, 0.95),
             metrics=Metrics(
                 load_seconds=1,
                 images_per_second=1000,

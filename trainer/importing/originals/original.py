@@ -15,10 +15,6 @@ from trainer.errors import ImportFailed
 
 Floats = NDArray[np.float32]
 
-SAME = 1e-4
-"""How far a probability of what is published may be from the original's: more than what rounding
-makes in a deep network, and less than anybody notices."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:

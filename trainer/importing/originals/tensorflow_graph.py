@@ -3,7 +3,6 @@
 They become ONNX graphs. Nothing of them is run here but what a graph needs to restore its weights.
 """
 
-import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from process.heavy_imports import keras_imports, native_logs_held_back
+from evaluation.ranking import SAME_SCORE
+from process.heavy_imports import keras_imports
 from storage.models.contract import Source
 from trainer.errors import ImportFailed
 from trainer.importing.originals.onnx_original import OnnxOriginal
-from trainer.importing.originals.original import SAME, require_one_output
+from trainer.importing.originals.original import require_one_output
+from trainer.runtimes.onnx_conversion import onnx_of
 
-OPSET = 18
 GRAPH = "saved_model.pb"
 REACHING_OUT = frozenset(
     {
@@ -154,63 +154,23 @@ def converted(
 
     `keep` is what holds its variables.
     """
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
     function = tf.function(call, autograph=False, input_signature=[spec])
     try:
-        with native_logs_held_back():
-            frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-            proto = onnx_of(
-                frozen.graph.as_graph_def(),
-                [given.name for given in frozen.inputs],
-                [given.name for given in frozen.outputs],
-            )
+        proto = onnx_of(function)
     except Exception as error:  # tf2onnx raises ValueError, KeyError and its own
         raise ImportFailed(f"{path} cannot be converted: {short(error)}") from None
-    restore_shape(proto, spec)
     original = OnnxOriginal(proto, path, source, framework or f"tensorflow {tf.__version__}")
     sides = [64 if side is None else side for side in spec.shape.as_list()[1:]]
     probes = np.random.default_rng(1).integers(0, 256, (2, *sides)).astype(np.float32)
     expected = np.asarray(function(tf.cast(probes, spec.dtype)))
     given = original(probes)[0]
     scale = max(1.0, float(np.abs(expected).max()))
-    if given.shape != expected.shape or not np.allclose(given, expected, atol=SAME * scale):
+    if given.shape != expected.shape or not np.allclose(given, expected, atol=SAME_SCORE * scale):
         raise ImportFailed(
             f"{path} cannot be converted: its outputs would differ by up to "
             f"{np.abs(given - expected).max():.2g}."
         )
     return original
-
-
-def onnx_of(graph: Any, inputs: list[str], outputs: list[str]) -> Any:
-    """A frozen graph as ONNX: as `tf2onnx.convert` does it, in half of the memory.
-
-    Each of its optimisers copies the graph, and leaves the copy to be collected.
-    """
-    with keras_imports():
-        from tf2onnx import optimizer, tf_loader, tfonnx
-
-    with tf.Graph().as_default():
-        graph = tf_loader.tf_optimize(inputs, outputs, graph)
-    with tf.Graph().as_default() as whole:
-        tf.import_graph_def(graph, name="")
-        converted = tfonnx.process_tf_graph(
-            whole, opset=OPSET, input_names=inputs, output_names=outputs
-        )
-        del graph
-        for name, make in optimizer._get_optimizers().items():
-            converted = optimizer.optimize_graph(converted, False, optimizers={name: make})
-            gc.collect()
-        return converted.make_model("converted from TensorFlow")
-
-
-def restore_shape(proto: Any, spec: Any) -> None:
-    """Write the open dimensions as open: conversion gives each a name, or a number of its own."""
-    (given,) = (i for i in proto.graph.input)
-    for dim, side in zip(given.type.tensor_type.shape.dim, spec.shape.as_list(), strict=True):
-        if side is None:
-            dim.Clear()
-            dim.dim_param = "any"
 
 
 def short(error: Exception) -> str:

@@ -99,7 +99,7 @@ def test_the_same_job_again_is_no_other_one(store: JobStore) -> None:
 
 def test_the_same_images_with_the_next_champion_are_still_the_same_job(store: JobStore) -> None:
     commit(store, describe_job())
-    champion = ModelPin(name="digits", number=2, sha256="1" * 64)
+    champion = ModelPin(name="digits", number=2, sha256="1" * 64, runtime="tensorflow")
     assert not commit(store, describe_job(model=champion))
     assert store.get("job").model == PIN
 

@@ -112,7 +112,7 @@ def test_a_pin_holds_only_as_long_as_the_digest_is_the_same(tmp_path: Path) -> N
     version = publish(store)
     assert store.pinned(version.pin) == version
     with pytest.raises(Corrupt, match="not the one the job was submitted with"):
-        store.pinned(ModelPin(name="digits", number=1, sha256="1" * 64))
+        store.pinned(ModelPin(name="digits", number=1, sha256="1" * 64, runtime="tensorflow"))
 
 
 def test_an_unreadable_manifest_is_corrupt(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.store import DataSet
-from storage.models.examination_messages import Metrics, Timing
+from storage.models.examination_messages import Timing
+from storage.models.metrics import Metrics
 from storage.models.promotions import Promotion, read_promotion
 from storage.models.store import ModelStore, ModelVersion
-from tests.builders import LABELS, add_dataset, as_any, publish
+from tests.builders import LABELS, add_dataset, as_any, one_hot, publish
 from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset, Unusable
 from trainer.export import older_config
 from trainer.pipeline import Pipeline
@@ -44,8 +45,7 @@ def answers(
     where = list(wrong)
     predictions[where] = (predictions[where] + 1) % (actual.max() + 1)
     return Examination(
-        predictions=predictions,
-        scores=np.full(len(actual), score, np.float32),
+        probabilities=one_hot(predictions, int(actual.max()) + 1, score),
         metrics=METRICS.model_copy(update=metrics),
     )
 
@@ -74,7 +74,7 @@ class House:
         """Answers to the images of this data set."""
         return answers(wrong, score, self.actual)
 
-    def examine(self, version: ModelVersion, images: Path | None) -> Examination:
+    def examine(self, version: ModelVersion, images: Path) -> Examination:
         assert images == self.dataset.images_path("test")
         found = self.examined[version.number]
         if isinstance(found, ExaminationFailed):
@@ -448,8 +448,8 @@ def test_versions_that_cannot_be_compared_are_refused_with_the_difference(house:
 
 def test_labels_in_another_order_are_as_good(house: House) -> None:
     house.judge()
-    turned = answers()
-    turned.predictions[:] = (turned.predictions + 1) % 3
+    found = answers()
+    turned = replace(found, probabilities=np.roll(found.probabilities, 1, axis=1))
     promotion = house.judge(turned, labels=(LABELS[2], LABELS[0], LABELS[1]))
     assert promotion.reason == "0 right that digits@1 had wrong, 0 the other way, p 1"
 

@@ -60,9 +60,9 @@ def test_damage_is_found_before_anything_is_loaded_and_the_others_stay(tmp_path:
     with pytest.raises(Corrupt):
         cache.get(damaged.pin)
     with pytest.raises(Corrupt):
-        cache.get(ModelPin(name="digits", number=1, sha256="1" * 64))
+        cache.get(ModelPin(name="digits", number=1, sha256="1" * 64, runtime="tensorflow"))
     with pytest.raises(NotFound):
-        cache.get(ModelPin(name="digits", number=9, sha256="1" * 64))
+        cache.get(ModelPin(name="digits", number=9, sha256="1" * 64, runtime="tensorflow"))
     cache.get(good.pin)
     assert load.loaded == ["digits@1"]
 

@@ -1,0 +1,96 @@
+"""Which runtime a version is used with: the faster one of two that give the same answers.
+
+Both are examined by clean worker processes, as a worker's child uses them. ONNX Runtime is taken
+unless TensorFlow is clearly faster, since it loads sooner and needs less memory.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from evaluation.agreement import Agreement
+from storage.files import sha256_of
+from storage.models.metrics import Metrics
+from storage.models.runtime_choice import RuntimeChoice
+from storage.models.store import ONNX_FILE, ModelVersion
+from trainer.errors import ExaminationFailed, as_clause
+from trainer.promotion.examination_process import Examination
+from trainer.promotion.gate import Gate
+from trainer.runtimes.onnx_export import export_onnx
+
+CLEARLY = 1.1
+"""So many times as fast: less may be due to a busy machine."""
+
+
+def choose_runtime(
+    draft: ModelVersion, images: Path, gate: Gate
+) -> tuple[ModelVersion, Examination]:
+    """A version about to be published with its runtime chosen, and its answers in that.
+
+    `model.onnx` is added to a Keras model, and remains if it gives the same answers. Raises
+    `ExaminationFailed` when the version cannot be used as it was made; whatever is wrong with its
+    export is a reason not to choose that.
+    """
+    made = gate.examine(draft, images)
+    if draft.manifest.format == "onnx":
+        choice = RuntimeChoice(
+            runtime="onnx", reason="it was imported as ONNX", metrics={"onnx": made.metrics}
+        )
+        return with_choice(draft, choice), made
+    path = draft.folder / ONNX_FILE
+    agreement, reason = None, ""
+    try:
+        export_onnx(
+            draft.folder,
+            draft.manifest.input_shape,
+            seconds=gate.thresholds.seconds,
+            megabytes=gate.thresholds.megabytes,
+        )
+        manifest = draft.manifest.model_copy(update={"onnx_sha256": sha256_of(path)})
+        both = replace(draft, manifest=manifest)
+        exported = gate.examine(both.on("onnx"), images)
+        agreement = Agreement.of(exported.probabilities, made.probabilities)
+    except ExaminationFailed as error:
+        reason = f"its export to ONNX fails: {as_clause(error)}"
+    else:
+        if not agreement.holds:
+            reason = disagreement(agreement)
+    if reason:
+        path.unlink(missing_ok=True)
+        choice = RuntimeChoice(
+            runtime="tensorflow",
+            reason=reason,
+            metrics={"tensorflow": made.metrics},
+            agreement=agreement,
+        )
+        return with_choice(draft, choice), made
+    choice = faster(exported.metrics, made.metrics, agreement)
+    return with_choice(both, choice), exported if choice.runtime == "onnx" else made
+
+
+def with_choice(draft: ModelVersion, choice: RuntimeChoice) -> ModelVersion:
+    return replace(draft, manifest=draft.manifest.model_copy(update={"runtime": choice}))
+
+
+def faster(onnx: Metrics, tensorflow: Metrics, agreement: Agreement | None) -> RuntimeChoice:
+    """The choice between two that agree."""
+    ratio = onnx.images_per_second / tensorflow.images_per_second
+    if ratio * CLEARLY < 1:
+        reason = f"{1 / ratio:.1f} times as fast as ONNX Runtime"
+    elif ratio < CLEARLY:
+        reason = "as fast as TensorFlow, and needs less time to load and less memory"
+    else:
+        reason = f"{ratio:.1f} times as fast as TensorFlow"
+    return RuntimeChoice(
+        runtime="tensorflow" if ratio * CLEARLY < 1 else "onnx",
+        reason=reason,
+        metrics={"onnx": onnx, "tensorflow": tensorflow},
+        agreement=agreement,
+    )
+
+
+def disagreement(agreement: Agreement) -> str:
+    """What is wrong with an export that gives other answers."""
+    return (
+        f"its export to ONNX gives other answers for {agreement.differing:,} of "
+        f"{agreement.images:,} images, with probabilities up to {agreement.difference:.2g} apart"
+    )

@@ -1,0 +1,93 @@
+"""A function of TensorFlow as an ONNX graph."""
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+import tensorflow as tf
+from onnx import TensorProto, shape_inference
+
+from process.heavy_imports import keras_imports, native_logs_held_back
+
+OPSET = 18
+BROADCASTING = ("Add", "Sub", "Mul", "Div")
+
+
+def onnx_of(function: Callable[..., Any]) -> onnx.ModelProto:
+    """The graph of a `tf.function` with one signature of one input, its variables in it.
+
+    Raises whatever tf2onnx does: ValueError, KeyError and its own.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    with native_logs_held_back():
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function())  # type: ignore[attr-defined]
+        model = _converted(
+            frozen.graph.as_graph_def(),
+            [given.name for given in frozen.inputs],
+            [given.name for given in frozen.outputs],
+        )
+    (given,) = frozen.inputs
+    _restore_shape(model, given.shape.as_list())
+    return with_broad_constants(model)
+
+
+def _converted(graph: Any, inputs: list[str], outputs: list[str]) -> Any:
+    """A frozen graph as ONNX: as `tf2onnx.convert` does it, in half of the memory.
+
+    Each of its optimisers copies the graph, and leaves the copy to be collected.
+    """
+    with keras_imports():
+        from tf2onnx import optimizer, tf_loader, tfonnx
+
+    gc.freeze()  # of the libraries nothing has to be collected, and to look takes seconds
+    with tf.Graph().as_default():
+        graph = tf_loader.tf_optimize(inputs, outputs, graph)
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph, name="")
+        converted = tfonnx.process_tf_graph(
+            whole, opset=OPSET, input_names=inputs, output_names=outputs
+        )
+        del graph
+        for name, make in optimizer._get_optimizers().items():
+            converted = optimizer.optimize_graph(converted, False, optimizers={name: make})
+            gc.collect()
+        return converted.make_model("converted from TensorFlow")
+
+
+def _restore_shape(model: onnx.ModelProto, shape: list[int | None]) -> None:
+    """Write the open dimensions as open: conversion gives each a name, or a number of its own."""
+    (given,) = model.graph.input
+    for dim, side in zip(given.type.tensor_type.shape.dim, shape, strict=True):
+        if side is None:
+            dim.Clear()
+            dim.dim_param = "any"
+
+
+def with_broad_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, but a number that is added to or multiplied with all has as many axes as those.
+
+    ONNX Runtime takes five times as long for one without axes, most of what an `mlp` takes.
+    """
+    known = shape_inference.infer_shapes(model).graph
+    ranks = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*known.input, *known.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+    numbers = {weight.name: weight for weight in model.graph.initializer if not weight.dims}
+    broad: dict[str, TensorProto] = {}
+    for node in model.graph.node:
+        if node.op_type not in BROADCASTING:
+            continue
+        for place, name in enumerate(node.input):
+            rank = ranks.get(node.input[1 - place])
+            if name in numbers and rank:
+                constant = TensorProto()
+                constant.CopyFrom(numbers[name])
+                constant.dims[:] = [1] * rank
+                constant.name = node.input[place] = f"{name}_of_{rank}"
+                broad[constant.name] = constant
+    model.graph.initializer.extend(broad.values())
+    return model
