@@ -23,7 +23,6 @@ from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
 from worker.runtimes.model_cache import load_predictor
 from worker.runtimes.predictor import Predictor
-from worker.runtimes.startup import start_tensorflow
 
 SIZES = (50, 200, 1000, 5000)
 ROUNDS = 200
@@ -139,7 +138,6 @@ def main() -> None:
     images = held_back(
         DatasetStore(root).get(f"{manifest.dataset}@{manifest.dataset_number}"), manifest.seed
     )
-    start_tensorflow()
     predictor = load_predictor(version)
     sizes = [size for size in SIZES if size <= len(images)]
     print(f"| {version} | {' | '.join(f'{size:,}' for size in sizes)} |")

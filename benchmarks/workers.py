@@ -1,4 +1,4 @@
-"""Workers over time: memory over many batches beside TensorFlow alone, start, change of model."""
+"""Workers over time: memory over many batches beside the model alone, start, change of model."""
 
 import json
 import multiprocessing
@@ -25,15 +25,13 @@ from pathlib import Path
 import numpy as np, psutil
 from storage.models.store import ModelStore
 from worker.runtimes.model_cache import load_predictor
-from worker.runtimes.startup import start_tensorflow
-start_tensorflow()
 predictor = load_predictor(ModelStore(Path(sys.argv[1])).resolve("mlp"))
 images = np.load(sys.argv[2], mmap_mode="r")
 for first in range(0, 100_000, 100):
     predictor(images[first : first + 100])
 print(psutil.Process().memory_info().rss)
 """
-"""TensorFlow with the model alone, in a process of its own: its memory after a thousand batches."""
+"""The model alone, in a process of its own: its memory after a thousand batches."""
 
 
 def measure_workers(system: BenchSystem, rounds: int) -> str:
@@ -60,11 +58,11 @@ def measure_workers(system: BenchSystem, rounds: int) -> str:
         Row(name="a new champion: longest stall of a batch", unit="s", values=swaps),
         Row(name="child after 1,000 batches", unit="MB", values=[early]),
         Row(name=f"child after each {BATCHES:,} batches more", unit="MB", values=late),
-        Row(name="TensorFlow with the model alone", unit="MB", values=alone),
+        Row(name="the model alone in a process", unit="MB", values=alone),
     ]
     ratios = [
         Ratio(name="child, late ÷ early", value=late[-1] / early, target="level"),
-        Ratio(name="child ÷ TensorFlow alone", value=late[-1] / rows[5].median, target="≤ 1.1"),
+        Ratio(name="child ÷ the model alone", value=late[-1] / rows[5].median, target="≤ 1.1"),
         Ratio(name="stall ÷ loading", value=rows[2].median / rows[1].median, target="≤ 1"),
     ]
     return markdown(f"Workers, batches of {BATCH}", rows, ratios)
@@ -114,9 +112,7 @@ def load_at_once(root: Path, processes: int) -> float:
 def load(root: Path, gate: Barrier, loaded: "SimpleQueue[float]") -> None:
     """One of the processes; a model that it has loaded before warms it up."""
     from worker.runtimes.model_cache import load_predictor
-    from worker.runtimes.startup import start_tensorflow
 
-    start_tensorflow()
     version = ModelStore(root).resolve("mlp")
     load_predictor(version)
     gate.wait()
@@ -130,7 +126,8 @@ def change_model(system: BenchSystem) -> float:
     store = ModelStore(system.root)
     version = store.resolve("mlp")
     with store.draft("mlp") as draft:
-        shutil.copy(version.model_path, draft)
+        for artefact in version.folder.glob("model.*"):
+            shutil.copy(artefact, draft)
         store.promote(store.publish("mlp", draft, version.manifest))
     _, summary = system.producer("submit", "mnist:test", "--model", "mlp")
     logs = (system.root / "jobs" / str(summary["id"]) / "attempts").iterdir()

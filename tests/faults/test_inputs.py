@@ -65,7 +65,7 @@ def test_a_damaged_model_fails_its_job_and_not_the_others(house: House, undistur
     version = ModelStore(house.storage).resolve("digits")
     copy = version.folder.with_name("2")
     shutil.copytree(version.folder, copy)
-    with (copy / "model.keras").open("r+b") as file:
+    with (copy / version.model_path.name).open("r+b") as file:
         file.seek(2000)
         file.write(b"damage")
     images = str(house.storage / "arrays" / "images.npy")

@@ -3,10 +3,12 @@
 import shutil
 
 import psutil
+import pytest
 
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
+from storage.models.runtime_choice import Runtime
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
 from tests.faults.conftest import House
@@ -16,7 +18,10 @@ SETTLED = 40
 """After so many swaps the allocator has the memory that it goes on with."""
 
 
-def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(house: House) -> None:
+@pytest.mark.parametrize("runtime", ["onnx", "tensorflow"])
+def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(
+    house: House, runtime: Runtime
+) -> None:
     worker = house.worker()
     (child,) = worker.children()
     store = ModelStore(house.storage)
@@ -24,17 +29,18 @@ def test_a_hundred_swaps_mix_no_job_and_leave_the_worker_at_its_size(house: Hous
     client = PredictionClient(
         storage=StorageSettings(storage=house.storage),
         broker=BrokerSettings(redis_url=house.redis.url),
-        settings=ProducerSettings(),
+        settings=ProducerSettings(runtime=runtime),
     )
     running = client.submit("digits:test", batch_size=20)
     sizes = []
     for _ in range(SWAPS):
         with store.draft("digits") as draft:
-            shutil.copy(first.model_path, draft / "model.keras")
+            for artefact in first.folder.glob("model.*"):
+                shutil.copy(artefact, draft)
             version = store.publish("digits", draft, first.manifest)
         store.promote(version)
         following = client.submit("digits:test", batch_size=20)  # while the last job still runs
-        assert following.job.model == version.pin
+        assert following.job.model == version.on(runtime).pin
         summary = running.wait()
         assert summary.images.predicted == 360
         results = (house.jobs.of(running.job).results.read(batch) for batch in range(18))

@@ -27,9 +27,10 @@ def publish(system: Mapping[str, str]) -> Iterator[Callable[[Damage], ModelVersi
         champion = store.resolve("digits")
         with store.draft("digits") as draft:
             path = draft / "model.keras"
-            shutil.copy(champion.model_path, path)
+            shutil.copy(champion.on("tensorflow").model_path, path)
             change(path)
-            manifest = champion.manifest.model_copy(update={"sha256": sha256_of(path)})
+            alone = {"sha256": sha256_of(path), "onnx_sha256": None, "runtime": None}
+            manifest = champion.manifest.model_copy(update=alone)
             published.append(store.publish("digits", draft, manifest))
         return published[-1]
 

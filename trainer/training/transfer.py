@@ -97,11 +97,12 @@ class Transfer:
 
 def features_of(version: ModelVersion) -> keras.Model:
     """A published version without its head; raises `TrainingFailed`."""
-    if version.manifest.format != "keras":
+    if "tensorflow" not in version.manifest.digests:
         raise TrainingFailed(
             f"{version} is an ONNX network, which can answer but not learn: "
             "import the Keras model that it was made from."
         )
+    version = version.on("tensorflow")
     version.verify()
     try:
         model = keras.saving.load_model(version.model_path, compile=False, safe_mode=True)
