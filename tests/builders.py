@@ -26,7 +26,7 @@ from storage.jobs.store import JobStore
 from storage.jobs.stored_job import StoredJob
 from storage.models.metrics import Metrics
 from storage.models.runtime_choice import Runtime, RuntimeChoice
-from storage.models.store import MODEL_FILE, Manifest, ModelPin, ModelStore, ModelVersion
+from storage.models.store import MODEL_FILE, ONNX_FILE, Manifest, ModelPin, ModelStore, ModelVersion
 
 SHAPE: Shape = (4, 4, 1)
 LABELS = ("zero", "one", "two")
@@ -223,6 +223,15 @@ def publish(
     with store.draft(name) as draft:
         (draft / MODEL_FILE).write_bytes(content)
         return store.publish(name, draft, describe_model(content, **fields))
+
+
+def publish_both(store: ModelStore, name: str = "digits", **fields: Any) -> ModelVersion:
+    """A published version with an artefact for each runtime."""
+    with store.draft(name) as draft:
+        (draft / MODEL_FILE).write_bytes(b"a model")
+        (draft / ONNX_FILE).write_bytes(b"a graph")
+        digest = hashlib.sha256(b"a graph").hexdigest()
+        return store.publish(name, draft, describe_model(onnx_sha256=digest, **fields))
 
 
 class FakePredictor:

@@ -14,11 +14,14 @@ from PIL import Image
 
 from storage.jobs.attempts import read_events
 from storage.jobs.store import JobStore
+from storage.models.runtime_choice import Runtime
 from storage.models.store import ModelStore
 from tests.digits import TEST_IMAGES, digits
 from tests.processes import Program, RedisServer, run, wait_for
 
 pytestmark = pytest.mark.usefixtures("running_worker")
+
+RUNTIMES: tuple[Runtime, ...] = ("onnx", "tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,26 @@ def test_an_array_gives_the_predictions_of_keras(
     assert summary["labelled"] == 0
     assert summary["accuracy"] is None
     assert [r["prediction"] for r in records] == [str(p) for p in expected]
+
+
+def test_both_runtimes_say_the_same_and_reuse_only_their_own_predictions(
+    system: Mapping[str, str], tmp_path: Path
+) -> None:
+    storage, source = Path(system["BATCHSIGHT_STORAGE"]), tmp_path / "images.npy"
+    np.save(source, digits()[0][:100, :, ::-1])  # which no other test has classified
+    said = {}
+    for runtime in RUNTIMES:
+        told = {**system, "BATCHSIGHT_RUNTIME": runtime}
+        options = (str(source), "--model", "digits", "--reuse")
+        summary, records = predictions(told, *options)
+        said[runtime] = [record["prediction"] for record in records]
+        assert summary["reused"] == 0
+        stored = JobStore(storage).open(str(summary["id"]))
+        pin = ModelStore(storage).resolve("digits").on(runtime).pin
+        assert stored.job.model == stored.results.read(0).model == pin
+        summary, again = predictions(told, *options)
+        assert (summary["reused"], again) == (100, records)
+    assert said["onnx"] == said["tensorflow"]
 
 
 def test_a_manifest_gives_the_predictions_of_keras_and_the_accuracy_of_its_labels(

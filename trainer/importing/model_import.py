@@ -35,7 +35,7 @@ from trainer.importing.check_images import CheckImages, probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.model_files import find_obstacle
 from trainer.limited_process import GRACE_SECONDS, ask
-from trainer.promotion.examination_process import Examination
+from trainer.promotion.examination_process import Examination, said_of_it
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
 from trainer.runtimes.choice import choose_runtime
 from trainer.runtimes.onnx_export import COPIES
@@ -208,10 +208,7 @@ def examine(
             np.save(images, probes_of(check, manifest.input_shape, manifest.preprocessing))
             return choose_runtime(draft, images, gate)
     except ExaminationFailed as error:
-        reason = str(error).removesuffix(".") + "."
-        for subject in (f"The model {draft.model_path}", str(draft.model_path), str(draft)):
-            reason = reason.replace(subject, "it")
-        raise ImportFailed(f"{path} is not published: {reason}") from None
+        raise ImportFailed(f"{path} is not published: {said_of_it(error, draft)}.") from None
 
 
 def notes_on_dataset(chosen: Preprocessing, dataset: DataSet) -> Iterator[str]:

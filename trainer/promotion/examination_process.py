@@ -18,7 +18,7 @@ from storage.models.examination_messages import (
 )
 from storage.models.metrics import Metrics
 from storage.models.store import ModelVersion
-from trainer.errors import Unusable
+from trainer.errors import ExaminationFailed, Unusable
 from trainer.limited_process import GRACE_SECONDS, ask
 
 
@@ -71,6 +71,14 @@ def examine(
             raise Unusable(answer.refusal)
         probabilities = np.load(answers, allow_pickle=False)
         return Examination(probabilities=probabilities, metrics=answer.metrics)
+
+
+def said_of_it(error: ExaminationFailed, version: ModelVersion) -> str:
+    """What is wrong with a version that is not published yet: its name and folder tell nothing."""
+    said = str(error)
+    for subject in (f"The model {version.model_path}", str(version.model_path), str(version)):
+        said = said.replace(subject, "it")
+    return said.removesuffix(".")
 
 
 def measure_in_turns(

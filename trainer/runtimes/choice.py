@@ -5,6 +5,7 @@ unless TensorFlow is clearly faster, since it loads sooner and needs less memory
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from evaluation.agreement import Agreement
@@ -13,7 +14,7 @@ from storage.models.metrics import Metrics
 from storage.models.runtime_choice import RuntimeChoice
 from storage.models.store import ONNX_FILE, ModelVersion
 from trainer.errors import ExaminationFailed, as_clause
-from trainer.promotion.examination_process import Examination
+from trainer.promotion.examination_process import Examination, said_of_it
 from trainer.promotion.gate import Gate
 from trainer.runtimes.onnx_export import export_onnx
 
@@ -35,43 +36,46 @@ def choose_runtime(
         choice = RuntimeChoice(
             runtime="onnx", reason="it was imported as ONNX", metrics={"onnx": made.metrics}
         )
-        return with_choice(draft, choice), made
-    path = draft.folder / ONNX_FILE
-    agreement, reason = None, ""
+        return decided(draft, choice), made
+    alone = partial(RuntimeChoice, runtime="tensorflow", metrics={"tensorflow": made.metrics})
     try:
-        export_onnx(
-            draft.folder,
-            draft.manifest.input_shape,
-            seconds=gate.thresholds.seconds,
-            megabytes=gate.thresholds.megabytes,
-        )
-        manifest = draft.manifest.model_copy(update={"onnx_sha256": sha256_of(path)})
-        both = replace(draft, manifest=manifest)
-        exported = gate.examine(both.on("onnx"), images)
-        agreement = Agreement.of(exported.probabilities, made.probabilities)
+        export, answers = exported(draft, images, gate)
     except ExaminationFailed as error:
-        reason = f"its export to ONNX fails: {as_clause(error)}"
+        choice = alone(reason=f"its export to ONNX fails: {as_clause(error)}")
     else:
-        if not agreement.holds:
-            reason = disagreement(agreement)
-    if reason:
-        path.unlink(missing_ok=True)
-        choice = RuntimeChoice(
-            runtime="tensorflow",
-            reason=reason,
-            metrics={"tensorflow": made.metrics},
-            agreement=agreement,
-        )
-        return with_choice(draft, choice), made
-    choice = faster(exported.metrics, made.metrics, agreement)
-    return with_choice(both, choice), exported if choice.runtime == "onnx" else made
+        agreement = Agreement.of(answers.probabilities, made.probabilities)
+        if agreement.holds:
+            choice = faster(answers.metrics, made.metrics, agreement)
+            return decided(export, choice), answers if choice.runtime == "onnx" else made
+        choice = alone(reason=disagreement(agreement), agreement=agreement)
+    (draft.folder / ONNX_FILE).unlink(missing_ok=True)
+    return decided(draft, choice), made
 
 
-def with_choice(draft: ModelVersion, choice: RuntimeChoice) -> ModelVersion:
-    return replace(draft, manifest=draft.manifest.model_copy(update={"runtime": choice}))
+def exported(draft: ModelVersion, images: Path, gate: Gate) -> tuple[ModelVersion, Examination]:
+    """The version as ONNX, and its answers as such; raises `ExaminationFailed`."""
+    manifest = draft.manifest
+    export_onnx(
+        draft.folder,
+        manifest.input_shape,
+        seconds=gate.thresholds.seconds,
+        megabytes=gate.thresholds.megabytes,
+    )
+    digest = {"onnx_sha256": sha256_of(draft.folder / ONNX_FILE)}
+    export = replace(draft, manifest=manifest.model_copy(update=digest)).on("onnx")
+    try:
+        return export, gate.examine(export, images)
+    except ExaminationFailed as error:
+        raise ExaminationFailed(said_of_it(error, export)) from None
 
 
-def faster(onnx: Metrics, tensorflow: Metrics, agreement: Agreement | None) -> RuntimeChoice:
+def decided(version: ModelVersion, choice: RuntimeChoice) -> ModelVersion:
+    """A version that is used as was chosen."""
+    manifest = version.manifest.model_copy(update={"runtime": choice})
+    return replace(version, manifest=manifest, told=None)
+
+
+def faster(onnx: Metrics, tensorflow: Metrics, agreement: Agreement) -> RuntimeChoice:
     """The choice between two that agree."""
     ratio = onnx.images_per_second / tensorflow.images_per_second
     if ratio * CLEARLY < 1:

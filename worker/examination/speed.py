@@ -10,13 +10,13 @@ from storage.models.examination_messages import ExaminationRequest
 from worker.errors import ModelRefused
 from worker.runtimes.predictor import Predictor
 
-SPEED_SECONDS, MOST_TURNS = 1.0, 2000
+SPEED_SECONDS, MOST_TURNS = 0.5, 2000
 FAR_TOO_LONG = 2.0
 """So many times the time for an examination: less may be due to a busy machine."""
 
 
 def measure_speed(predictor: Predictor, images: Pixels, latency: float) -> float:
-    """Images per second of the processor's time, the median over about a second.
+    """Images per second of the processor's time, the median over half a second.
 
     So many at a time as a batch has, or time allows for. The same images again if they are few.
     """

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,12 +23,13 @@ from producer.errors import (
 from producer.results.record_formats import export_file
 from producer.results.records import Record
 from producer.settings import ProducerSettings
-from storage.errors import AlreadyExists, BadManifest
+from storage.errors import AlreadyExists, BadManifest, NotFound
 from storage.jobs.job import Status
 from storage.jobs.store import JobStore
+from storage.models.runtime_choice import Runtime
 from storage.models.store import ModelStore
 from storage.settings import StorageSettings
-from tests.builders import as_any, encode, images_of, publish, runtime_choice
+from tests.builders import as_any, encode, images_of, publish, publish_both, runtime_choice
 from tests.fake_queue import FakeQueue, FakeWorker
 from tests.processes import REPOSITORY
 
@@ -295,9 +296,48 @@ def test_what_was_assumed_of_a_source_stays_with_its_job(notebook: Notebook) -> 
     assert notebook.client.submit(images_of([1])).wait().notes is None
 
 
+# Which runtime
+
+
+@pytest.mark.parametrize("chosen", ["onnx", "tensorflow"])
+@pytest.mark.parametrize("told", ["auto", "onnx", "tensorflow"])
+def test_a_job_is_pinned_to_the_runtime_that_was_chosen_or_told(
+    tmp_path: Path, chosen: Runtime, told: Literal["auto", "onnx", "tensorflow"]
+) -> None:
+    models = ModelStore(tmp_path)
+    version = publish_both(models, runtime=runtime_choice(100, chosen))
+    models.promote(version)
+    job = client_of(tmp_path, runtime=told).submit(BLANK[:4]).job
+    assert job.model.runtime == (chosen if told == "auto" else told)
+    assert job.model.sha256 == version.manifest.digests[job.model.runtime]
+
+
+def test_a_job_is_not_submitted_for_a_runtime_that_its_model_lacks(tmp_path: Path) -> None:
+    models = ModelStore(tmp_path)
+    choice = runtime_choice(100).model_copy(update={"reason": "its export to ONNX fails: Erfinv"})
+    models.promote(publish(models, runtime=choice))
+    with pytest.raises(NotFound) as refused:
+        client_of(tmp_path, runtime="onnx").submit(BLANK[:4])
+    assert str(refused.value) == (
+        "digits@1 cannot be used with ONNX Runtime, only with TensorFlow: its export to ONNX "
+        "fails: Erfinv."
+    )
+    assert JobStore(tmp_path).ids() == []
+
+
 # How large a batch is
 
 BLANK = np.zeros((400, 5, 4, 1), np.uint8)
+
+
+def client_of(root: Path, **settings: Any) -> PredictionClient:
+    """A client whose jobs nobody serves."""
+    return PredictionClient(
+        storage=StorageSettings(storage=root),
+        broker=BrokerSettings(),
+        settings=ProducerSettings(**settings),
+        queue=FakeQueue(),
+    )
 
 
 def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionClient:

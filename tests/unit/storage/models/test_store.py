@@ -5,7 +5,7 @@ import pytest
 
 from storage.errors import BadName, Corrupt, NotFound, StalePublication
 from storage.models.store import MODEL_FILE, ModelPin, ModelStore
-from tests.builders import describe_model, publish
+from tests.builders import describe_model, publish, publish_both, runtime_choice
 
 
 def test_a_published_version_is_read_back_whole(tmp_path: Path) -> None:
@@ -113,6 +113,37 @@ def test_a_pin_holds_only_as_long_as_the_digest_is_the_same(tmp_path: Path) -> N
     assert store.pinned(version.pin) == version
     with pytest.raises(Corrupt, match="not the one the job was submitted with"):
         store.pinned(ModelPin(name="digits", number=1, sha256="1" * 64, runtime="tensorflow"))
+
+
+def test_a_version_in_two_runtimes_has_a_pin_for_each_and_either_may_be_damaged(
+    tmp_path: Path,
+) -> None:
+    version = publish_both(ModelStore(tmp_path), runtime=runtime_choice(100, "onnx"))
+    keras, onnx = version.on("tensorflow"), version.on("onnx")
+    assert version == onnx
+    assert (keras.model_path.name, onnx.model_path.name) == ("model.keras", "model.onnx")
+    assert keras.pin.sha256 != onnx.pin.sha256
+    assert (keras.pin.runtime, onnx.pin.runtime) == ("tensorflow", "onnx")
+    assert (keras.images_per_second, onnx.images_per_second) == (None, 100)
+    store = ModelStore(tmp_path)
+    assert [store.pinned(used.pin) for used in (keras, onnx)] == [keras, onnx]
+    onnx.model_path.write_bytes(b"other")
+    store.pinned(keras.pin)
+    with pytest.raises(Corrupt, match=r"model\.onnx does not match its digest"):
+        store.pinned(onnx.pin)
+    with pytest.raises(Corrupt, match="not the one the job was submitted with"):
+        store.pinned(keras.pin.model_copy(update={"runtime": "onnx"}))
+
+
+def test_a_version_is_not_used_in_a_runtime_that_it_has_no_artefact_for(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(NotFound) as plain:
+        publish(store).on("onnx")
+    assert str(plain.value) == ("digits@1 cannot be used with ONNX Runtime, only with TensorFlow.")
+    with pytest.raises(NotFound, match="only with ONNX Runtime: a test"):
+        publish(store, format="onnx", runtime=runtime_choice(9, "onnx")).on("tensorflow")
+    with pytest.raises(Corrupt, match="not the one the job was submitted with"):
+        store.pinned(store.version("digits", 1).pin.model_copy(update={"runtime": "onnx"}))
 
 
 def test_an_unreadable_manifest_is_corrupt(tmp_path: Path) -> None:
