@@ -312,9 +312,10 @@ class PredictionClient:
         job_id = job_id or new_job_id(created_at)
         self.jobs.path(job_id)  # refuses a bad id before any work
         self._queue.check()
+        speed = self._queue.measured_speed(version.pin) or trained_speed(version)
         depth = kept_classes(version, top, probabilities)
         request = replace(
-            self._request(job_id, version, limit, batch_size, depth),
+            self._request(job_id, version, speed, limit, batch_size, depth),
             follow_links=follow_links,
             strict=strict,
         )
@@ -323,7 +324,7 @@ class PredictionClient:
             notes = [
                 *prepared.notes,
                 *notes_on_batches(
-                    version, prepared, self._limit_seconds, chosen=batch_size is not None
+                    version, speed, prepared, self._limit_seconds, chosen=batch_size is not None
                 ),
                 *notes_on_kept(version, prepared, top, probabilities),
             ]
@@ -396,12 +397,13 @@ class PredictionClient:
         self,
         job_id: str,
         version: ModelVersion,
+        speed: float | None,
         limit: int | None,
         batch_size: int | None,
         depth: int,
     ) -> Request:
         room = max(1, RESULT_BYTES // (RANK_BYTES * depth))
-        affordable = min(room, affordable_batch(version, self._limit_seconds))
+        affordable = min(room, affordable_batch(speed, self._limit_seconds))
         if batch_size and batch_size > MOST_RESULTS * room:
             raise ResultTooLarge(
                 f"The result of {batch_size:,} images with {depth:,} classes each would take "
@@ -466,29 +468,33 @@ def notes_on_kept(
         )
 
 
-def affordable_batch(version: ModelVersion, limit_seconds: float) -> int:
+def affordable_batch(speed: float | None, limit_seconds: float) -> int:
     """How many images a batch may have, so that it is short, and far from its time limit.
 
-    Speed is that of the trainer's machine; a model of unknown speed gets small batches.
+    A model of unknown `speed`, in images per second, gets small batches.
     """
-    speed = known_speed(version) or UNKNOWN_IMAGES_PER_SECOND
+    speed = speed or UNKNOWN_IMAGES_PER_SECOND
     comfortable = max(FEWEST_IMAGES, speed * BATCH_SECONDS)
     return max(1, int(min(comfortable, speed * limit_seconds * LIMIT_SHARE)))
 
 
-def known_speed(version: ModelVersion) -> float | None:
-    """Images per second, as measured when the version was made."""
+def trained_speed(version: ModelVersion) -> float | None:
+    """Images per second, as measured when the version was made, on the trainer's machine."""
     return version.manifest.metrics.get("images_per_second") or None
 
 
 def notes_on_batches(
-    version: ModelVersion, job: Prepared, limit_seconds: float, *, chosen: bool
+    version: ModelVersion,
+    speed: float | None,
+    job: Prepared,
+    limit_seconds: float,
+    *,
+    chosen: bool,
 ) -> Iterator[str]:
     """What the user should know of the size of the batches, one sentence each.
 
     `chosen` is whether the user chose it.
     """
-    speed = known_speed(version)
     spread = BATCHES_OF_A_SMALL_JOB * job.batch_size
     if speed is None and not chosen and job.total > spread:
         yield (

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "touch": {"image": int},
     "raised": {"image": int, "reason": str},
     "walked": {},
+    "finished": {"images": int},
     "end": {"outcome": str},
 }
 """What a line holds beside its key, by event. Newer programs may know more events."""
@@ -69,6 +71,8 @@ class History:
     walk_done: bool
     """A walk has reached the end of the batch."""
     attempts: int
+    finished: int = 0
+    """Images that the live attempt says to have finished."""
     raised: Mapping[int, str] = field(default_factory=dict)
     """Images at which a walk has met an unexpected error, with the error."""
 
@@ -112,6 +116,11 @@ class Attempt:
     def walk_done(self) -> None:
         """Note that every image of the batch has been tried alone."""
         self._write(event="walked")
+
+    def note_finished(self, images: int) -> None:
+        """Note how many images are finished, for who follows the job, if the disk has room."""
+        with suppress(OSError):
+            self._write(event="finished", images=images)
 
     def end(self, outcome: str, phases: Mapping[str, float] | None = None) -> None:
         """Close the attempt with its outcome, its length and the seconds each phase took.
@@ -252,6 +261,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     walkers: set[str] = set()
     ended: dict[str, str] = {}
     raised: dict[int, str] = {}
+    finished: dict[str, int] = {}
     walk_done = False
     for event in events:
         key = event["key"]
@@ -267,6 +277,8 @@ def read_history(path: Path, lease_seconds: float) -> History:
                 walk_done = True
                 touched.pop(key, None)  # what follows is an attempt over the whole batch
                 walkers.discard(key)
+            case "finished":
+                finished[key] = event["images"]
             case "end":
                 open_attempts.pop(key, None)
                 ended[key] = event["outcome"]
@@ -288,6 +300,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         walked=max((event["image"] for event in events if event["event"] == "touch"), default=0),
         walk_done=walk_done,
         attempts=sum(event["event"] == "start" for event in events),
+        finished=max((finished.get(key, 0) for key in live), default=0),
         raised=raised,
     )
 

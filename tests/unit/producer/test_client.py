@@ -300,8 +300,13 @@ def test_what_was_assumed_of_a_source_stays_with_its_job(notebook: Notebook) -> 
 BLANK = np.zeros((400, 5, 4, 1), np.uint8)
 
 
-def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionClient:
-    """A client whose only model is so fast, where batches are stopped after so long."""
+def lasting(
+    root: Path, speed: float | None, limit_seconds: int, measured: float | None = None
+) -> PredictionClient:
+    """A client whose only model is so fast, where a step of a batch may take so long.
+
+    Its workers have `measured` another speed.
+    """
     models = ModelStore(root)
     metrics = {} if speed is None else {"images_per_second": speed}
     models.promote(publish(models, metrics=metrics))
@@ -309,7 +314,7 @@ def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionCl
         storage=StorageSettings(storage=root),
         broker=BrokerSettings(soft_time_limit_seconds=limit_seconds, time_limit_seconds=1000),
         settings=ProducerSettings(),
-        queue=FakeQueue(),
+        queue=FakeQueue(speed=measured),
     )
 
 
@@ -333,6 +338,15 @@ def test_small_batches_for_a_model_that_nobody_has_measured_are_told(tmp_path: P
     ]
     assert client.submit(BLANK[:100]).notes == [], "a small job has such batches anyway"
     assert client.submit(BLANK[:400], batch_size=4).notes == [], "the user's own choice"
+
+
+@pytest.mark.parametrize("trained", [None, 1.0, 1000.0])
+def test_batches_are_cut_by_the_speed_that_workers_have_measured(
+    tmp_path: Path, trained: float | None
+) -> None:
+    handle = lasting(tmp_path, trained, 240, measured=30.0).submit(BLANK[:400])
+    assert handle.job.batch_size == 30
+    assert handle.notes == []
 
 
 def test_a_job_that_keeps_other_classes_than_asked_for_is_told(tmp_path: Path) -> None:
