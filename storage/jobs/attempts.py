@@ -30,21 +30,14 @@ log = logging.getLogger(__name__)
 
 NUMBER = (int, float)
 FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "start": {"worker": str, "at": NUMBER},
+    "start": {"worker": str, "process": dict, "lease": (*NUMBER, type(None)), "at": NUMBER},
     "touch": {"image": int},
     "raised": {"image": int, "reason": str},
     "walked": {},
     "finished": {"images": int},
-    "end": {"outcome": str},
+    "end": {"outcome": str, "seconds": NUMBER, "phases": dict},
 }
 """What a line holds beside its key, by event. Newer programs may know more events."""
-OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
-    "process": dict,
-    "lease": (*NUMBER, type(None)),
-    "seconds": NUMBER,
-    "phases": dict,
-}
-"""What lines of older programs may lack."""
 
 OUTCOME_LENGTH = 500
 """Characters of an outcome that are kept: an end must fit where its beginning found room."""
@@ -241,7 +234,6 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
         kinds = {"key": str, "event": str, **FIELDS.get(event["event"], {})}
-        kinds |= {name: kind for name, kind in OPTIONAL.items() if name in event}
         whole = all(isinstance(event[name], kind) for name, kind in kinds.items())
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -286,7 +278,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     live = {
         key
         for key, start in open_attempts.items()
-        if age < (start.get("lease") or lease_seconds) and not _is_gone(start)
+        if age < (start["lease"] or lease_seconds) and not _is_gone(start)
     }
     dead = open_attempts.keys() - live
     timed_out = {key for key, outcome in ended.items() if outcome == "timeout"}
@@ -316,8 +308,6 @@ def _age_seconds(path: Path) -> float:
 
 def _is_gone(start: Mapping[str, Any]) -> bool:
     """Whether the process that began an attempt no longer runs, as far as it can be known here."""
-    if "process" not in start:
-        return False  # of an older program
     try:
         process = Process(**start["process"])
         # A process runs one batch at a time: an open attempt of its own is an old one.
