@@ -41,6 +41,8 @@ def may_hold_several(content: bytes) -> bool:
 
 
 def describe_several(count: int) -> str:
-    """The sentence about files of several pictures, if there are any."""
-    has = "image has" if count == 1 else "images have"
-    return f"{count:,} {has} several pages or frames: the first is taken." if count else ""
+    """The sentence about files of several pictures; empty when there are none."""
+    if not count:
+        return ""
+    has, first = ("image has", "the first") if count == 1 else ("images have", "the first of each")
+    return f"{count:,} {has} several pages or frames: {first} is taken."

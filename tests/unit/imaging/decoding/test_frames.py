@@ -84,5 +84,5 @@ def test_the_sentence_counts() -> None:
     assert describe_several(0) == ""
     assert describe_several(1) == "1 image has several pages or frames: the first is taken."
     assert describe_several(1_200) == (
-        "1,200 images have several pages or frames: the first is taken."
+        "1,200 images have several pages or frames: the first of each is taken."
     )
