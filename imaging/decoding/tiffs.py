@@ -21,6 +21,7 @@ SIGNED = 2
 WHITE_IS_ZERO = 0
 IN_PLANES = 2
 FEWER_BITS = 1 << 14
+"""With a value as bright as this no picture is of a sensor's bits."""
 
 
 def check_tiff(image: Image.Image) -> None:
@@ -54,13 +55,13 @@ def eight_bits_of_tiff(content: bytes, image: Image.Image) -> Image.Image:
         return image_of(255 - pixels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else pixels)
     if image.mode not in ("RGB", "RGBA") or 16 not in tags.get(SIGNIFICANT_BITS, ()):
         return image
-    pixels = np.asarray(image)
+    upper = np.asarray(image)
+    if (upper[..., :3] >= FEWER_BITS >> 8).any():
+        return image  # these are the upper eight of the bits that are used
     if tags.get(PLANAR) == IN_PLANES:
-        if (pixels[..., :3] < FEWER_BITS >> 8).all():
-            raise ImageError("its planes may be of fewer than 16 bits: convert it to 8 bits")
-        return image
+        raise ImageError("its planes may be of fewer than 16 bits: convert it to 8 bits")
     lower = lower_bytes(content)
-    return image if lower is None else image_of(shallow(join_bytes(pixels, lower), 3))
+    return image if lower is None else image_of(shallow(join_bytes(upper, lower), 3))
 
 
 def lower_bytes(content: bytes) -> Bytes | None:

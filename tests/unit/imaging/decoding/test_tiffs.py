@@ -110,6 +110,31 @@ def test_of_colours_the_upper_eight_of_the_bits_that_are_used_count(
     np.testing.assert_array_equal(decode_image(content, (*SHAPE, 3)), values >> (bits - 8))
 
 
+@pytest.mark.parametrize("spread", [256, 257])
+def test_dark_colours_of_eight_bits_spread_over_sixteen_stay_dark(spread: int) -> None:
+    dark = (random_values(8, 3) // 16).astype(np.uint16)
+    content = tiff(dark * np.uint16(spread), RGB)
+    np.testing.assert_array_equal(decode_image(content, (*SHAPE, 3)), dark)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_mutations_raise_nothing_but_a_reason(channels: int, layout: str) -> None:
+    chance = np.random.default_rng(channels)
+    tags = {EXTRA_SAMPLES: STRAIGHT} if channels == 4 else {}
+    photometric = BLACK_IS_ZERO if channels == 1 else RGB
+    content = tiff(random_values(12, channels), photometric, tags=tags, **LAYOUTS[layout])
+    directory = int.from_bytes(content[4:8], "little")
+    for _ in range(60):
+        mutated = bytearray(content)
+        for place in chance.integers(directory, len(content), 3):
+            mutated[place] = chance.integers(256)
+        try:
+            decode_image(bytes(mutated), (*SHAPE, 3), max_pixels=1_000_000)
+        except ImageError as error:
+            assert "\n" not in str(error)
+
+
 @pytest.mark.parametrize("deflated", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_planes_are_put_together_or_refused_where_their_range_is_in_doubt(
