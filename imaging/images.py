@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from imaging.decoding.bit_depth import DEEP_GREY, upper_bytes
 from imaging.decoding.colour_profiles import conversion_for, to_srgb
 from imaging.decoding.damage import check_whole
 from imaging.decoding.formats import can_read_heic, formats_for, is_heic, why_not_opened
@@ -90,6 +91,8 @@ def decode_image(
                 image = eight_bits_of_png(content, image)
             elif image.format == "TIFF":
                 image = eight_bits_of_tiff(content, image)
+            elif image.mode in DEEP_GREY:  # HEIC of ten or twelve bits
+                image = upper_bytes(image)
             image = to_srgb(image, profile)
             return fit_image(image, shape, preprocessing, turn)
 

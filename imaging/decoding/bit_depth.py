@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 DEPTHS = (8, 10, 12, 14, 16)
+DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+"""What Pillow calls grey of sixteen bits."""
 
 Bytes = NDArray[np.uint8]
 Deep = NDArray[np.uint16]
@@ -24,6 +26,11 @@ def shallow(values: Deep, colours: int, significant: int = 0) -> Bytes:
     """Values (H, W, C) with eight bits; what comes behind the colours is alpha, of all sixteen."""
     alpha = (values[..., colours:] >> 8).astype(np.uint8)
     return np.concatenate([upper_bits(values[..., :colours], significant), alpha], axis=2)
+
+
+def upper_bytes(image: Image.Image) -> Image.Image:
+    """A loaded grey image whose values make use of all sixteen bits, with eight."""
+    return image_of((np.asarray(image)[..., None] >> 8).astype(np.uint8))
 
 
 def image_of(pixels: Bytes) -> Image.Image:

@@ -6,12 +6,11 @@ import sys
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from imaging.decoding.bit_depth import Bytes, image_of, join_bytes, shallow
+from imaging.decoding.bit_depth import DEEP_GREY, Bytes, image_of, join_bytes, shallow
 from imaging.errors import ImageError
 
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader takes planes of 16 bits for bytes
 
-DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_COLOURS = ("RGB;16N", "RGBX;16N", "RGBA;16N")
 """What Pillow is told of the values that libtiff gives it, in the order of this machine's bytes."""
 OTHER_ORDER = "B" if sys.byteorder == "little" else "L"

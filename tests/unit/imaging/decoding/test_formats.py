@@ -61,6 +61,21 @@ def test_modern_formats_are_near_what_was_saved_and_equal_to_their_decoder(forma
         np.testing.assert_array_equal(decoded, np.asarray(plain.convert("RGB")))
 
 
+@pytest.mark.parametrize(("mode", "channels"), [("L;16", 1), ("RGB;16", 3), ("RGBA;16", 4)])
+@pytest.mark.parametrize("share", [1, 4])
+def test_a_heic_of_ten_bits_is_as_bright_as_one_of_eight(
+    share: int, mode: str, channels: int
+) -> None:
+    assert can_read_heic()
+    values = picture(channels).astype(np.uint16) // share
+    file = io.BytesIO()
+    spread = (values * 257).tobytes()
+    pillow_heif.encode(mode, (32, 24), spread, file, quality=95, chroma="444")
+    assert pillow_heif.open_heif(file).info["bit_depth"] == 10
+    decoded = decode_image(file.getvalue(), (24, 32, channels)).astype(int)
+    assert np.abs(decoded - values.reshape(decoded.shape)).max() <= 4
+
+
 def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     content = save(pillow_heif.from_pillow(Image.fromarray(picture())).to_pillow(), "HEIF")
     monkeypatch.setattr("imaging.images.can_read_heic", lambda: False)
