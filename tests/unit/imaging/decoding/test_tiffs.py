@@ -13,7 +13,7 @@ from imaging.errors import ImageError
 from imaging.images import decode_image
 
 SHORT, LONG = 3, 4
-SUBFILE_TYPE, EXTRA_SAMPLES, SAMPLE_FORMAT = 254, 338, 339
+SUBFILE_TYPE, ORIENTATION, EXTRA_SAMPLES, SAMPLE_FORMAT = 254, 274, 338, 339
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INKS = 0, 1, 2, 5
 PREMULTIPLIED, STRAIGHT = 1, 2
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
@@ -108,6 +108,13 @@ def test_of_colours_the_upper_eight_of_the_bits_that_are_used_count(
     values = random_values(bits, 3)
     content = tiff(values, RGB, order=order, **LAYOUTS[layout])
     np.testing.assert_array_equal(decode_image(content, (*SHAPE, 3)), values >> (bits - 8))
+
+
+def test_both_bytes_of_a_value_are_turned_upright() -> None:
+    values = random_values(12, 3)
+    content = tiff(values, RGB, tags={ORIENTATION: 6})
+    upright = np.rot90(values >> 4, -1)
+    np.testing.assert_array_equal(decode_image(content, upright.shape), upright)
 
 
 @pytest.mark.parametrize("spread", [256, 257])
