@@ -47,8 +47,13 @@ def encode(pixels: NDArray[Any], format: str = "PNG", **options: Any) -> bytes:
     """The bytes of an image file with these pixels (H, W) or (H, W, C)."""
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
+    return save(Image.fromarray(pixels), format, **options)
+
+
+def save(image: Image.Image, format: str, **options: Any) -> bytes:
+    """The bytes of an image file of this image."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 

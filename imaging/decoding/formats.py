@@ -19,12 +19,14 @@ FORMATS = tuple(SUFFIXES_OF)
 SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 IN_WORDS = "PNG, JPEG, BMP, GIF, WebP, TIFF, AVIF, HEIC"
 BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
-"""What files of HEIC call themselves; AVIF has brands of its own."""
+"""What files of HEIC call themselves first; those of AVIF as well, if its own brand follows."""
+WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 def is_heic(content: bytes) -> bool:
     """Whether a file says that it is of HEIC."""
-    return content[4:8] == b"ftyp" and content[8:12] in BRANDS
+    brands = content[8 : int.from_bytes(content[:4])]
+    return content[4:8] == b"ftyp" and brands[:4] in BRANDS and b"avif" not in brands
 
 
 def formats_for(content: bytes) -> tuple[str, ...]:
@@ -32,6 +34,17 @@ def formats_for(content: bytes) -> tuple[str, ...]:
     if is_heic(content) and can_read_heic():
         return FORMATS
     return tuple(format for format in FORMATS if format != "HEIF")
+
+
+def why_not_opened(content: bytes) -> str:
+    """The reason why Pillow knows nothing to do with a file, judged by its first bytes."""
+    start = content[:64]
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(WEB_PAGE):
+        return "not an image but a web page"
+    for format in formats_for(content):
+        if (is_format := Image.OPEN[format][1]) and is_format(start) is True:
+            return f"damaged image, or a kind of {format} that is not read: convert it to 8 bits"
+    return f"not an image of a supported format ({IN_WORDS})"
 
 
 @cache

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from imaging.decoding.formats import formats_for
+from imaging.decoding.frames import describe_several, holds_several
 from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
 from imaging.images import Shape, decode_image
@@ -61,6 +62,8 @@ class Survey:
     coloured: int = 0
     bad: dict[Path, str] = field(default_factory=dict)
     """Why some cannot be read."""
+    several: int = 0
+    """How many hold more pictures than the one that counts."""
 
     def describe(self, shape: Shape, resize: Resize) -> str:
         """How many need another size to be of this shape, and other proportions; "" if none."""
@@ -83,6 +86,11 @@ class Survey:
             height, width, coloured = measure(path, settings)
             self.sizes[height, width] -= 1
             self.coloured -= coloured
+
+    def tell_several(self) -> None:
+        """Say that of some files only the first picture was taken, if so."""
+        if told := describe_several(self.several):
+            log.info("%s", told)
 
     def settle_bad(self, source: Path, *, strict: bool) -> None:
         """Name the images of a folder or manifest that cannot be read, if any.
@@ -139,6 +147,7 @@ def add_image_files(
             for split in SPLITS
         }
         survey.settle_bad(source, strict=strict)
+        survey.tell_several()
         require_images(source, files.classes, parts)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
     if told := survey.describe(shape, preprocessing.resize):
@@ -273,6 +282,7 @@ def decode_files(
             except OSError as error:
                 survey.leave_out(path, f"file cannot be read: {error.strerror}", settings)
             else:
+                survey.several += holds_several(content)
                 labels[count] = label
                 count += 1
         if time.monotonic() - told > TELL_SECONDS:

@@ -74,6 +74,7 @@ class NewImages:
         survey = look_at((path for path, _ in files), self._settings)
         new = decode_files(arrived, "train", files, survey, self._settings)
         survey.settle_bad(self._path, strict=self._strict)
+        survey.tell_several()
         height, width, channels = arrived.shape
         if told := survey.describe(arrived.shape, arrived.preprocessing.resize):
             log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from producer.errors import EmptySource, SourceError, UnknownLabel
 from producer.sources.packing import SMALL_FILE_BYTES
@@ -14,7 +15,7 @@ from storage.datasets.store import DatasetStore
 from storage.errors import BadManifest, NotFound
 from storage.jobs.inputs import UNLABELLED, ArrayInputs, FileInputs, read_pack
 from storage.jobs.job_inputs import pack_name
-from tests.builders import LABELS, SHAPE, encode, images_of
+from tests.builders import LABELS, SHAPE, encode, images_of, save
 from tests.sources import Prepare
 
 
@@ -357,6 +358,25 @@ def test_what_a_folder_holds_beside_images_is_counted_and_told(
         "Passed over: 2 .jxl (no supported format), 1 hidden file, 1 folder of another program; "
         "--strict has each image of such a format be an error."
     ]
+
+
+def test_that_only_the_first_of_several_pages_is_taken_is_told_once(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "b.png")
+    assert list(prepare(outside).notes) == []
+    pages = [Image.fromarray(image) for image in images_of([1, 2], (90, 90, 3))]
+    several = {"save_all": True, "append_images": pages[1:]}
+    (outside / "c.tif").write_bytes(save(pages[0], "TIFF", **several))
+    one = prepare(outside)
+    assert list(one.notes) == ["1 image has several pages or frames: the first is taken."]
+    (outside / "d.jpg").write_bytes(save(pages[0], "GIF", **several))
+    two = ["2 images have several pages or frames: the first of each is taken."]
+    assert list(prepare(outside).notes) == two
+    lines = "".join(f"{outside / name}\n" for name in ("a.png", "c.tif", "d.jpg"))
+    (outside / "list.csv").write_text(f"path\n{lines}")
+    assert list(prepare(outside / "list.csv").notes) == two
+    assert list(prepare(*(outside / name for name in ("c.tif", "d.jpg"))).notes) == two
 
 
 def test_images_of_other_formats_are_taken_when_that_is_asked_for(

@@ -12,7 +12,7 @@ from PIL import Image
 from storage.datasets.store import DataSet, DatasetStore
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
-from tests.builders import encode
+from tests.builders import encode, save
 from trainer.datasets.appending import append_images
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.new_images import NewImages
@@ -343,6 +343,21 @@ def test_coloured_images_appended_to_a_grey_data_set_are_told(house: House, tmp_
 def test_pictures_become_pixels_before_white(house: House, tmp_path: Path) -> None:
     dataset = house.add(put(tmp_path / "d", {f"{n}/{i}.png": i for n in "ab" for i in range(2)}))
     assert dataset.description.preprocessing.background == (255, 255, 255)
+
+
+def test_that_only_the_first_of_several_pages_is_taken_is_told_once(
+    house: House, tmp_path: Path
+) -> None:
+    pages = [Image.new("L", (4, 4), value) for value in (90, 200)]
+    several = save(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    shades = {
+        f"{split}/{n}/{i}.png": i for split in ("train", "test") for n in "ab" for i in (1, 2)
+    }
+    dataset = house.add(put(tmp_path / "d", {**shades, "train/a/3.tif": several}))
+    assert (90, "a") in pairs(dataset, "train")
+    assert house.said == ["1 image has several pages or frames: the first is taken."]
+    house.append(put(tmp_path / "new", {"a/4.tif": several.replace(bytes([90]), bytes([91]))}))
+    assert "1 image has several pages or frames: the first is taken." in house.said
 
 
 # Images that cannot be used
