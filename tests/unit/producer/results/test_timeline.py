@@ -38,8 +38,13 @@ def log(
 ) -> None:
     """One attempt; `seconds` is none when its worker died."""
     key = f"{batch}-{worker}-{began}"
-    start = {"event": "start", "worker": worker, "process": {"pid": worker}, "lease": None}
-    lines = [{"key": key, "at": AT + began, **start}]
+    start: dict[str, object] = {
+        "event": "start",
+        "worker": worker,
+        "process": {"pid": worker},
+        "lease": None,
+    }
+    lines = [{**start, "key": key, "at": AT + began}]
     if seconds is not None:
         end = {"event": "end", "outcome": "done", "seconds": seconds, "phases": phases}
         lines.append({"key": key, **end})
