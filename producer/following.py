@@ -213,6 +213,7 @@ class Follower:
                     self._stored,
                     stalled,
                     waiting=self._queue.waiting(),
+                    lease_seconds=self._lease_seconds,
                     send=self._queue.send,
                 )
             except BrokerUnavailable as error:

@@ -61,7 +61,9 @@ def test_only_batches_whose_messages_are_not_waiting_are_sent_again(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.1", "other.2"})
-    assert send_lost(store.of(job), [0, 1, 2], waiting=queue.waiting(), send=queue.send) == [0, 2]
+    assert send_lost(
+        store.of(job), [0, 1, 2], waiting=queue.waiting(), lease_seconds=60.0, send=queue.send
+    ) == [0, 2]
     assert queue.batches == [0, 2]
     assert {message.job for message in queue.sent} == {"job"}
     assert (store.path("job") / "sent").exists()
@@ -71,7 +73,10 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.0"})
-    assert send_lost(store.of(job), [0], waiting=queue.waiting(), send=queue.send) == []
+    assert (
+        send_lost(store.of(job), [0], waiting=queue.waiting(), lease_seconds=60.0, send=queue.send)
+        == []
+    )
     assert queue.sent == []
     assert not (store.path("job") / "sent").exists()
 
