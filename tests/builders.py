@@ -15,6 +15,7 @@ from PIL import Image
 
 from evaluation.confusion import Evaluation
 from evaluation.ranking import Ranking
+from imaging.decoding.formats import can_read_heic
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
@@ -52,6 +53,8 @@ def encode(pixels: NDArray[Any], format: str = "PNG", **options: Any) -> bytes:
 
 def save(image: Image.Image, format: str, **options: Any) -> bytes:
     """The bytes of an image file of this image."""
+    if format == "HEIF":
+        assert can_read_heic()  # which makes Pillow able to write it, too
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
