@@ -152,7 +152,7 @@ class JobHandle:
         return read_tables(self.stored)
 
     def to_arrow(self) -> "pa.Table":
-        """All records in one table, with the reasons of failed images in the column `error`.
+        """All records in one table.
 
         Waits for the job; raises `JobStopped` when it fails or is cancelled.
         """

@@ -447,6 +447,7 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     (tmp_path / name).write_text(text)
     job = notebook.client.submit(tmp_path / name)
     assert any("`Site` and `site no`" in n or "`Site`" in n for n in job.notes)
+    assert any("`score` is not kept: the records have their own" in n for n in job.notes)
     first, second = list(job)
     number = "7" if name == "m.csv" else ""
     assert first.others == {"Site": "Nord, links", "site no": number}
@@ -462,6 +463,18 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     assert '"Nord, links",' in (tmp_path / "out.csv").read_text()
     assert '"site no": "8"' in (tmp_path / "out.jsonl").read_text().splitlines()[1]
     assert pq.read_table(tmp_path / "out.parquet")["Site"].to_pylist() == ["Nord, links", ""]
+
+
+def test_a_column_called_like_a_probability_is_not_in_a_csv_file_twice(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode(images_of([1])[0]))
+    (tmp_path / "m.csv").write_text("path,p_one,p_me\na.png,mine,me\n")
+    job = notebook.client.submit(tmp_path / "m.csv", probabilities=True)
+    job.wait()
+    export_file(job.records(), tmp_path / "out.csv")
+    names = (tmp_path / "out.csv").read_text().splitlines()[0].replace('"', "").split(",")
+    assert names[-5:] == ["error", "p_me", "p_zero", "p_one", "p_two"]
 
 
 def test_a_manifest_with_too_many_columns_is_one_sentence(
