@@ -76,7 +76,8 @@ def find_columns(
         elif found and not own:
             notes.append(f"{listed(names, found)} is taken as `{field}`")
     mentioned = {name for field in places for name in SYNONYMS[field]}
-    clashing, unused = [], []
+    clashing: list[int] = []
+    unused: list[int] = []
     for i, name in enumerate(folded):
         if name and i not in places.values() and name not in mentioned:
             clashes = is_reserved(name) or names[i].strip() in reserved
