@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.output import say, stdout
+from console.output import print_hanging, say, stdout
 from evaluation.class_table import class_table
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     images = summary.images
     console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
     if reason:
-        console.print(f"  reason      {reason}", markup=False)
+        print_hanging(console, "  reason      ", reason)
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
     if summary.hit_rate is not None:
@@ -94,19 +94,19 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     if summary.top_accuracy is not None:
         console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:
-        console.print(f"  labels      {summary.label_order}", markup=False, soft_wrap=True)
+        print_hanging(console, "  labels      ", summary.label_order)
     if summary.labelled_later is not None:
         console.print(f"  labels      {summary.labelled_later:,} given later")
     if summary.images_per_second is not None:
         console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
     if summary.timeline is not None:
-        console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
+        print_hanging(console, "  time        ", describe_time(summary.timeline))
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
     if images.failed and (folder / ERRORS_FILE).exists():
         console.print(f"  errors      {ERRORS_FILE} tells why")
     if images.predicted or images.failed:
-        console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
+        print_hanging(console, "  report      ", report_hint(folder, summary.id))
     if summary.accuracy is not None:
         console.print(class_table(evaluation))
 
