@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.output import print_hanging, say, stdout
+from console.output import print_hanging, say
+from console.tables import show_table
 from evaluation.class_table import class_table
 
 if TYPE_CHECKING:
@@ -149,4 +150,4 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
         share = f"{line.done / line.total:.0%}"
         source = Text(line.source)  # a path may look like markup
         table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
-    stdout().print(table)
+    show_table(table)

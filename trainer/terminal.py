@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.moments import in_utc
 from console.output import print_hanging, say, stdout
+from console.tables import show_table
 from evaluation.class_table import MOST_CLASS_ROWS, class_table
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             _readable_size(line.bytes),
             f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         )
-    stdout().print(table)
+    show_table(table)
 
 
 def show_datasets(lines: "Sequence[DataSetLine]") -> None:
@@ -81,7 +82,7 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
             _readable_size(line.bytes),
             ", ".join([line.origin, *map(_appended, line.appended)]),
         )
-    stdout().print(table)
+    show_table(table)
 
 
 def _appended(part: "Appended") -> str:

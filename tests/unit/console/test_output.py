@@ -1,13 +1,13 @@
 """What is told in lines of whole words, on a terminal."""
 
 import os
-import pty
 import subprocess
 import sys
 
 import pytest
 
 from tests.processes import REPOSITORY
+from tests.terminal import lines_on_terminal
 
 COMMAND = "`producer status 20261124-222120-57d0d0 --follow`"
 PATH = "/a/long/path-to/somewhere/that-is/longer-than/all-of/the/terminal/is-wide/a b.png"
@@ -19,21 +19,7 @@ PROGRAM = "import sys; from console.output import say; say(sys.argv[1], result=s
 
 
 def told(text: str, *, descriptor: int, columns: int) -> list[str]:
-    """The lines that a program prints on a terminal so wide."""
-    ours, theirs = pty.openpty()
-    streams = {1: subprocess.DEVNULL, 2: subprocess.DEVNULL, descriptor: theirs}
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, text, str(descriptor)],
-        cwd=REPOSITORY,
-        env={**os.environ, "COLUMNS": str(columns)},
-        check=True,
-        stdout=streams[1],
-        stderr=streams[2],
-    )
-    os.close(theirs)
-    lines = os.read(ours, 10_000).decode().splitlines()
-    os.close(ours)
-    return lines
+    return lines_on_terminal(PROGRAM, text, str(descriptor), descriptor=descriptor, columns=columns)
 
 
 @pytest.mark.parametrize("descriptor", [1, 2])
