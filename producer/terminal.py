@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """How often progress is told where no bar can be drawn."""
-GIVEN_ID = len("20261124-222120-57d0d0")
-"""Job ids up to this length, as those given here have, stand in one line to be copied."""
 
 
 def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
@@ -138,12 +136,9 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
         return
-    longest = max(len(line.id) for line in lines)
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("job", overflow="fold", no_wrap=longest <= GIVEN_ID)
-    table.add_column("status", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("source")
+    for title in ("job", "status", "model", "source"):
+        table.add_column(title, overflow="fold")
     table.add_column("images", justify="right")
     table.add_column("done", justify="right")
     for line in lines:

@@ -49,8 +49,6 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
     for name in ("accuracy", "size"):
         table.add_column(name, justify="right")
     table.add_column("made (UTC)")
-    for column in table.columns:
-        column.no_wrap = column.header not in ("model", "data set")
     for line in lines:
         table.add_row(
             f"{line.name}@{line.version}",

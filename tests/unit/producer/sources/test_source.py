@@ -370,6 +370,20 @@ def test_images_of_other_formats_are_taken_when_that_is_asked_for(
     assert done.passed_over == {"hidden_files": 1, "other_files": 1}
 
 
+def test_images_without_a_suffix_are_taken_by_content_when_that_is_asked_for(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "5f0c1a")
+    (outside / "drawing").write_bytes(b"8BPS\0\1 a drawing of Photoshop")
+    (outside / "linked").symlink_to(outside / "5f0c1a")
+    (outside / "README").write_text("no image")
+    (outside / "empty").touch()
+    assert prepare(outside).passed_over == {"other_files": 5}
+    done = prepare(outside, strict=True)
+    assert [image.id for image in prepare.packed()] == ["5f0c1a", "a.png", "drawing", "linked"]
+    assert done.passed_over == {"other_files": 2}
+
+
 def test_a_folder_whose_images_are_all_passed_over_says_so(prepare: Prepare, outside: Path) -> None:
     put_images(outside, "a.psd", "b.psd")
     (outside / "red").symlink_to(outside.parent)
