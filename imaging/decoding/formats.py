@@ -1,6 +1,8 @@
 """Which files are images: formats by Pillow's names, and how their files are called."""
 
+import re
 from functools import cache
+from os import PathLike
 
 from PIL import Image
 
@@ -21,6 +23,26 @@ IN_WORDS = "PNG, JPEG, BMP, GIF, WebP, TIFF, AVIF, HEIC"
 BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 """What files of HEIC call themselves first; those of AVIF as well, if its own brand follows."""
 WEB_PAGE = (b"<!doctype html", b"<html")
+FIRST_BYTES = 132
+"""Enough to tell images from other files."""
+FIRST_OF_IMAGES = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8|BM.{12}[\x0c-\x7c]\0\0\0|RIFF.{4}WEBP"
+    rb"|II[*+]\0|MM\0[*+]|.{4}ftyp(avi[fs]|hei[cmsx]|hev[cmsx]|mif1|msf1|crx )"
+    rb"|\xff\x0a|\0{3}\x0cJXL |\0{3}\x0cjP  |\xff\x4f\xff\x51|II\xbc\1"  # JPEG XL, 2000, XR
+    rb"|8BPS|gimp xcf|DDS |v/1\1|#\?RAD|qoif|SIMPLE  =|.{128}DICM"
+    rb"|IIU\0|IIR[OS]|MMOR|FUJIFILMCCD|FOVb|P[1-6]\s+[\d#]|(<\?xml[^>]*>\s*)?<svg",  # raw files
+    re.DOTALL,
+)
+"""How files of images begin, of supported formats and others."""
+
+
+def begins_like_an_image(file: str | PathLike[str]) -> bool:
+    """Whether a file is an image by its first bytes; False for one that cannot be read."""
+    try:
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 (of many: no need of a Path)
+            return FIRST_OF_IMAGES.match(opened.read(FIRST_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def is_heic(content: bytes) -> bool:

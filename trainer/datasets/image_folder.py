@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -100,14 +101,14 @@ class Survey:
         if not self.bad:
             return
         place = source if source.is_dir() else source.parent
-        reasons = [
-            f"{printable(os.path.relpath(path, place))} ({reason})"
+        reasons = {
+            printable(os.path.relpath(path, place)): reason
             for path, reason in sorted(self.bad.items())
-        ]
+        }
         count = f"{len(reasons):,} image{'' if len(reasons) == 1 else 's'} of {source}"
-        named = brief(reasons, MOST_NAMED)
+        named = name_bad(reasons)
         it = "it" if len(reasons) == 1 else "them"
-        limits = any("BATCHSIGHT_" in reason for reason in reasons)
+        limits = any("BATCHSIGHT_" in reason for reason in reasons.values())
         remedy = f"fix or remove {it}{', or raise that setting' if limits else ''}"
         if strict:
             raise SourceError(
@@ -115,6 +116,16 @@ class Survey:
                 f"without {it}."
             )
         log.warning("Left out, where --strict would refuse: %s: %s.", count, named)
+
+
+def name_bad(reasons: Mapping[str, str]) -> str:
+    """Images that cannot be read, the first ones by name, and why; each reason once."""
+    alike: dict[str, list[str]] = {}
+    for name, reason in islice(reasons.items(), MOST_NAMED):
+        alike.setdefault(reason, []).append(name)
+    told = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in alike.items())
+    others = len(reasons) - MOST_NAMED
+    return f"{told} and {others:,} more" if others > 0 else told
 
 
 def add_image_files(

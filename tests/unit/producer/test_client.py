@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -418,6 +419,44 @@ def test_whatever_goes_wrong_is_one_kind_of_error(
         fault(notebook)
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"top": 0}, "top=0 cannot be used: it should be greater than or equal to 1."),
+        ({"top": 101}, "top=101 cannot be used: it should be less than or equal to 100."),
+        ({"top": None}, "top=None cannot be used: it should be a valid integer."),
+        ({"max_failure_rate": 1.5}, "max_failure_rate=1.5 cannot be used: it should be less than"),
+        ({"max_failure_rate": float("nan")}, "max_failure_rate=nan cannot be used"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used"),
+        ({"max_in_flight": -1}, "max_in_flight=-1 cannot be used"),
+        ({"limit": 0}, "limit=0 cannot be used"),
+        ({"model": 3}, "model=3 cannot be used: it should be a valid string."),
+        ({"job_id": 3}, "job_id=3 cannot be used: it should be a valid string."),
+        ({"job_id": ""}, "'' is no valid job id"),
+        ({"job_id": "a/b"}, "'a/b' is no valid job id"),
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_used_is_that_kind_of_error(
+    notebook: Notebook, option: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BatchsightError, match=f"^{re.escape(sentence)}"):
+        notebook.client.submit(images_of(range(3)), **option)
+    assert notebook.jobs.ids() == []
+
+
+def test_numbers_of_numpy_are_as_good_as_any(notebook: Notebook) -> None:
+    rate, two = as_any(np.float32(0.5)), as_any(np.int64(2))
+    job = notebook.client.submit(
+        images_of(range(3)), max_failure_rate=rate, batch_size=two, top=two, limit=two
+    ).job
+    assert (job.max_failure_rate, job.batch_size, job.top, job.total) == (0.5, 2, 2, 2)
+
+
+def test_nothing_to_submit_is_that_kind_of_error(notebook: Notebook) -> None:
+    with pytest.raises(BatchsightError, match="Submit one NumPy array of images"):
+        notebook.client.submit()
+
+
 BAD_SETTING = """
 from producer.client import BatchsightError, PredictionClient
 try:
@@ -461,6 +500,7 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     (tmp_path / name).write_text(text)
     job = notebook.client.submit(tmp_path / name)
     assert any("`Site` and `site no`" in n or "`Site`" in n for n in job.notes)
+    assert any("`score` is not kept: the records have their own" in n for n in job.notes)
     first, second = list(job)
     number = "7" if name == "m.csv" else ""
     assert first.others == {"Site": "Nord, links", "site no": number}
@@ -476,6 +516,18 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     assert '"Nord, links",' in (tmp_path / "out.csv").read_text()
     assert '"site no": "8"' in (tmp_path / "out.jsonl").read_text().splitlines()[1]
     assert pq.read_table(tmp_path / "out.parquet")["Site"].to_pylist() == ["Nord, links", ""]
+
+
+def test_a_column_called_like_a_probability_is_not_in_a_csv_file_twice(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode(images_of([1])[0]))
+    (tmp_path / "m.csv").write_text("path,p_one,p_me\na.png,mine,me\n")
+    job = notebook.client.submit(tmp_path / "m.csv", probabilities=True)
+    job.wait()
+    export_file(job.records(), tmp_path / "out.csv")
+    names = (tmp_path / "out.csv").read_text().splitlines()[0].replace('"', "").split(",")
+    assert names[-5:] == ["error", "p_me", "p_zero", "p_one", "p_two"]
 
 
 def test_a_manifest_with_too_many_columns_is_one_sentence(

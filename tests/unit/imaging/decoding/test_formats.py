@@ -1,6 +1,7 @@
 """TIFF, AVIF and HEIC, against plain Pillow and values known by hand."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imaging.decoding import formats
-from imaging.decoding.formats import can_read_heic
+from imaging.decoding.formats import begins_like_an_image, can_read_heic
 from imaging.errors import ImageError
 from imaging.images import Pixels, decode_image
 from tests.builders import save
@@ -137,3 +138,34 @@ def test_the_limit_of_pixels_holds_before_anything_is_decoded(format: str) -> No
 
 def test_every_format_is_named_in_words() -> None:
     assert len(formats.IN_WORDS.split(", ")) == len(formats.FORMATS)
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        *("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF", "MPO"),  # supported
+        *("JPEG2000", "DDS", "PPM"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_an_image_is_told_by_its_first_bytes(tmp_path: Path, format: str, mode: str) -> None:
+    assert can_read_heic()
+    file = tmp_path / "image"
+    file.write_bytes(save(Image.fromarray(picture()).convert(mode), format))
+    assert begins_like_an_image(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"P", b"PRODUCTS\n", b"P3 of the list", b"BMW 320, 2019, blue", b"RIFF    WAVEfmt "),
+        *(b"id,path\n", b"\0\0\0\x18ftypmp42", b"%PDF-1.7", b"PK\3\4", b"\xff\xfei\0", b"III*"),
+        *(b"<?xml version='1.0'?>\n<note>", bytes(200)),
+    ],
+)
+def test_other_files_are_told_by_their_first_bytes(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    assert not begins_like_an_image(file)
+    assert not begins_like_an_image(tmp_path)
+    assert not begins_like_an_image(tmp_path / "missing")

@@ -427,6 +427,17 @@ def test_a_class_without_any_image_to_train_on_is_refused(house: House, tmp_path
     assert house.store.names() == []
 
 
+def test_of_images_that_cannot_be_used_each_reason_is_told_once(
+    house: House, tmp_path: Path
+) -> None:
+    broken = {"a/1.png": b"x", "a/2.png": b"", "b/3.png": b"y", "b/4.png": b""}
+    good = {f"{name}/good-{i}.png": i for name in "ab" for i in (1, 2)}
+    house.add(put(tmp_path / "d", {**good, **broken}))
+    (said,) = [line for line in house.said if line.startswith("Left out")]
+    assert ": a/1.png, b/3.png (not an image of a supported format (PNG, " in said
+    assert "; a/2.png, b/4.png (not an image but an empty file)." in said
+
+
 def test_of_many_images_that_cannot_be_used_ten_are_named(house: House, tmp_path: Path) -> None:
     folder = put(tmp_path / "d", {f"{name}/{i:02}.png": b"x" for name in "ab" for i in range(7)})
     with pytest.raises(SourceError, match=r"^14 images .*b/02.png \([^)]*\)\) and 4 more: fix"):
