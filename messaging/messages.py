@@ -114,8 +114,10 @@ class TrainModel(Message):
     network: Name
     preset: Name = "default"
     name: Name
-    epochs: int = Field(ge=1, le=100_000)
-    batch_size: int = Field(ge=1, le=100_000)
+    epochs: int | None = Field(ge=1, le=100_000)
+    """None is for what the preset says for as many images as there are by then."""
+    batch_size: int | None = Field(ge=1, le=100_000)
+    """The same."""
     augment: bool = False
     parent: Version | None = None
     """The model version to start from."""
@@ -135,10 +137,12 @@ class TrainModel(Message):
         """What is trained on what."""
         name = f" as {self.name}" if self.name != self.dataset else ""
         by = ", by schedule" if self.scheduled else ""
-        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        epochs = ""
+        if self.epochs:
+            epochs = ", 1 epoch" if self.epochs == 1 else f", {self.epochs} epochs"
         preset = f" ({self.preset})" if self.preset != "default" else ""
         parent = f" from {self.parent}" if self.parent else ""
-        return f"{self.network}{preset}{parent} on {self.dataset}{name}, {epochs}{by}"
+        return f"{self.network}{preset}{parent} on {self.dataset}{name}{epochs}{by}"
 
 
 MESSAGES: dict[str, type[Message]] = {m.queue: m for m in (PredictBatch, Sweep, TrainModel)}

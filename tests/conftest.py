@@ -46,12 +46,14 @@ def no_process_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def log_level() -> Iterator[None]:
-    """A Celery worker that a test starts within itself has the tests after it log errors only."""
-    level = logging.root.level
+    """A Celery worker that a test starts within its process has everything log errors only."""
+    logging.root.setLevel(LOG_LEVEL)
     yield
-    logging.root.setLevel(level)
+    logging.root.setLevel(LOG_LEVEL)
 
 
+LOG_LEVEL = logging.root.level
+"""Before any test."""
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 

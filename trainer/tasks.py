@@ -39,6 +39,7 @@ def train(*args: Any, **fields: Any) -> dict[str, str | float | bool]:
     return run_queued(
         message,
         run=pipeline.run,
+        training_images=pipeline.training_images,
         trained_since=pipeline.trained_since,
         turn=lambda: hold_lock(connect(broker), f"train:{message.name}"),
         notify=Notifier(message.run),

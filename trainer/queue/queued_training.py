@@ -43,6 +43,7 @@ def run_queued(
     run: RunTraining,
     turn: Turn,
     notify: Notify,
+    training_images: Callable[[str], int | None] = lambda dataset: None,
     trained_since: Callable[[str, float], str | None] = lambda name, when: None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, str | float | bool]:
@@ -58,7 +59,7 @@ def run_queued(
                 if message.asked_at and (version := trained_since(message.name, message.asked_at)):
                     log.info("%s was trained meanwhile: the scheduled one is skipped.", version)
                     return {"skipped": f"{version} was trained meanwhile"}
-                return _run_now(message, fencing_token, run, notify)
+                return _run_now(message, fencing_token, run, notify, training_images)
         if message.scheduled:
             log.info("A training of %s is running: the scheduled one is skipped.", message.name)
             return {"skipped": f"a training of {message.name} is running"}
@@ -66,12 +67,16 @@ def run_queued(
 
 
 def _run_now(
-    message: TrainModel, fencing_token: int, run: RunTraining, notify: Notify
+    message: TrainModel,
+    fencing_token: int,
+    run: RunTraining,
+    notify: Notify,
+    training_images: Callable[[str], int | None],
 ) -> dict[str, str | float | bool]:
     notify(event="started", host=socket.gethostname())
     try:
         outcome = run(
-            TrainingRequest.from_message(message),
+            TrainingRequest.from_message(message, training_images(message.dataset)),
             lambda report: notify(
                 event="epoch",
                 **{

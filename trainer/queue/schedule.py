@@ -165,7 +165,9 @@ def scheduled_training(settings: TrainerSettings) -> TrainModel:
         preset=settings.retrain_preset,
         name=settings.retrain_name,
     )
-    return request.to_message(f"scheduled-{request.name}"[:100], scheduled=True)
+    message = request.to_message(f"scheduled-{request.name}"[:100], scheduled=True)
+    # The trainer decides these by how many images there are when it begins.
+    return message.model_copy(update={"epochs": None, "batch_size": None})
 
 
 class ScheduleLine(BaseModel, frozen=True):

@@ -119,8 +119,10 @@ class TrainingRequest:
         )
 
     @classmethod
-    def from_message(cls, message: TrainModel) -> "TrainingRequest":
-        return cls(**{field.name: getattr(message, field.name) for field in fields(cls)})
+    def from_message(cls, message: TrainModel, images: int | None = None) -> "TrainingRequest":
+        """What a message asks for, where there are so many images to train on."""
+        told = {field.name: getattr(message, field.name) for field in fields(cls)}
+        return cls.with_defaults(**told, images=images)
 
     def to_message(self, run: str, *, scheduled: bool = False) -> TrainModel:
         """The message that asks for this, under the name `run`."""

@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 
 from messaging.health import VARIABLE
+from messaging.messages import TrainModel
 from messaging.settings import BrokerSettings
 from storage.models.store import ModelStore
 from tests.builders import as_any, publish
@@ -28,6 +29,7 @@ from trainer.queue.schedule import (
     scheduled_training,
 )
 from trainer.settings import TrainerSettings
+from trainer.training.train import TrainingRequest
 
 NIGHTLY = "0 3 * * *"
 NOW = datetime.now(UTC)
@@ -141,7 +143,7 @@ def test_the_schedule_is_told_with_the_last_and_the_next_time(path: Path, tmp_pa
 def test_beat_says_when_it_asked_for_a_training(path: Path) -> None:
     entry = start_beat(path).schedule[RETRAIN]
     assert abs(entry.kwargs["asked_at"]() - datetime.now(UTC).timestamp()) < 5
-    assert entry.options["kwargsrepr"] == "mlp on mnist, 5 epochs, by schedule"
+    assert entry.options["kwargsrepr"] == "mlp on mnist, by schedule"
     assert entry.options["expires"]
 
 
@@ -181,3 +183,16 @@ def test_a_training_asked_for_twice_is_run_once(tmp_path: Path) -> None:
         with pytest.raises(Stop):
             attempt(other)
     assert ran == [7, 7, 7]
+
+
+@pytest.mark.parametrize("images", [None, 300, 60_000])
+def test_a_scheduled_training_is_as_long_as_its_images_need_like_one_by_hand(
+    images: int | None,
+) -> None:
+    message = TrainModel.from_wire(
+        scheduled_training(settings(retrain_network="resnet")).model_dump(mode="json")
+    )
+    by_hand = TrainingRequest.with_defaults(dataset="mnist", network="resnet", images=images)
+    asked = TrainingRequest.from_message(message, images)
+    assert asked == by_hand
+    assert (asked.batch_size < 128) is (images == 300)
