@@ -24,7 +24,8 @@ class ProducerSettings(BaseSettings):
         default=2_000, ge=1, le=1_000_000, description="Image files per batch, at most."
     )
     runtime: Runtime | Literal["auto"] = Field(
-        default="auto", description="What new jobs are computed with; `auto` is the faster one."
+        default="auto",
+        description="What computes new jobs: `auto`, the faster one, `onnx` or `tensorflow`.",
     )
     max_in_flight: int = Field(
         default=64, ge=1, le=100_000, description="Batches of a job in the queue at once."

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel
 from imaging.images import Shape
 from storage.datasets.store import Appended, DatasetStore
 from storage.errors import Corrupt
-from storage.models.store import ModelStore, ModelVersion
+from storage.models.store import FILE_OF, ModelStore, ModelVersion
 
 
 class ModelLine(BaseModel, frozen=True):
@@ -33,7 +33,7 @@ class ModelLine(BaseModel, frozen=True):
             network=manifest.network,
             dataset=manifest.dataset,
             dataset_number=manifest.dataset_number,
-            bytes=file_size(version.model_path),
+            bytes=file_size(version.folder / FILE_OF[manifest.format]),
             created_at=manifest.created_at,
         )
 

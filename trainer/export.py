@@ -18,7 +18,7 @@ from trainer.training.train import import_tensorflow
 if TYPE_CHECKING:
     import keras
 
-SUFFIXES = (".h5", ".keras")
+SUFFIXES = (".h5", ".keras", ".onnx")
 PROBES = 8
 NEWER_OPTIONS: Mapping[str, Any] = {
     "input_axes": None,
@@ -34,23 +34,24 @@ NEWER_OPTIONS: Mapping[str, Any] = {
 
 
 def export(version: ModelVersion, path: Path) -> None:
-    """Write a model to a `.keras` or `.h5` file and check that it predicts as before.
+    """Write a model to a `.keras`, `.h5` or `.onnx` file, which predicts as before.
 
-    It takes raw uint8 pixels (N, H, W, C). Raises `ExportFailed`, or `Corrupt` when the
-    published file is damaged.
+    It takes raw uint8 pixels (N, H, W, C). Raises `ExportFailed`, `NotFound` when the version
+    cannot be had in that form, or `Corrupt` when the published file is damaged.
     """
     suffix = path.suffix  # Keras tells its formats apart by it, in lower case only
     if suffix not in SUFFIXES:
-        raise ExportFailed(f"{path} must end in {' or '.join(SUFFIXES)}.")
+        raise ExportFailed(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     if not path.parent.is_dir():
         raise ExportFailed(f"There is no folder {path.parent} to write {path.name} into.")
+    version = version.on("onnx" if suffix == ".onnx" else "tensorflow")
     version.verify()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
         written = Path(folder) / f"model{suffix}"
-        if suffix == ".keras":
-            shutil.copyfile(version.model_path, written)
-        else:
+        if suffix == ".h5":
             _write_h5(version, written)
+        else:
+            shutil.copyfile(version.model_path, written)
         written.replace(path)
 
 

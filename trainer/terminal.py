@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from storage.datasets.store import Appended
+    from storage.models.metrics import Metrics
     from storage.models.promotions import Promotion
+    from storage.models.runtime_choice import RuntimeChoice
     from storage.models.store import ModelVersion
     from trainer.catalogue import DataSetLine, ModelLine
     from trainer.promotion.gate import Answers, Judgement
@@ -113,6 +115,7 @@ def show_schedule(line: "ScheduleLine") -> None:
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     """Print all that is known of a version."""
     from storage.models.promotions import read_promotion
+    from storage.models.runtime_choice import TITLES
     from storage.models.store import IMPORTED
 
     manifest = version.manifest
@@ -156,6 +159,13 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         "file": f"{_readable_size(line.bytes)}, SHA-256 {manifest.sha256[:12]}",
         "folder": str(version.folder),
     }
+    if choice := manifest.runtime:
+        facts["runtime"] = f"{TITLES[choice.runtime]}: {choice.reason}"
+    if choice and choice.agreement and choice.agreement.holds:
+        facts["runtime"] += (
+            f"; probabilities at most {choice.agreement.difference:.1g} apart on "
+            f"{choice.agreement.images:,} images"
+        )
     if promotion := read_promotion(version):
         facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
         if promotion.overrides:
@@ -163,6 +173,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
             facts["forced"] = f"by {last.by}, {in_utc(last.at)}"
     for name, fact in facts.items():
         print_hanging(console, f"  {name:<10}", fact)
+    if choice:
+        console.print(_runtime_table(choice))
     if tested:
         console.print(class_table(version.manifest.evaluation))
 
@@ -181,11 +193,7 @@ def show_comparison(judgement: "Judgement") -> None:
     table.add_row("accuracy", *(f"{p.accuracy:.4f}" for p in both))
     table.add_row("right", *(f"{p.right:,}" for p in both))
     table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
-    table.add_row("one image", *(f"{f.latency_ms:.2f} ms" for f in metrics))
-    table.add_row("CPU", *(f"{f.cpu_ms:.2f} ms" for f in metrics))
-    table.add_row("images/s", *(f"{f.images_per_second:,.0f}" for f in metrics))
-    table.add_row("memory", *(f"{f.peak_memory_mb:,.0f} MB" for f in metrics))
-    table.add_row("to load", *(f"{f.load_seconds:.2f} s" for f in metrics))
+    _add_metrics(table, metrics)
     console.print(table)
     console.print(_recall_table(promotion, first, second))
     for check in promotion.checks:
@@ -195,6 +203,26 @@ def show_comparison(judgement: "Judgement") -> None:
         print_hanging(console, f"{check.name:<13}", check.finding, indent=4)
     verdict = "would pass" if promotion.passed else "would be refused"
     console.print(f"Beside {first.version}, {second.version} {verdict}.")
+
+
+def _runtime_table(choice: "RuntimeChoice") -> "Table":
+    """What a version costs in each of its runtimes."""
+    from storage.models.runtime_choice import TITLES
+
+    table = _table("runtime")
+    for runtime in choice.metrics:
+        table.add_column(TITLES[runtime], **VERSION_COLUMN)
+    _add_metrics(table, list(choice.metrics.values()))
+    return table
+
+
+def _add_metrics(table: "Table", metrics: Sequence["Metrics"]) -> None:
+    """What using a version costs, a column for each of several."""
+    table.add_row("images/s", *(f"{m.images_per_second:,.0f}" for m in metrics))
+    table.add_row("one image", *(f"{m.latency_ms:.2f} ms" for m in metrics))
+    table.add_row("CPU", *(f"{m.cpu_ms:.2f} ms" for m in metrics))
+    table.add_row("memory", *(f"{m.peak_memory_mb:,.0f} MB" for m in metrics))
+    table.add_row("to load", *(f"{m.load_seconds:.2f} s" for m in metrics))
 
 
 def _recall_table(promotion: "Promotion", first: "Answers", second: "Answers") -> "Table":

@@ -22,14 +22,14 @@ from worker.batches.reuse import Reuse
 from worker.batches.runner import BatchRunner, Summary
 from worker.batches.watchdog import Watchdog
 from worker.celery import app
-from worker.pool.children import children
+from worker.pool.children import children, unready
 from worker.settings import worker_settings
 from worker.sweep import Sweeper
 
 log = logging.getLogger(__name__)
 
 RETURN_SECONDS = 1.0
-"""How long a batch is held back whose storage is away or full: its worker closes its queues."""
+"""How long a batch is held back that cannot be run here now: its worker closes its queues."""
 
 
 @cache
@@ -68,10 +68,11 @@ def predict(*args: Any, **fields: Any) -> Summary:
     except (BadMessage, NotFound) as error:
         log.warning("%s", error)
         return {"dropped": str(error)[:200]}
-    except StorageAway as error:
-        children.complain(str(error))
+    except (StorageAway, ImportError) as error:
+        problem = str(error) if isinstance(error, StorageAway) else unready(error)
+        children.complain(problem)
         time.sleep(RETURN_SECONDS)
-        raise Reject(str(error), requeue=True) from error
+        raise Reject(problem, requeue=True) from error
 
 
 # Sent every few seconds: shown in Flower, it would hide all else.

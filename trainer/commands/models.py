@@ -219,9 +219,9 @@ def rollback(name: str) -> None:
 
 @click.command("export")
 @click.argument("version", metavar="NAME[@N]")
-@click.argument("file", metavar="FILE.keras|FILE.h5")
+@click.argument("file", metavar="FILE.keras|FILE.h5|FILE.onnx")
 def export_model(version: str, file: str) -> None:
-    """Write a version to a file, .h5 for older Keras programs.
+    """Write a version to a file, .h5 for older Keras programs, .onnx for ONNX Runtime.
 
     The model takes raw uint8 pixels (N, H, W, C) and gives class probabilities.
     """

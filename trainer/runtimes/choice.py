@@ -4,6 +4,7 @@ Both are examined by clean worker processes, as a worker's child uses them. ONNX
 unless TensorFlow is clearly faster, since it loads sooner and needs less memory.
 """
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from trainer.errors import ExaminationFailed, as_clause
 from trainer.promotion.examination_process import Examination, said_of_it
 from trainer.promotion.gate import Gate
 from trainer.runtimes.onnx_export import export_onnx
+
+log = logging.getLogger(__name__)
 
 CLEARLY = 1.1
 """So many times as fast: less may be due to a busy machine."""
@@ -49,6 +52,7 @@ def choose_runtime(
             return decided(export, choice), answers if choice.runtime == "onnx" else made
         choice = alone(reason=disagreement(agreement), agreement=agreement)
     (draft.folder / ONNX_FILE).unlink(missing_ok=True)
+    log.info("%s is used with TensorFlow alone: %s.", draft, choice.reason)
     return decided(draft, choice), made
 
 

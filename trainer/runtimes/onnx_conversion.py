@@ -6,12 +6,10 @@ from typing import Any
 
 import onnx
 import tensorflow as tf
-from onnx import TensorProto, shape_inference
 
 from process.heavy_imports import keras_imports, native_logs_held_back
 
 OPSET = 18
-BROADCASTING = ("Add", "Sub", "Mul", "Div")
 
 
 def onnx_of(function: Callable[..., Any]) -> onnx.ModelProto:
@@ -30,10 +28,10 @@ def onnx_of(function: Callable[..., Any]) -> onnx.ModelProto:
         )
     (given,) = frozen.inputs
     _restore_shape(model, given.shape.as_list())
-    return with_broad_constants(model)
+    return model
 
 
-def _converted(graph: Any, inputs: list[str], outputs: list[str]) -> Any:
+def _converted(graph: Any, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     """A frozen graph as ONNX: as `tf2onnx.convert` does it, in half of the memory.
 
     Each of its optimisers copies the graph, and leaves the copy to be collected.
@@ -53,7 +51,8 @@ def _converted(graph: Any, inputs: list[str], outputs: list[str]) -> Any:
         for name, make in optimizer._get_optimizers().items():
             converted = optimizer.optimize_graph(converted, False, optimizers={name: make})
             gc.collect()
-        return converted.make_model("converted from TensorFlow")
+        model: onnx.ModelProto = converted.make_model("converted from TensorFlow")
+        return model
 
 
 def _restore_shape(model: onnx.ModelProto, shape: list[int | None]) -> None:
@@ -63,31 +62,3 @@ def _restore_shape(model: onnx.ModelProto, shape: list[int | None]) -> None:
         if side is None:
             dim.Clear()
             dim.dim_param = "any"
-
-
-def with_broad_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same, but a number that is added to or multiplied with all has as many axes as those.
-
-    ONNX Runtime takes five times as long for one without axes, most of what an `mlp` takes.
-    """
-    known = shape_inference.infer_shapes(model).graph
-    ranks = {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*known.input, *known.value_info)
-        if value.type.tensor_type.HasField("shape")
-    }
-    numbers = {weight.name: weight for weight in model.graph.initializer if not weight.dims}
-    broad: dict[str, TensorProto] = {}
-    for node in model.graph.node:
-        if node.op_type not in BROADCASTING:
-            continue
-        for place, name in enumerate(node.input):
-            rank = ranks.get(node.input[1 - place])
-            if name in numbers and rank:
-                constant = TensorProto()
-                constant.CopyFrom(numbers[name])
-                constant.dims[:] = [1] * rank
-                constant.name = node.input[place] = f"{name}_of_{rank}"
-                broad[constant.name] = constant
-    model.graph.initializer.extend(broad.values())
-    return model

@@ -16,6 +16,7 @@ from storage.models.store import MODEL_FILE, ONNX_FILE, check_archive
 from trainer.errors import ExaminationFailed
 from trainer.importing.originals.opening import start_keras
 from trainer.limited_process import GRACE_SECONDS, ask
+from trainer.runtimes.broad_constants import broaden_constants
 
 PROGRAM = "trainer.runtimes.onnx_export"
 COPIES = 20
@@ -63,7 +64,9 @@ def main() -> None:
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        onnx.save_model(onnx_of(predict), question.folder / ONNX_FILE)
+        graph = onnx_of(predict)
+        broaden_constants(graph)
+        onnx.save_model(graph, question.folder / ONNX_FILE)
     except Exception as error:  # Keras and tf2onnx raise whatever they run into
         print(Answer(problem=reason_of(error)).model_dump_json())
         return

@@ -100,8 +100,8 @@ class BatchRunner:
     def run(self, message: PredictBatch) -> Summary:
         """Run a batch unless that is needless; returns a small summary for people to read.
 
-        Raises `StorageAway` when storage is not there, or full: the batch has to go back to the
-        queue.
+        Raises `StorageAway` when storage is not there, or full, and `ImportError` when this worker
+        lacks the runtime of the job: the batch has to go back to the queue.
         """
         try:
             return self._run(message)
@@ -156,6 +156,9 @@ class BatchRunner:
                 return self._summarise(stored, batch, result, phases)
         except StorageAway as error:
             outcome = f"storage: {error}"
+            raise
+        except ImportError as error:
+            outcome = f"worker: {error}"  # a runtime that is not there is no fault of the batch
             raise
         except (*REFUSALS, ConflictingResult) as error:
             outcome = f"refused: {error}"

@@ -49,7 +49,7 @@ class Children:
         try:
             yield
         except Exception as error:
-            problem = f"A child is not ready: {reason_of(error)}. {remedy(error)}"
+            problem = unready(error)
             # Those before this one have shown where it comes from, if it is the same.
             log.error(problem, exc_info=problem != self.problem)
             self._tell("unready", problem)
@@ -58,7 +58,7 @@ class Children:
         self._tell("ready")
 
     def complain(self, problem: str) -> None:
-        """Tell the main process that storage is not there."""
+        """Tell the main process that storage is not there, or a library."""
         self._tell("complaint", problem)
 
     def _tell(self, state: str, problem: str = "") -> None:
@@ -95,7 +95,7 @@ class Children:
         return died
 
     def take_complaint(self) -> str | None:
-        """What a child has found wrong with storage since this was last asked."""
+        """What a child has found wrong while it worked since this was last asked."""
         complaint, self._complaint = self._complaint, None
         return complaint
 
@@ -118,6 +118,11 @@ class Children:
         except BlockingIOError:
             pass
         yield from map(json.loads, received.splitlines())
+
+
+def unready(error: BaseException) -> str:
+    """Why a child takes no batches, and what to do about it."""
+    return f"A child is not ready: {reason_of(error)}. {remedy(error)}"
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from worker.errors import ModelRefused
 from worker.examination.outputs import find_fault
 
 CHUNK_BYTES = 8 * 2**20
+"""As for TensorFlow. The speed hardly depends on it, the memory does: see `docs/performance.md`."""
 WIDENING = 16
 """A network's largest activation has about so many times the numbers of its input."""
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
 
+from evaluation.agreement import Agreement
 from evaluation.confusion import Evaluation
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
@@ -27,8 +28,17 @@ from storage.datasets.store import DatasetStore
 from storage.models.examination_messages import Timing
 from storage.models.metrics import Metrics
 from storage.models.promotions import read_promotion
+from storage.models.runtime_choice import RuntimeChoice
 from storage.models.store import IMPORTED, ModelStore, ModelVersion
-from tests.builders import LABELS, add_dataset, encode, one_hot, publish
+from tests.builders import (
+    LABELS,
+    add_dataset,
+    encode,
+    one_hot,
+    publish,
+    publish_both,
+    runtime_choice,
+)
 from tests.processes import REPOSITORY, modules_after
 from trainer import cli
 from trainer.commands.given import Given
@@ -384,6 +394,31 @@ def test_show_tells_the_figures_of_every_class(house: House) -> None:
     assert rows["one"] == ["1.0000", "0.8000", "0.8889", "5"]
 
 
+def test_show_tells_which_runtime_was_chosen_why_and_what_each_costs(house: House) -> None:
+    metrics = runtime_choice(2_000).metrics["tensorflow"]
+    faster = metrics.model_copy(update={"images_per_second": 3_000, "peak_memory_mb": 120})
+    choice = RuntimeChoice(
+        runtime="onnx",
+        reason="1.5 times as fast as TensorFlow",
+        metrics={"onnx": faster, "tensorflow": metrics},
+        agreement=Agreement(images=10_000, difference=2.4e-7, ties=0, differing=0),
+    )
+    publish_both(house.models, runtime=choice)
+    shown = house.run("show", "digits@1").stdout
+    assert (
+        "  runtime   ONNX Runtime: 1.5 times as fast as TensorFlow; probabilities at most 2e-07 "
+        "apart on 10,000 images\n"
+    ) in shown
+    rows = {tuple(line.split()) for line in shown.splitlines()}
+    assert {
+        ("runtime", "ONNX", "Runtime", "TensorFlow"),
+        ("images/s", "3,000", "2,000"),
+        ("memory", "120", "MB", "500", "MB"),
+    } <= rows
+    shown = json.loads(house.run("show", "digits@1", "--json").stdout)
+    assert shown["runtime"] == choice.model_dump(mode="json")
+
+
 def test_show_gives_the_manifest_as_json(house: House) -> None:
     version = house.publish()
     shown = json.loads(house.run("show", "digits@1", "--json").stdout)
@@ -650,8 +685,9 @@ def test_promote_wants_a_number(house: House) -> None:
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        ("model.onnx", "must end in .h5 or .keras"),
-        ("model.H5", "must end in .h5 or .keras"),
+        ("model.pb", "must end in .h5, .keras or .onnx"),
+        ("model.H5", "must end in .h5, .keras or .onnx"),
+        ("model.onnx", "digits@1 cannot be used with ONNX Runtime, only with TensorFlow."),
         ("no/folder/model.h5", "There is no folder"),
     ],
 )
@@ -660,6 +696,13 @@ def test_an_export_that_cannot_be_written_is_refused(
 ) -> None:
     house.models.promote(house.publish())
     assert_sentence(house.run("export", "digits", str(tmp_path / file)), sentence)
+
+
+def test_a_version_is_exported_as_either_of_its_artefacts(house: House, tmp_path: Path) -> None:
+    publish_both(house.models, runtime=runtime_choice(100, "onnx"))
+    for name, content in (("mine.onnx", b"a graph"), ("mine.keras", b"a model")):
+        assert house.run("export", "digits@1", str(tmp_path / name)).exit_code == 0
+        assert (tmp_path / name).read_bytes() == content
 
 
 def test_a_damaged_version_is_not_exported(house: House, tmp_path: Path) -> None:

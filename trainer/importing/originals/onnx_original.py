@@ -19,6 +19,7 @@ from storage.models.contract import ONE_UNIT, Contract, Source
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
 from trainer.importing.originals.original import Facts, Floats
+from trainer.runtimes.broad_constants import broaden_constants
 
 OLDEST_OPSET = 7
 """From here on arithmetic broadcasts as NumPy's does."""
@@ -150,7 +151,9 @@ class OnnxOriginal:
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes)."""
-        onnx.save_model(self._wrapped(contract, shape), folder / FILE_OF["onnx"])
+        graph = self._wrapped(contract, shape)
+        broaden_constants(graph)
+        onnx.save_model(graph, folder / FILE_OF["onnx"])
         return "onnx"
 
     def _wrapped(self, contract: Contract, shape: Shape) -> onnx.ModelProto:
