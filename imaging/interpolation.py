@@ -38,13 +38,23 @@ def resample(
     needed, places = np.unique(rows, return_inverse=True)
     lines = np.concatenate(
         [
-            combined((pixels[:, column] for column in columns.T), across[:, :, None])
+            squeezed(read_rows(needed[start : start + ROWS_AT_ONCE]), columns, across)
             for start in range(0, len(needed), ROWS_AT_ONCE)
-            for pixels in [read_rows(needed[start : start + ROWS_AT_ONCE])]
         ]
     )
-    resized = combined((lines[row] for row in places.T), down[:, :, None, None])
-    return np.rint(resized).clip(0, 255).astype(np.uint8)
+    resized = combined((lines[row] for row in places.T), down[:, :, None])
+    np.rint(resized, out=resized)
+    return resized.clip(0, 255, out=resized).astype(np.uint8).reshape(*wanted, -1)
+
+
+def squeezed(pixels: Pixels, columns: Places, weights: Floats) -> Floats:
+    """Rows (n, w, C) at their wanted width, one number after the other: (n, W * C)."""
+    count, width, channels = pixels.shape
+    numbers = pixels.reshape(count, width * channels)
+    # Single numbers are gathered much faster than rows of three.
+    at = (columns[:, None] * channels + np.arange(channels)[:, None]).reshape(-1, columns.shape[1])
+    taps = (numbers.take(each, axis=1) for each in at.T)
+    return combined(taps, np.repeat(weights, channels, axis=0))
 
 
 def combined(pixels: Iterable[NDArray[np.generic]], weights: Floats) -> Floats:
@@ -54,7 +64,10 @@ def combined(pixels: Iterable[NDArray[np.generic]], weights: Floats) -> Floats:
         case []:
             return first
         case [second]:
-            return first + (second - first) * weights[:, 1]
+            second -= first
+            second *= weights[:, 1]
+            second += first
+            return second
         case _:
             total = first * weights[:, 0]
             for k, each in enumerate(others, 1):
