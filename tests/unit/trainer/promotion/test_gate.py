@@ -17,7 +17,7 @@ from storage.models.examination_messages import Timing
 from storage.models.metrics import Metrics
 from storage.models.promotions import Promotion, read_promotion
 from storage.models.store import ModelStore, ModelVersion
-from tests.builders import LABELS, add_dataset, as_any, one_hot, publish
+from tests.builders import LABELS, add_dataset, as_any, one_hot, publish, runtime_choice
 from trainer.errors import ExaminationFailed, UnknownNetwork, UnknownPreset, Unusable
 from trainer.export import older_config
 from trainer.pipeline import Pipeline
@@ -460,10 +460,24 @@ def test_a_verdict_names_what_it_rests_on(house: House) -> None:
     assert promotion.candidate == house.models.version("digits", 2).pin
     assert promotion.champion == house.models.version("digits", 1).pin
     assert promotion.dataset_sha256 == house.dataset.description.sha256
+    assert promotion.runtime is None, "nobody has measured it"
     assert promotion.thresholds == TrainerSettings().thresholds
     assert [check.name for check in promotion.checks] == [
         *("guessing", "accuracy", "recall", "classes", "calibration", "latency", "memory")
     ]
+
+
+def test_a_verdict_names_the_runtime_and_one_with_tensorflow_alone_may_take_its_memory(
+    house: House,
+) -> None:
+    house.judge(answers(peak_memory_mb=100), runtime=runtime_choice(100, "onnx"), format="onnx")
+    choice = runtime_choice(100)
+    promotion = house.judge(answers(peak_memory_mb=900), runtime=choice)
+    assert (promotion.passed, promotion.runtime) == (True, choice)
+    assert promotion.checks[-1].finding == (
+        "memory 900 MB, with digits@1 100 MB, the limit is 3 times as much, or 1,000 MB"
+    )
+    assert not house.judge(answers(peak_memory_mb=2_800)).passed
 
 
 def test_a_stale_run_is_rejected_with_the_reason(house: House) -> None:
