@@ -224,7 +224,7 @@ def growth(setting: Setting) -> str:
         size: partial(_speed, system, count, "--batch-size", str(size))
         for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000)
     }
-    of_photographs = photograph_jobs(system) if setting.photographs else {}
+    of_photographs = photograph_jobs(system, most) if setting.photographs else {}
     bare = {
         name: contestant
         for name, contestant in contestants(system, "mlp", largest).items()
@@ -255,8 +255,8 @@ def growth(setting: Setting) -> str:
     return markdown(title, rows, ratios) + "\n![](growth.png)\n"
 
 
-def photograph_jobs(system: BenchSystem) -> dict[int, Contestant]:
-    """Jobs of photographs by their size; the workers have loaded the network."""
+def photograph_jobs(system: BenchSystem, most: int) -> dict[int, Contestant]:
+    """Jobs of at most so many photographs by their size; the workers have loaded the network."""
     network = "mobilenetv2"
     publish(network, system.root)
 
@@ -265,8 +265,9 @@ def photograph_jobs(system: BenchSystem) -> dict[int, Contestant]:
         seconds, _ = system.producer("submit", str(folder), "--model", network)
         return count / seconds
 
-    speed(PHOTOGRAPHS[0])
-    return {count: partial(speed, count) for count in PHOTOGRAPHS}
+    sizes = [size for size in PHOTOGRAPHS if size <= most]
+    speed(sizes[0])
+    return {size: partial(speed, size) for size in sizes}
 
 
 def _speed(system: BenchSystem, count: int, *options: str) -> float:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from benchmarks.bench_system import CORES, bench_system
 from benchmarks.photographs.measurement import Figures
-from benchmarks.photographs.networks import SIDE, litert_file
+from benchmarks.photographs.networks import NETWORKS, litert_file
 from benchmarks.photographs.programs import Peak, run
 from benchmarks.throughput import PEERS
 from benchmarks.workers import pool
@@ -99,7 +99,8 @@ def _peer(
     find = f"from importlib.util import find_spec; exit(find_spec({package!r}) is None)"
     if subprocess.run([str(field.peers), "-c", find], check=False).returncode:
         return f"{package} is not installed"
-    return partial(run, field.peers, PEERS / script, engine, model, field.folder, SIDE)
+    side = NETWORKS[field.network].side
+    return partial(run, field.peers, PEERS / script, engine, model, field.folder, side)
 
 
 def loop(runtime: Runtime) -> str:

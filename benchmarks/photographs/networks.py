@@ -11,8 +11,6 @@ from pathlib import Path
 from benchmarks.photographs.folders import photograph_folder
 from storage.models.store import ModelStore
 
-SIDE = 224
-"""Of the squares that all networks take."""
 CLASSES = 1_000
 LITERT_FILE = "model.tflite"
 
@@ -39,6 +37,8 @@ class Network:
     """Its name in `keras.applications`, with random weights; none is for the project's own."""
     scale: str = ""
     """What pixels it wants."""
+    side: int = 224
+    """Of the square that it takes."""
     sizes: Sequence[int]
 
 
@@ -47,6 +47,7 @@ NETWORKS = {
     "efficientnetb0": Network(application="EfficientNetB0", scale="none", sizes=(2_000,)),
     "resnet50": Network(application="ResNet50", scale="caffe", sizes=(500,)),
     "resnet": Network(application=None, sizes=(2_000, 20_000)),
+    "cnn": Network(application=None, side=28, sizes=(2_000,)),
 }
 
 
@@ -89,7 +90,7 @@ def _train(name: str, root: Path) -> None:
         folder = classes / f"{i % 3}"
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
-    data = ("data", "add", "photographs", f"folder:{classes}", "--size", SIDE)
+    data = ("data", "add", "photographs", f"folder:{classes}", "--size", NETWORKS[name].side)
     _run(root, "-m", "trainer.cli", *data, "--interpolation", "bilinear")
     train = ("--dataset", "photographs", "--network", name, "--name", name, "--epochs", 1)
     _run(root, "-m", "trainer.cli", "train", *train)

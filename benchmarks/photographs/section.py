@@ -18,6 +18,8 @@ from benchmarks.report import Ratio, Row, ratio_table
 MANY = 20_000
 TO_PLAIN = {"mobilenetv2": "≥ 3.5", "resnet50": "≥ 1.4"}
 """Batchsight beside the best plain program."""
+CHILD = {"cnn": "≤ 200"}
+"""Megabytes of a worker's child."""
 NOTE = """
 Images/s count from the start of the contestant's process to its end; batchsight's is the producer,
 whose worker is running. `warm` leaves the start out: of batchsight it is its workers' time, from
@@ -78,6 +80,9 @@ def ratios_of(field: Field, images: int, turns: Turns) -> list[Ratio]:
     if programs:
         best = min(median(each, lambda turn: turn.seconds) for each in programs)
         beside("best plain program", best, TO_PLAIN.get(field.network, ""))
+        started = mine + median(ours, lambda each: each.ready)
+        name = f"{batchsight(chosen)}, its worker's start included ÷ best plain program"
+        ratios.append(Ratio(name=name, value=best / started, target=""))
     if bare := turns.get(loop(chosen)):
         beside(loop(chosen), median(bare, lambda each: each.seconds), "≥ 0.93")
         beside(f"{loop(chosen)}, warm", median(bare, lambda each: each.working), "")
@@ -94,6 +99,11 @@ def ratios_of(field: Field, images: int, turns: Turns) -> list[Ratio]:
     return [
         *ratios,
         Ratio(name="worker ready, s", value=ready, target="≤ 1.0" if chosen == "onnx" else ""),
+        Ratio(
+            name="child, MB",
+            value=median(ours, lambda each: each.megabytes),
+            target=CHILD.get(field.network, ""),
+        ),
         Ratio(
             name="first result, s",
             value=median(ours, lambda each: each.first),
