@@ -85,22 +85,27 @@ def peers(field: Field) -> Iterator[tuple[str, Callable[[], Figures] | str]]:
         yield ray(runtime), _peer(field, "ray", *arguments)
     loop = "photograph_loop.py"
     yield "OpenVINO, a loop per core", _peer(field, "openvino", loop, "openvino", onnx)
-    litert = litert_file(field.network, field.root)
+    litert = partial(litert_file, field.network, field.root)
     yield "LiteRT, a loop per core", _peer(field, "ai_edge_litert", loop, "litert", litert)
 
 
 def _peer(
-    field: Field, package: str, script: str, engine: str, model: Path
+    field: Field, package: str, script: str, engine: str, model: Path | Callable[[], Path]
 ) -> Callable[[], Figures] | str:
     if field.peers is None:
         return "no environment of peers was given"
-    if not model.exists():
+    if isinstance(model, Path) and not model.exists():
         return f"the version has no {model.name}"
     find = f"from importlib.util import find_spec; exit(find_spec({package!r}) is None)"
     if subprocess.run([str(field.peers), "-c", find], check=False).returncode:
         return f"{package} is not installed"
     side = NETWORKS[field.network].side
-    return partial(run, field.peers, PEERS / script, engine, model, field.folder, side)
+
+    def turn() -> Figures:
+        path = model if isinstance(model, Path) else model()
+        return run(field.peers, PEERS / script, engine, path, field.folder, side)
+
+    return turn
 
 
 def loop(runtime: Runtime) -> str:

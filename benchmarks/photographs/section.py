@@ -46,8 +46,9 @@ def section(field: Field, images: int, turns: Turns, absent: Mapping[str, str]) 
         for runtime in field.runtimes
         if batchsight(runtime) in turns
     ]
-    if absent:
-        lines += ["", *(f"Not measured: {name}, {reason}." for name, reason in absent.items())]
+    lines += [
+        f"\nNot measured: {name}, {reason}." for name, reason in absent.items() if name not in turns
+    ]
     return "\n".join([*lines, ""])
 
 
