@@ -115,20 +115,22 @@ def draw_growth(
 
     Photographs take so much longer that both are then drawn by orders of magnitude.
     """
-    with new_figure((9, 3.4), Path(__file__).with_name("growth.png")) as figure:
+    with new_figure((11, 3.4), Path(__file__).with_name("growth.png")) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, rows, label in (
             (left, jobs, "images in the job, default batches"),
             (right, batches, f"images per batch, job of {images:,}"),
         ):
             axes.plot(list(rows), [row.median for row in rows.values()], marker="o")
-            axes.set(xscale="log", xlabel=label, ylim=(0, None))
+            axes.set(xscale="log", xlabel=label)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         if photographs:
             speeds = [row.median for row in photographs.values()]
             left.plot(list(photographs), speeds, marker="o", label="photographs, MobileNetV2")
             left.lines[0].set_label("arrays, mlp")
-            left.set(yscale="log", ylim=(1, None))
             left.legend()
+            left.set(yscale="log", ylim=(1, None))
+        else:
+            left.set(ylim=(0, None))
         left.set(ylabel="images per second, end to end")
         left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -46,9 +46,10 @@ def section(field: Field, images: int, turns: Turns, absent: Mapping[str, str]) 
         for runtime in field.runtimes
         if batchsight(runtime) in turns
     ]
-    lines += [
-        f"\nNot measured: {name}, {reason}." for name, reason in absent.items() if name not in turns
-    ]
+    for reason in dict.fromkeys(absent.values()):
+        names = [name for name, why in absent.items() if why == reason and name not in turns]
+        if names:
+            lines += ["", f"Not measured, since {reason}: {'; '.join(names)}."]
     return "\n".join([*lines, ""])
 
 
