@@ -29,6 +29,10 @@ def compare(
     """
     root.mkdir(parents=True, exist_ok=True)
     kept = Measurements(root / FILE)
+    if count := kept.count():
+        print(
+            f"  {count} turns of earlier runs count: remove {kept.path} to begin anew", flush=True
+        )
     sections: dict[tuple[str, int], str] = {}
     for network in NETWORKS:
         known = kept.sizes(network)

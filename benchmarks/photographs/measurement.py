@@ -3,11 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from benchmarks.report import machine
+
+ONNX_RUNTIME = f"onnxruntime {version('onnxruntime')}"
+
+
+def setup() -> str:
+    """What figures depend on."""
+    return f"{machine()}, {ONNX_RUNTIME}"
 
 
 class Figures(BaseModel, frozen=True):
@@ -20,7 +28,7 @@ class Figures(BaseModel, frozen=True):
     first: float
     """Until the first prediction is there."""
     working: float
-    """Seconds between the two last ones, that is without the start: of workers or loops."""
+    """From `ready` to the last prediction; of batchsight its workers' first batch to their last."""
     megabytes: float
     """The largest of its processes at its peak."""
     phases: Mapping[str, float] = {}
@@ -34,7 +42,7 @@ class Measurement(BaseModel, frozen=True):
     images: int
     contestant: str
     figures: Figures
-    machine: str = Field(default_factory=machine)
+    machine: str = Field(default_factory=setup)
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -57,12 +65,16 @@ class Measurements:
                 found.setdefault(line.contestant, []).append(line.figures)
         return found
 
+    def count(self) -> int:
+        """How many there are of this machine and these versions."""
+        return sum(1 for _ in self._lines())
+
     def sizes(self, network: str) -> set[int]:
         """With how many photographs it has been measured."""
         return {line.images for line in self._lines() if line.network == network}
 
     def _lines(self) -> Iterator[Measurement]:
-        here = machine()
+        here = setup()
         for line in self.path.read_text().splitlines() if self.path.exists() else ():
             measurement = Measurement.model_validate_json(line)
             if measurement.machine == here:

@@ -12,7 +12,7 @@ from benchmarks.photographs.contestants import (
     loop,
     ray,
 )
-from benchmarks.photographs.measurement import Figures
+from benchmarks.photographs.measurement import ONNX_RUNTIME, Figures
 from benchmarks.report import Ratio, Row, ratio_table
 
 MANY = 20_000
@@ -20,12 +20,12 @@ TO_PLAIN = {"mobilenetv2": "≥ 3.5", "resnet50": "≥ 1.4"}
 """Batchsight beside the best plain program."""
 CHILD = {"cnn": "≤ 200"}
 """Megabytes of a worker's child."""
-NOTE = """
+NOTE = f"""
 Images/s count from the start of the contestant's process to its end; batchsight's is the producer,
 whose worker is running. `warm` leaves the start out: of batchsight it is its workers' time, from
 the first batch to the last. `ready` is until all processes have the model, for batchsight that of
 the worker. Memory is that of the largest process, of batchsight the larger child. All take the
-pixels that Keras would, but Ray Data, OpenVINO and LiteRT those of Pillow.
+pixels that Keras would, but Ray Data, OpenVINO and LiteRT those of Pillow. {ONNX_RUNTIME}.
 """
 HEAD = """
 | | images/s | spread | warm | ready | first result | memory | rounds |
