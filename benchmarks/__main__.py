@@ -10,19 +10,27 @@ reuse       --reuse with all images new, 1 % of them, none (resnet, cnn, mlp)
 workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 transfer    fifty pictures of a class, learned from a version or from nothing
+photos      JPEG photographs through large networks, with each runtime; hours, only when it is named
+
+What `photos` has measured is kept in --storage: the same command goes on after it was cut off, and
+other networks and sizes are added to the table.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks import parts
 from benchmarks.bench_system import bench_system
+from benchmarks.photographs.comparison import compare
+from benchmarks.photographs.networks import NETWORKS
 from benchmarks.report import update
 from benchmarks.throughput import PEERS
 
 RESULTS = Path(__file__).parent / "results.md"
+PHOTOS = "photos"
 PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "mlp": parts.mlp,
     "cnn": parts.cnn,
@@ -36,6 +44,32 @@ PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "training": parts.training,
     "transfer": parts.transfer,
 }
+
+
+def measure(chosen: list[str], root: Path, options: argparse.Namespace) -> None:
+    """Run parts on one system."""
+    networks = ["mlp"]
+    if {"cnn", "reuse"} & set(chosen):
+        networks.append("cnn")
+    if "reuse" in chosen:
+        networks.append("resnet")
+    with bench_system(root, networks) as system:
+        setting = parts.Setting(
+            system=system,
+            images=options.images,
+            rounds=options.rounds,
+            peers=options.peers,
+            photographs=options.photographs,
+        )
+        for name in chosen:
+            print(f"{name} ...", flush=True)
+            show(name, PARTS[name](setting))
+
+
+def show(name: str, section: str) -> None:
+    """Write a part's section, and print it."""
+    update(RESULTS, name, section, [*PARTS, PHOTOS])
+    print(section, flush=True)
 
 
 def main() -> None:
@@ -54,26 +88,30 @@ def main() -> None:
         type=Path,
         help=f"python of an environment with {PEERS.name}/requirements.txt: Ray and others",
     )
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=[], help="photographs of a folder")
+    parser.add_argument(
+        "--photographs", action="store_true", help="a line of them in the curve of growth"
+    )
     options = parser.parse_args()
     chosen = options.parts or list(PARTS)
-    if unknown := set(chosen) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
-    networks = ["mlp"]
-    if {"cnn", "reuse"} & set(chosen):
-        networks.append("cnn")
-    if "reuse" in chosen:
-        networks.append("resnet")
+    if unknown := set(chosen) - {*PARTS, PHOTOS}:
+        known = ", ".join([*PARTS, PHOTOS])
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {known}")
     with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
         root = (options.storage or Path(temporary, "storage")).resolve()
-        with bench_system(root, networks) as system:
-            setting = parts.Setting(
-                system=system, images=options.images, rounds=options.rounds, peers=options.peers
+        if PHOTOS in chosen:
+            print(f"{PHOTOS} ...", flush=True)
+            compare(
+                root / PHOTOS,
+                networks=options.networks,
+                sizes=options.sizes,
+                rounds=options.rounds,
+                python=options.peers,
+                show=partial(show, PHOTOS),
             )
-            for name in chosen:
-                print(f"{name} ...", flush=True)
-                section = PARTS[name](setting)
-                update(RESULTS, name, section, list(PARTS))
-                print(section, flush=True)
+        if parts_of_one_system := [name for name in chosen if name != PHOTOS]:
+            measure(parts_of_one_system, root, options)
     print(f"Written to {RESULTS}.")
 
 

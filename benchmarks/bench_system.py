@@ -116,6 +116,6 @@ def bench_system(root: Path, networks: Sequence[str]) -> Iterator[BenchSystem]:
         began = time.perf_counter()
         programs.start(worker_program())
         while log.read_text().count("Ready with") < CORES:
-            time.sleep(0.2)
+            time.sleep(0.02)
         ready = time.perf_counter() - began
         yield BenchSystem(root=root, environment=environment, log=log, ready=ready)

@@ -15,6 +15,8 @@ import numpy as np
 import redis
 
 from benchmarks.bench_system import BenchSystem
+from benchmarks.photographs.folders import photograph_folder
+from benchmarks.photographs.networks import publish
 from benchmarks.png_files import FILES, decode_on_all_cores, decode_together, png_folder
 from benchmarks.report import Ratio, Row, draw_growth, markdown
 from benchmarks.reuse import measure_reuse
@@ -31,6 +33,8 @@ from producer.settings import ProducerSettings
 from storage.settings import StorageSettings
 
 SINGLES = 300
+PHOTOGRAPHS = (50, 200, 2_000, 20_000)
+"""How many a job of the growth curve has."""
 CLOCKS = """
 The clock of batchsight runs from the start of the producer's process to its end, with
 `predictions.parquet` on disk; that of the others runs in processes that are warm already. Ray Data
@@ -52,6 +56,8 @@ class Setting:
     images: int
     rounds: int
     peers: Path | None
+    photographs: bool = False
+    """Whether growth is to show them as well."""
 
 
 def mlp(setting: Setting) -> str:
@@ -218,6 +224,7 @@ def growth(setting: Setting) -> str:
         size: partial(_speed, system, count, "--batch-size", str(size))
         for size in (100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000)
     }
+    of_photographs = photograph_jobs(system, most) if setting.photographs else {}
     bare = {
         name: contestant
         for name, contestant in contestants(system, "mlp", largest).items()
@@ -227,13 +234,15 @@ def growth(setting: Setting) -> str:
         {
             **{f"{size:,} images": contestant for size, contestant in of_jobs.items()},
             **{f"batches of {size:,}": contestant for size, contestant in of_batches.items()},
+            **{f"{size:,} photographs": job for size, job in of_photographs.items()},
             **bare,
         },
         setting.rounds,
     )
     jobs = dict(zip(of_jobs, rows, strict=False))
     batches = dict(zip(of_batches, rows[len(of_jobs) :], strict=False))
-    draw_growth(jobs, batches, count)
+    photographs = dict(zip(of_photographs, rows[len(of_jobs) + len(of_batches) :], strict=False))
+    draw_growth(jobs, batches, count, photographs)
     ratios = [
         Ratio(
             name=f"batchsight, {largest:,} images ÷ {row.name}",
@@ -244,6 +253,21 @@ def growth(setting: Setting) -> str:
     ]
     title = f"Growth: the whole job, and {count:,} images by batch size"
     return markdown(title, rows, ratios) + "\n![](growth.png)\n"
+
+
+def photograph_jobs(system: BenchSystem, most: int) -> dict[int, Contestant]:
+    """Jobs of at most so many photographs by their size; the workers have loaded the network."""
+    network = "mobilenetv2"
+    publish(network, system.root)
+
+    def speed(count: int) -> float:
+        folder = photograph_folder(system.root, count)
+        seconds, _ = system.producer("submit", str(folder), "--model", network)
+        return count / seconds
+
+    sizes = [size for size in PHOTOGRAPHS if size <= most]
+    speed(sizes[0])
+    return {size: partial(speed, size) for size in sizes}
 
 
 def _speed(system: BenchSystem, count: int, *options: str) -> float:

@@ -74,9 +74,17 @@ def markdown(title: str, rows: Sequence[Row], ratios: Sequence[Ratio]) -> str:
             f"| {row.name} | {figure} {row.unit} | ± {row.spread:.0%} | {len(row.values)} |"
         )
     if ratios:
-        lines += ["", "| ratio | measured | target |", "|---|---:|---:|"]
-        lines += [f"| {ratio.name} | {ratio.value:.2f} | {ratio.target} |" for ratio in ratios]
+        lines += ["", *ratio_table(ratios)]
     return "\n".join([*lines, ""])
+
+
+def ratio_table(ratios: Sequence[Ratio]) -> list[str]:
+    """Its lines."""
+    return [
+        "| ratio | measured | target |",
+        "|---|---:|---:|",
+        *(f"| {ratio.name} | {ratio.value:.2f} | {ratio.target} |" for ratio in ratios),
+    ]
 
 
 def update(results: Path, part: str, section: str, parts: Sequence[str]) -> None:
@@ -97,16 +105,32 @@ def update(results: Path, part: str, section: str, parts: Sequence[str]) -> None
     results.write_text(header + "".join(shown))
 
 
-def draw_growth(jobs: Mapping[int, Row], batches: Mapping[int, Row], images: int) -> None:
-    """Draw images per second over the size of the job and of the batch, as `growth.png`."""
-    with new_figure((9, 3.4), Path(__file__).with_name("growth.png")) as figure:
+def draw_growth(
+    jobs: Mapping[int, Row],
+    batches: Mapping[int, Row],
+    images: int,
+    photographs: Mapping[int, Row] | None = None,
+) -> None:
+    """Draw images per second over the size of the job and of the batch, as `growth.png`.
+
+    Photographs take so much longer that both are then drawn by orders of magnitude.
+    """
+    with new_figure((11, 3.4), Path(__file__).with_name("growth.png")) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, rows, label in (
             (left, jobs, "images in the job, default batches"),
             (right, batches, f"images per batch, job of {images:,}"),
         ):
             axes.plot(list(rows), [row.median for row in rows.values()], marker="o")
-            axes.set(xscale="log", xlabel=label, ylim=(0, None))
+            axes.set(xscale="log", xlabel=label)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        if photographs:
+            speeds = [row.median for row in photographs.values()]
+            left.plot(list(photographs), speeds, marker="o", label="photographs, MobileNetV2")
+            left.lines[0].set_label("arrays, mlp")
+            left.legend()
+            left.set(yscale="log", ylim=(1, None))
+        else:
+            left.set(ylim=(0, None))
         left.set(ylabel="images per second, end to end")
         left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
