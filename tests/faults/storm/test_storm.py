@@ -11,7 +11,7 @@ from tests.faults.storm.strikes import KINDS
 @pytest.mark.timeout(600)
 def test_a_fault_of_each_kind_loses_doubles_and_leaves_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
-    verdict = rage(tmp_path, seed=20, faults=len(KINDS), images=8_000, say=lines.append)
+    verdict = rage(tmp_path, seed=20, faults=len(KINDS), images=16_000, say=lines.append)
     print("\n".join(lines))
     assert verdict.faults == len(KINDS)
     assert verdict.good, "\n".join(lines)
