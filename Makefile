@@ -28,7 +28,7 @@ coverage: $(READY) ## Show which lines no test runs
 	@$(BIN)/coverage erase
 	@$(PYTEST) --cov
 
-PYTEST = $(BIN)/pytest --ignore=tests/compose --numprocesses 3 --dist worksteal
+PYTEST = $(BIN)/pytest --ignore=tests/compose --numprocesses 4 --dist worksteal
 
 format: $(READY) ## Check formatting (make fix repairs it)
 	@$(BIN)/ruff format --check . || { echo "Run 'make fix' to format these files."; exit 1; }

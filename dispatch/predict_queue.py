@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from messaging.messages import PredictBatch, key_of
 from messaging.settings import PREDICT_QUEUE, BrokerSettings
+from storage.models.store import ModelPin
 
 if TYPE_CHECKING:
     import redis
@@ -44,6 +45,10 @@ class PredictQueue(Protocol):
 
     def obstacles(self) -> dict[str, str]:
         """Why workers that are there cannot work, by their names, as they say themselves."""
+        ...
+
+    def measured_speed(self, model: ModelPin) -> float | None:
+        """Images per second of a child, as a worker has measured them last; none if none has."""
         ...
 
 
@@ -112,6 +117,13 @@ class RedisQueue:
         with broker_errors(self._settings):
             present = living_workers(self._client)
         return {name: sign.problem for name, sign in present.items() if sign.problem}
+
+    def measured_speed(self, model: ModelPin) -> float | None:
+        from messaging.broker import broker_errors
+        from messaging.measured_speeds import MeasuredSpeeds
+
+        with broker_errors(self._settings):
+            return MeasuredSpeeds(self._client).of(model.sha256)
 
     @cached_property
     def _client(self) -> "redis.Redis":

@@ -11,21 +11,28 @@ def send_lost(
     batches: Sequence[int],
     *,
     waiting: Set[str],
+    lease_seconds: float,
     send: Callable[[Sequence[PredictBatch]], object],
 ) -> list[int]:
     """Send those of `batches` again whose messages do not wait in the queue; returns them.
 
-    `waiting` are the keys of messages, see `PredictBatch.key`. What was sent before the broker
-    refused is noted all the same.
+    `waiting` are the keys of messages, see `PredictBatch.key`. A worker may have taken a batch just
+    before they were looked for: what is running by now, or done, is not sent. What was sent before
+    the broker refused is noted all the same.
     """
     messages = [PredictBatch(job=stored.job.id, batch=batch) for batch in batches]
     sent: list[int] = []
     try:
         for message in messages:
-            if message.key not in waiting:
+            if message.key not in waiting and not is_taken(stored, message.batch, lease_seconds):
                 send([message])
                 sent.append(message.batch)
     finally:
         if sent:
             stored.chains.note_sent()
     return sent
+
+
+def is_taken(stored: StoredJob, batch: int, lease_seconds: float) -> bool:
+    """Whether somebody runs a batch now, or has finished it."""
+    return stored.attempts.history(batch, lease_seconds).live or stored.results.has(batch)

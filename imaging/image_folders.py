@@ -1,22 +1,20 @@
 """The image files below a folder: which are taken, which are passed over, and why.
 
-A file is taken for its name: a suffix of a supported format, in any case. What is hidden is passed
-over, and so are folders that other programs leave, pipes and their like, and broken links. Links to
-files are taken as files; links to folders are followed only for who asks for it, and never to a
-folder that contains the link. Everything passed over is counted by kind.
+A file is taken for its name: a suffix of a supported format, in any case. Where whatever may be an
+image is to be taken, one without a suffix is for its first bytes. What is hidden is passed over, so
+are folders that other programs leave, pipes and their like, and broken links. Links to files are
+taken as files; links to folders are followed only for who asks for it, and never to a folder that
+contains the link. Everything passed over is counted by kind.
 """
 
 import os
 import stat
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from imaging.decoding.formats import SUFFIXES, formats_for
+from imaging.decoding.formats import SUFFIXES, begins_like_an_image
 
 PassedOver = Mapping[str, int]
 """How many files, folders and links of a kind: `hidden_files`, say, or `.tif` for images of a
@@ -50,9 +48,6 @@ PROGRAM_FOLDERS = frozenset(
 """Folders of archives, network storage and file systems, in lower case. Images in them are copies,
 thumbnails or rubbish."""
 
-FIRST_BYTES = 32
-"""Enough to tell formats apart."""
-
 FOLDER = "\0"
 """Stands behind the name of a folder that is still to be listed. No name contains it, and all other
 characters come after it: a folder comes before the files whose names begin like its own."""
@@ -71,8 +66,8 @@ class Listing(NamedTuple):
 def list_images(folder: Path, *, follow_links: bool = False, strict: bool = False) -> Listing:
     """The image files below `folder`, in linked folders too with `follow_links`.
 
-    With `strict` those of formats that are not supported are listed as well. Raises `OSError`,
-    naming the folder, when one cannot be read.
+    With `strict` those of formats that are not supported are listed as well, and files without a
+    suffix that begin like an image. Raises `OSError`, naming the folder, when one cannot be read.
     """
     files: list[str] = []
     linked: set[str] = set()
@@ -130,7 +125,7 @@ def kind_of(entry: "os.DirEntry[str]", *, strict: bool = False) -> str:
     name = entry.name
     hidden = name[0] == "."
     if entry.is_file(follow_symlinks=False):
-        return "hidden_files" if hidden else kind_of_file(name, strict=strict)
+        return "hidden_files" if hidden else kind_of_file(entry, strict=strict)
     if entry.is_dir(follow_symlinks=False):
         if hidden:
             return "hidden_folders"
@@ -145,14 +140,17 @@ def kind_of(entry: "os.DirEntry[str]", *, strict: bool = False) -> str:
         return "linked_folders"
     if not stat.S_ISREG(mode):
         return "special_files"
-    kind = kind_of_file(name, strict=strict)
+    kind = kind_of_file(entry, strict=strict)
     return "linked_image" if kind == "image" else kind
 
 
-def kind_of_file(name: str, *, strict: bool = False) -> str:
+def kind_of_file(entry: "os.DirEntry[str]", *, strict: bool = False) -> str:
     """`image`, or the kind of a file that is passed over, by its suffix."""
+    name = entry.name
     suffix = name[name.rfind(".") :].lower()
     if suffix in SUFFIXES or (strict and suffix in UNSUPPORTED):
+        return "image"
+    if strict and "." not in name and begins_like_an_image(entry.path):
         return "image"
     return suffix if suffix in UNSUPPORTED else "other_files"
 
@@ -177,12 +175,4 @@ def is_meant_as_image(file: Path) -> bool:
     """Whether a file that somebody names alone is an image, by its suffix or by its content."""
     if not file.is_file():
         return False
-    if file.suffix.lower() in SUFFIXES | UNSUPPORTED:
-        return True
-    try:
-        with file.open("rb") as opened:
-            formats = formats_for(opened.read(FIRST_BYTES))
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=formats):
-            return True
-    except Exception:  # whatever Pillow makes of a file that is none
-        return False
+    return file.suffix.lower() in SUFFIXES | UNSUPPORTED or begins_like_an_image(file)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from imaging.decoding.bit_depth import eight_bits
+from imaging.decoding.bit_depth import DEEP_GREY, upper_bytes
 from imaging.decoding.colour_profiles import conversion_for, to_srgb
 from imaging.decoding.damage import check_whole
-from imaging.decoding.formats import IN_WORDS, can_read_heic, formats_for, is_heic
+from imaging.decoding.formats import can_read_heic, formats_for, is_heic, why_not_opened
 from imaging.decoding.jpegs import SIGNATURE, read_jpeg
-from imaging.decoding.tiffs import eight_bits_of_tiff
+from imaging.decoding.png_depth import eight_bits_of_png
+from imaging.decoding.tiffs import check_tiff, eight_bits_of_tiff
 from imaging.errors import ImageError
 from imaging.geometry import Geometry, Window
 from imaging.interpolation import resample
@@ -56,7 +57,11 @@ def decode_image(
             raise ImageError("a HEIC image, which takes `pip install batchsight[heic]` to be read")
         file = io.BytesIO(content if jpeg is None else jpeg.picture)
         image: Image.Image
-        with Image.open(file, formats=formats_for(content)) as image:
+        try:
+            image = Image.open(file, formats=formats_for(content))
+        except UnidentifiedImageError:
+            raise ImageError(why_not_opened(content)) from None
+        with image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
@@ -78,12 +83,16 @@ def decode_image(
                 image.load()
             else:
                 check_whole(content, image)
+                if image.format == "TIFF":
+                    check_tiff(image)
                 image.load()  # of PNG the metadata as well: they may stand behind the pixels
                 turn = orientation(*metadata(image))
             if image.format == "PNG":
-                image = eight_bits(content, image)
+                image = eight_bits_of_png(content, image)
             elif image.format == "TIFF":
-                image = eight_bits_of_tiff(image)
+                image = eight_bits_of_tiff(content, image)
+            elif image.mode in DEEP_GREY:  # HEIC of ten or twelve bits
+                image = upper_bytes(image)
             image = to_srgb(image, profile)
             return fit_image(image, shape, preprocessing, turn)
 
@@ -96,8 +105,6 @@ def one_image() -> Iterator[None]:
             yield
     except ImageError:
         raise
-    except UnidentifiedImageError:
-        raise ImageError(f"not an image of a supported format ({IN_WORDS})") from None
     except MemoryError:
         raise ImageError("too large for the memory of this machine") from None
     except Exception as error:

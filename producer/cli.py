@@ -97,7 +97,8 @@ def client() -> "PredictionClient":
 @click.option(
     "--strict",
     is_flag=True,
-    help="Images of a FOLDER in formats that are not supported become errors, one by one.",
+    help="Images of a FOLDER in formats that are not supported become errors, one by one; files "
+    "without a suffix are images if they begin like one.",
 )
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
 @as_json

@@ -12,7 +12,6 @@ Whatever goes wrong is a `BatchsightError`, whose message is a sentence.
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -26,6 +25,7 @@ from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from producer.errors import JobStopped, ModelUnclear, NotQueued, ResultTooLarge
+from producer.options import Options
 from producer.results.summary import JobLine, Summary, line_of, summarise
 from producer.settings import ProducerSettings, read_settings
 from producer.sources.open_source import open_source
@@ -152,7 +152,7 @@ class JobHandle:
         return read_tables(self.stored)
 
     def to_arrow(self) -> "pa.Table":
-        """All records in one table, with the reasons of failed images in the column `error`.
+        """All records in one table.
 
         Waits for the job; raises `JobStopped` when it fails or is cancelled.
         """
@@ -304,30 +304,44 @@ class PredictionClient:
 
         An id that exists already with the same images and model gives the existing job; with
         others it raises `AlreadyExists`. Raises `BrokerUnavailable` before anything is written
-        when there is no Redis, `SourceError` for a source that cannot be used.
+        when there is no Redis, `SourceError` for a source that cannot be used, `BadOption` for an
+        option that is out of range.
         """
         created_at = datetime.now(UTC)
-        opened = open_source(source, self._storage.root, labels=labels, ids=ids)
-        version = choose_model(self._models, model, opened.dataset)
-        if self._settings.runtime != "auto":
-            version = version.on(self._settings.runtime)
-        job_id = job_id or new_job_id(created_at)
-        self.jobs.path(job_id)  # refuses a bad id before any work
-        self._queue.check()
-        depth = kept_classes(version, top, probabilities)
-        request = replace(
-            self._request(job_id, version, limit, batch_size, depth),
+        chosen = Options.of(
+            model=model,
+            batch_size=batch_size,
+            limit=limit,
+            job_id=job_id,
+            max_in_flight=max_in_flight,
+            max_failure_rate=max_failure_rate,
+            reuse=reuse,
+            top=top,
+            probabilities=probabilities,
             follow_links=follow_links,
             strict=strict,
         )
+        job_id = new_job_id(created_at) if chosen.job_id is None else chosen.job_id
+        self.jobs.path(job_id)  # refuses a bad id before any work
+        opened = open_source(source, self._storage.root, labels=labels, ids=ids)
+        version = choose_model(self._models, chosen.model, opened.dataset)
+        if self._settings.runtime != "auto":
+            version = version.on(self._settings.runtime)
+        self._queue.check()
+        speed = self._queue.measured_speed(version.pin) or version.images_per_second
+        request = self._request(job_id, version, speed, chosen)
         with self.jobs.draft() as draft:
             prepared = opened.prepare(draft, request)
             notes = [
                 *prepared.notes,
                 *notes_on_batches(
-                    version, prepared, self._limit_seconds, chosen=batch_size is not None
+                    version,
+                    speed,
+                    prepared,
+                    self._limit_seconds,
+                    chosen=chosen.batch_size is not None,
                 ),
-                *notes_on_kept(version, prepared, top, probabilities),
+                *notes_on_kept(version, prepared, chosen),
             ]
             job = Job(
                 id=job_id,
@@ -337,11 +351,11 @@ class PredictionClient:
                 total=prepared.total,
                 labelled=prepared.labelled,
                 batch_size=prepared.batch_size,
-                window=max_in_flight or self._settings.max_in_flight,
-                max_failure_rate=max_failure_rate,
-                reuse=reuse,
-                top=min(top, len(version.manifest.labels)),
-                probabilities=probabilities,
+                window=chosen.max_in_flight or self._settings.max_in_flight,
+                max_failure_rate=chosen.max_failure_rate,
+                reuse=chosen.reuse,
+                top=min(chosen.top, len(version.manifest.labels)),
+                probabilities=chosen.probabilities,
                 notes=tuple(prepared.notes),
                 inputs=prepared.inputs,
                 passed_over=dict(prepared.passed_over),
@@ -395,15 +409,11 @@ class PredictionClient:
         ]
 
     def _request(
-        self,
-        job_id: str,
-        version: ModelVersion,
-        limit: int | None,
-        batch_size: int | None,
-        depth: int,
+        self, job_id: str, version: ModelVersion, speed: float | None, chosen: Options
     ) -> Request:
+        depth, batch_size = kept_classes(version, chosen), chosen.batch_size
         room = max(1, RESULT_BYTES // (RANK_BYTES * depth))
-        affordable = min(room, affordable_batch(version, self._limit_seconds))
+        affordable = min(room, affordable_batch(speed, self._limit_seconds))
         if batch_size and batch_size > MOST_RESULTS * room:
             raise ResultTooLarge(
                 f"The result of {batch_size:,} images with {depth:,} classes each would take "
@@ -416,11 +426,13 @@ class PredictionClient:
             model=str(version),
             labels=version.manifest.labels,
             shape=version.manifest.input_shape,
-            limit=limit,
+            limit=chosen.limit,
             batch_size=batch_size,
             array_batch_size=min(self._settings.array_batch_size, affordable),
             file_batch_size=min(self._settings.file_batch_size, affordable),
             max_image_bytes=self._storage.max_image_bytes,
+            follow_links=chosen.follow_links,
+            strict=chosen.strict,
         )
 
     def _send_heads(self, job: Job) -> NotQueued | None:
@@ -447,45 +459,47 @@ class PredictionClient:
         )
 
 
-def kept_classes(version: ModelVersion, top: int, probabilities: bool) -> int:
+def kept_classes(version: ModelVersion, chosen: Options) -> int:
     """How many classes of each image are kept."""
     classes = len(version.manifest.labels)
-    return classes if probabilities else min(top, classes)
+    return classes if chosen.probabilities else min(chosen.top, classes)
 
 
-def notes_on_kept(
-    version: ModelVersion, job: Prepared, top: int, probabilities: bool
-) -> Iterator[str]:
+def notes_on_kept(version: ModelVersion, job: Prepared, chosen: Options) -> Iterator[str]:
     """What the user should know of the classes that are kept, one sentence each."""
     classes = len(version.manifest.labels)
-    if top > classes:
-        yield f"{version} has {classes} classes: --top {top} keeps all of them."
+    if chosen.top > classes:
+        yield f"{version} has {classes} classes: --top {chosen.top} keeps all of them."
     size = 4 * job.total * classes
-    if probabilities and size >= MUCH_STORAGE:
+    if chosen.probabilities and size >= MUCH_STORAGE:
         yield (
             f"The {classes:,} probabilities of {job.total:,} images take {size / 1e9:.1f} GB on "
             "storage, and as much again merged."
         )
 
 
-def affordable_batch(version: ModelVersion, limit_seconds: float) -> int:
+def affordable_batch(speed: float | None, limit_seconds: float) -> int:
     """How many images a batch may have, so that it is short, and far from its time limit.
 
-    Speed is that of one core of the trainer's machine; a model of unknown speed gets small batches.
+    A model of unknown `speed`, in images per second, gets small batches.
     """
-    speed = version.images_per_second or UNKNOWN_IMAGES_PER_SECOND
+    speed = speed or UNKNOWN_IMAGES_PER_SECOND
     comfortable = max(FEWEST_IMAGES, speed * BATCH_SECONDS)
     return max(1, int(min(comfortable, speed * limit_seconds * LIMIT_SHARE)))
 
 
 def notes_on_batches(
-    version: ModelVersion, job: Prepared, limit_seconds: float, *, chosen: bool
+    version: ModelVersion,
+    speed: float | None,
+    job: Prepared,
+    limit_seconds: float,
+    *,
+    chosen: bool,
 ) -> Iterator[str]:
     """What the user should know of the size of the batches, one sentence each.
 
     `chosen` is whether the user chose it.
     """
-    speed = version.images_per_second
     spread = BATCHES_OF_A_SMALL_JOB * job.batch_size
     if speed is None and not chosen and job.total > spread:
         yield (

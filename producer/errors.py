@@ -4,6 +4,7 @@
     ├── SourceError       a source that cannot be read as images
     │   ├── EmptySource   a source without a single image
     │   └── UnknownLabel  a label that the model does not know
+    ├── BadOption         a choice for a job that cannot be made
     ├── ModelUnclear      no model was named and none suggests itself
     ├── ResultTooLarge    the results of one batch would not fit into memory
     ├── NotQueued         a job lies on storage, but its messages could not be sent
@@ -31,6 +32,10 @@ class EmptySource(SourceError):
 
 class UnknownLabel(SourceError):
     """A label that is not among the model's labels."""
+
+
+class BadOption(ProducerError):
+    """A choice for a job that cannot be made, such as no classes to keep."""
 
 
 class ModelUnclear(ProducerError):

@@ -35,6 +35,8 @@ class Intervals:
     """After every so long without a new result it asks whether there is any worker."""
     max_backoff_seconds: float = 10.0
     """It looks this often at least whether storage is there again."""
+    long_batch_seconds: float = 2.0
+    """After so long without a new result it looks what running batches have finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Progress:
     batches: int
     """Batches done."""
     images: int
-    """Images done, failed ones included."""
+    """Images done, failed ones included: those of finished batches, and of long ones so far."""
     total: int
     tally: Tally
     """Counts; final once `status.ended`."""
@@ -76,6 +78,8 @@ class Follower:
         self._unavailable = False
         self._resend_at = time.monotonic() + intervals.resend_seconds
         self._done = 0
+        self._finished: dict[int, int] = {}
+        self._count_at = 0.0
         self._quiet_since = time.monotonic()
         self._told_of_workers = False
         self._storage_id = present_id(stored.root)
@@ -146,14 +150,27 @@ class Follower:
         return None
 
     def _progress(self, gathering: Gathering, status: Status, notice: str | None) -> Progress:
+        under_way = 0 if status.ended else self._under_way()
         return Progress(
             status=status,
             batches=gathering.done,
-            images=gathering.images,
+            images=gathering.images + under_way,
             total=self._job.total,
             tally=gathering.tally,
             notice=notice,
         )
+
+    def _under_way(self) -> int:
+        """Images that batches without a result have finished, counted anew every second or so."""
+        now, intervals = time.monotonic(), self._intervals
+        is_long = now - self._quiet_since >= intervals.long_batch_seconds
+        if now >= self._count_at and (is_long or any(self._finished.values())):
+            self._count_at = now + intervals.poll_seconds
+            self._finished = {
+                head: self._stored.attempts.history(head, self._lease_seconds).finished
+                for head in self._stored.chains.heads()
+            }
+        return sum(n for head, n in self._finished.items() if not self._stored.results.has(head))
 
     def _look(self, gathering: Gathering) -> str | None:
         """Take in new results.
@@ -196,6 +213,7 @@ class Follower:
                     self._stored,
                     stalled,
                     waiting=self._queue.waiting(),
+                    lease_seconds=self._lease_seconds,
                     send=self._queue.send,
                 )
             except BrokerUnavailable as error:

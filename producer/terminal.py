@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.output import say, stdout
+from console.output import print_hanging, say
+from console.tables import show_table
 from evaluation.class_table import class_table
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """How often progress is told where no bar can be drawn."""
-GIVEN_ID = len("20261124-222120-57d0d0")
-"""Job ids up to this length, as those given here have, stand in one line to be copied."""
 
 
 def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
@@ -83,7 +82,7 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     images = summary.images
     console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
     if reason:
-        console.print(f"  reason      {reason}", markup=False)
+        print_hanging(console, "  reason      ", reason)
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
     if summary.hit_rate is not None:
@@ -94,19 +93,19 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     if summary.top_accuracy is not None:
         console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:
-        console.print(f"  labels      {summary.label_order}", markup=False, soft_wrap=True)
+        print_hanging(console, "  labels      ", summary.label_order)
     if summary.labelled_later is not None:
         console.print(f"  labels      {summary.labelled_later:,} given later")
     if summary.images_per_second is not None:
         console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
     if summary.timeline is not None:
-        console.print(f"  time        {describe_time(summary.timeline)}", soft_wrap=True)
+        print_hanging(console, "  time        ", describe_time(summary.timeline))
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
     if images.failed and (folder / ERRORS_FILE).exists():
         console.print(f"  errors      {ERRORS_FILE} tells why")
     if images.predicted or images.failed:
-        console.print(f"  report      {report_hint(folder, summary.id)}", soft_wrap=True)
+        print_hanging(console, "  report      ", report_hint(folder, summary.id))
     if summary.accuracy is not None:
         console.print(class_table(evaluation))
 
@@ -137,16 +136,13 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
         return
-    longest = max(len(line.id) for line in lines)
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("job", overflow="fold", no_wrap=longest <= GIVEN_ID)
-    table.add_column("status", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("source")
+    for title in ("job", "status", "model", "source"):
+        table.add_column(title, overflow="fold")
     table.add_column("images", justify="right")
     table.add_column("done", justify="right")
     for line in lines:
         share = f"{line.done / line.total:.0%}"
         source = Text(line.source)  # a path may look like markup
         table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
-    stdout().print(table)
+    show_table(table)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from evaluation.confusion import Evaluation
 from evaluation.ranking import Probabilities, Ranking
+from imaging.decoding.formats import can_read_heic
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore
@@ -49,8 +50,15 @@ def encode(pixels: NDArray[Any], format: str = "PNG", **options: Any) -> bytes:
     """The bytes of an image file with these pixels (H, W) or (H, W, C)."""
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
+    return save(Image.fromarray(pixels), format, **options)
+
+
+def save(image: Image.Image, format: str, **options: Any) -> bytes:
+    """The bytes of an image file of this image."""
+    if format == "HEIF":
+        assert can_read_heic()  # which makes Pillow able to write it, too
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 

@@ -12,6 +12,7 @@ from messaging.messages import PredictBatch
 from storage.jobs.job import Job
 from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
+from storage.models.store import ModelPin
 from tests.builders import ranking_of
 
 AWAY = "No Redis answers at redis://nowhere:6379/0 (gone): start it, or set BATCHSIGHT_REDIS_URL."
@@ -33,6 +34,8 @@ class FakeQueue:
     """Whether it is heard of progress all the time."""
     sent: list[PredictBatch] = field(default_factory=list)
     waits: set[str] = field(default_factory=set)
+    speed: float | None = None
+    """Images per second that a worker has measured."""
 
     def check(self) -> None:
         if not self.available:
@@ -70,6 +73,10 @@ class FakeQueue:
     def obstacles(self) -> dict[str, str]:
         self.check()
         return self.problems
+
+    def measured_speed(self, model: ModelPin) -> float | None:
+        self.check()
+        return self.speed
 
     @property
     def batches(self) -> list[int]:

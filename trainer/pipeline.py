@@ -149,8 +149,8 @@ class Pipeline:
             return None, self.downloads.get(BACKBONES[request.network].imagenet)
         except DownloadFailed as error:
             raise TrainingFailed(
-                f"{self._unavailable(request.network, error)} Or train without them by "
-                "--weights none."
+                f"{self._unavailable(request.network, error)} Or start from a version of your own, "
+                "--from NAME@N instead of --network, or from nothing, --weights none."
             ) from error
 
     def _unavailable(self, network: str, error: DownloadFailed) -> str:

@@ -3,15 +3,14 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from console.moments import in_utc
-from console.output import say, stdout
+from console.output import print_hanging, say, stdout
+from console.tables import show_table
 from evaluation.class_table import MOST_CLASS_ROWS, class_table
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from storage.datasets.store import Appended
@@ -52,8 +51,6 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
     for name in ("accuracy", "size"):
         table.add_column(name, justify="right")
     table.add_column("made (UTC)")
-    for column in table.columns:
-        column.no_wrap = column.header not in ("model", "data set")
     for line in lines:
         table.add_row(
             f"{line.name}@{line.version}",
@@ -64,7 +61,7 @@ def show_models(lines: "Sequence[ModelLine]") -> None:
             _readable_size(line.bytes),
             f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         )
-    stdout().print(table)
+    show_table(table)
 
 
 def show_datasets(lines: "Sequence[DataSetLine]") -> None:
@@ -85,7 +82,7 @@ def show_datasets(lines: "Sequence[DataSetLine]") -> None:
             _readable_size(line.bytes),
             ", ".join([line.origin, *map(_appended, line.appended)]),
         )
-    stdout().print(table)
+    show_table(table)
 
 
 def _appended(part: "Appended") -> str:
@@ -112,7 +109,7 @@ def show_schedule(line: "ScheduleLine") -> None:
         facts["missed"] = "one is overdue: it is caught up when beat runs"
     facts["newest"] = f"{line.newest}, {time(line.newest_at)}" if line.newest else "none so far"
     for name, fact in facts.items():
-        _print_hanging(stdout(), f"{name:<11}", fact)
+        print_hanging(stdout(), f"{name:<11}", fact)
 
 
 def show_model(version: "ModelVersion", line: "ModelLine") -> None:
@@ -175,7 +172,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
             last = promotion.overrides[-1]
             facts["forced"] = f"by {last.by}, {in_utc(last.at)}"
     for name, fact in facts.items():
-        _print_hanging(console, f"  {name:<10}", fact)
+        print_hanging(console, f"  {name:<10}", fact)
     if choice:
         console.print(_runtime_table(choice))
     if tested:
@@ -203,7 +200,7 @@ def show_comparison(judgement: "Judgement") -> None:
         mark = "[yellow]![/]" if check.notable else "[green]✓[/]"
         mark = mark if check.passed else "[bold red]✗[/]"
         console.print(f"  {mark} ", end="")
-        _print_hanging(console, f"{check.name:<13}", check.finding, indent=4)
+        print_hanging(console, f"{check.name:<13}", check.finding, indent=4)
     verdict = "would pass" if promotion.passed else "would be refused"
     console.print(f"Beside {first.version}, {second.version} {verdict}.")
 
@@ -254,15 +251,6 @@ def _table(*columns: str) -> "Table":
     for title in columns:
         table.add_column(title, overflow="fold")
     return table
-
-
-def _print_hanging(console: "Console", head: str, text: str, indent: int = 0) -> None:
-    """Print a text after its head: on a terminal in lines below one another, else in one line."""
-    left = indent + len(head)
-    lines = [text]
-    if console.is_terminal and console.width > 2 * left:
-        lines = wrap(text, console.width - left, break_long_words=False, break_on_hyphens=False)
-    console.print(head + f"\n{' ' * left}".join(lines), markup=False, soft_wrap=True)
 
 
 def _readable_size(count: float) -> str:

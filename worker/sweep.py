@@ -47,7 +47,13 @@ class Sweeper:
                 waiting = set(map(key_of, waiting_task_ids()))
             send_and_count = partial(self._send, send, sent, job_id)
             with apart(job_id, partial(self._warn, job_id)):
-                send_lost(job, stalled, waiting=waiting, send=send_and_count)
+                send_lost(
+                    job,
+                    stalled,
+                    waiting=waiting,
+                    lease_seconds=self._lease_seconds,
+                    send=send_and_count,
+                )
         return sent
 
     @staticmethod

@@ -9,6 +9,7 @@ from celery.exceptions import Reject
 
 from messaging.broker import connect, waiting_task_ids
 from messaging.errors import BadMessage
+from messaging.measured_speeds import MeasuredSpeeds
 from messaging.messages import PredictBatch, Sweep
 from messaging.notifications import Notifications
 from messaging.settings import PREDICT_QUEUE, broker_settings
@@ -47,6 +48,7 @@ def batch_runner() -> BatchRunner:
             broker_settings().soft_time_limit_seconds, broker_settings().time_limit_seconds
         ),
         send=lambda message: message.send(app),
+        tell_speed=MeasuredSpeeds(client).note,
         notify=lambda job_id, fields: Notifications(client, job_id).notify(**fields),
     )
 

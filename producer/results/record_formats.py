@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from producer.errors import SourceError
 from producer.results.records import classes_of, open_parquet, plain
+from storage.manifests.columns import probability_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +101,7 @@ def flat(table: "pa.Table") -> "pa.Table":
     table = table.drop_columns(["probabilities"])
     for position, name in enumerate(classes_of(table.schema)):
         values = list_element(lists, position)
-        table = table.append_column(f"p_{name}", values)
+        table = table.append_column(probability_column(name), values)
     return table
 
 

@@ -1,9 +1,9 @@
 """The records of a job, one per image, as tables and files.
 
-    id, path, label, prediction, score, model, batch
+    id, path, label, prediction, score, model, batch, error
 
 With `--top 2` prediction_2 and score_2 follow the score, with `--probabilities` one list of all
-classes follows the rest. A failed image has none of these; its reason is in `errors.jsonl`.
+classes follows the rest. A failed image has none of these, but its reason as `error`.
 """
 
 import json
@@ -123,6 +123,9 @@ def batch_table(job: Job, batch: int, who: Identities, result: BatchResult) -> "
         scores = pa.array(result.ranking.scores[:, rank], pa.float32(), mask=failed)
         ranks[f"score{suffix}"] = scores
     unlabelled = np.full(count, -1, np.int32)
+    errors = pa.nulls(count, pa.string())
+    if result.errors:
+        errors = pa.array(map(result.errors.get, range(count)), pa.string())
     table = pa.table(
         {
             "id": who.ids,
@@ -133,6 +136,7 @@ def batch_table(job: Job, batch: int, who: Identities, result: BatchResult) -> "
                 pa.array(np.zeros(count, np.int32)), pa.array([str(job.model)], pa.string())
             ),
             "batch": pa.array(np.full(count, batch, np.int32)),
+            "error": errors,
             **who.others,
         }
     )
@@ -190,18 +194,13 @@ def read_sound_result(stored: StoredJob, batch: int) -> BatchResult:
 def read_tables(stored: StoredJob) -> Iterator["pa.Table"]:
     """The records of a job, a table per batch, in order; batches that are not done are left out."""
     for batch in sorted(stored.results.done()):
-        result = read_sound_result(stored, batch)
-        yield batch_table(stored.job, batch, read_identities(stored, batch), result)
+        yield read_batch(stored, batch)
 
 
 def read_batch(stored: StoredJob, batch: int) -> "pa.Table":
-    """The records of one finished batch, with the reasons of failed images as `error`."""
-    import pyarrow as pa
-
+    """The records of one finished batch."""
     result = read_sound_result(stored, batch)
-    table = batch_table(stored.job, batch, read_identities(stored, batch), result)
-    reasons = [result.errors.get(position) for position in range(table.num_rows)]
-    return table.append_column("error", pa.array(reasons, pa.string()))
+    return batch_table(stored.job, batch, read_identities(stored, batch), result)
 
 
 def read_records(table: "pa.Table") -> Iterator[Record]:

@@ -47,7 +47,7 @@ def resume(
     stored.unstop()
     heads = stored.chains.idle_heads(lease_seconds)
     waiting = queue.waiting() if heads else set()
-    sent = send_lost(stored, heads, waiting=waiting, send=queue.send)
+    sent = send_lost(stored, heads, waiting=waiting, lease_seconds=lease_seconds, send=queue.send)
     return Resumption(
         damaged=len(damaged),
         failed=len(failed),

@@ -97,10 +97,10 @@ def turns_of(stored: StoredJob, batch: int) -> list[Turn]:
         later = starts[number + 1]["at"] if number + 1 < len(starts) else start["at"]
         turns.append(
             Turn(
-                process=str(start.get("process", start["worker"])),
+                process=str(start["process"]),
                 began=start["at"],
-                ended=start["at"] + end.get("seconds", 0.0) if end else later,
-                phases=end.get("phases", {}) if end else {},
+                ended=start["at"] + end["seconds"] if end else later,
+                phases=end["phases"] if end else {},
                 lost=end is None,
             )
         )

@@ -17,7 +17,10 @@ from producer.sources.unique_ids import first_repeated
 from storage.class_names import Classes
 from storage.files import printable
 from storage.jobs.store import JobDraft
+from storage.split_names import split_called
 
+SUBMITTED_SPLITS = ("test", "validation", "train")
+"""Which of a data set's splits people submit, the likeliest first."""
 LEADS_OUT = "a symbolic link that leads out of the folder: --follow-links takes it"
 
 
@@ -44,16 +47,20 @@ class FolderSource:
             raise EmptySource(" ".join([nothing, *notes]))
         subfolders = Counter(name.partition("/")[0] for name in listing.files if "/" in name)
         labels = labels_of(subfolders, request.labels)
-        notes += self._label_notes(len(listing.files), subfolders, labels, request)
+        notes += self._label_notes(listing.files, subfolders, labels, request)
         describe = self._describer(folder, listing.linked, labels, request)
         prepared = pack_images(listing.files, describe, draft, request, self.description, notes)
         return replace(prepared, passed_over=listing.passed_over)
 
     def _label_notes(
-        self, total: int, subfolders: Counter[str], labels: Mapping[str, str], request: Request
+        self,
+        files: Sequence[str],
+        subfolders: Counter[str],
+        labels: Mapping[str, str],
+        request: Request,
     ) -> list[str]:
         """Which images have no label although they could be expected to."""
-        notes = []
+        notes, total = [], len(files)
         if strange := sorted(subfolders.keys() - labels.keys()):
             count = sum(subfolders[name] for name in strange)
             named = list_briefly([printable(name) for name in strange])
@@ -64,12 +71,24 @@ class FolderSource:
             )
             notes.append(
                 f"{self._unlabelled(count, total)}: {why} of {request.model} "
-                f"({list_briefly(request.labels)})."
+                f"({list_briefly(request.labels)}){self._split_hint(files, strange, request)}."
             )
         if labels and (count := total - subfolders.total()):
             lies = "it lies" if count == 1 else "they lie"
             notes.append(f"{self._unlabelled(count, total)}: {lies} in no subfolder.")
         return notes
+
+    def _split_hint(self, files: Sequence[str], strange: Iterable[str], request: Request) -> str:
+        """Which subfolder may have been meant where they are the splits of a data set."""
+        splits = {split_called(name): name for name in strange}
+        chosen = next((splits[split] for split in SUBMITTED_SPLITS if split in splits), None)
+        if chosen is None:
+            return ""
+        inside = [name.split("/")[1:-1] for name in files if name.startswith(f"{chosen}/")]
+        labelled = labels_of({names[0] for names in inside if names}, request.labels)
+        labels = ", labelled by its subfolders" if labelled else ""
+        path = printable(str(self._path / chosen))
+        return f"; submit {path} to have the images of that one alone{labels}"
 
     def _unlabelled(self, count: int, total: int) -> str:
         are = "is" if count == 1 else "are"

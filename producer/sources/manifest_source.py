@@ -13,6 +13,7 @@ from producer.sources.unique_ids import first_repeated
 from storage.class_names import Classes
 from storage.errors import BadManifest
 from storage.jobs.store import JobDraft
+from storage.manifests.columns import probability_column
 from storage.manifests.image_finder import find_image
 from storage.manifests.table_reader import Row, Table, shorten
 
@@ -32,14 +33,19 @@ class ManifestSource:
     def __init__(self, path: Path) -> None:
         self.description = str(path)
         self._path = path
-        fields = ("path", "label", "id")
-        self._table = Table(path, {"path": "a.png"}, fields, keep_others=True)
 
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images; raises `BadManifest` naming the first line that cannot be used.
 
         The lines are read twice: ids must be unique before any image is read.
         """
+        self._table = Table(
+            self._path,
+            {"path": "a.png"},
+            ("path", "label", "id"),
+            keep_others=True,
+            reserved={probability_column(label) for label in request.labels},
+        )
         self._check_ids(request.limit)
         others = self._others(request.limit)
         classes = Classes(request.labels)

@@ -42,12 +42,14 @@ def open_source(
             "labels= and ids= go with one array in memory: other sources bring their own."
         )
     arguments = []
+    usage = (
+        "Submit one NumPy array of images, np.asarray(x), or names of files, folders and data sets"
+    )
+    if not sources:
+        raise SourceError(f"{usage}.")
     for source in sources:
         if not isinstance(source, str | os.PathLike):
-            raise SourceError(
-                "Submit one NumPy array of images, np.asarray(x), or names of files, folders and "
-                f"data sets: this is a {type(source).__name__}."
-            )
+            raise SourceError(f"{usage}: this is a {type(source).__name__}.")
         arguments.append(os.fspath(source))
     if len(arguments) != 1:
         return FilesSource([Path(argument) for argument in arguments])

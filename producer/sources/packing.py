@@ -23,6 +23,7 @@ from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from imaging.decoding.frames import describe_several, holds_several
 from imaging.errors import ImageError, file_too_large
 from producer.errors import EmptySource
 from producer.sources.source import BATCHES_OF_A_SMALL_JOB, Prepared, Request
@@ -65,6 +66,8 @@ class Packed(NamedTuple):
 
     images: int
     labelled: int
+    several: int
+    """How many files have more pictures than the one that counts."""
     identities: "Identities"
     """For the job's `Fingerprint`."""
 
@@ -81,11 +84,12 @@ class Packer(Generic[Name]):
 
     def __call__(self, batch: int, group: Sequence[Name]) -> Packed:
         """Read the files of one batch and write its pack."""
-        files = read_files(map(self.describe, group), self.request, self.others)
+        files, several = read_files(map(self.describe, group), self.request, self.others)
         self.draft.add_pack(batch, files)
         return Packed(
             images=len(files),
             labelled=len(files) - files.labels.count(UNLABELLED),
+            several=several,
             identities=identities(files, self.request.labels),
         )
 
@@ -111,12 +115,13 @@ def pack_images(
     most = min(request.file_batch_size, max(1, PACK_BYTES // max(1, mean)))
     batch_size = request.batch_size_for(len(first), most)
     fingerprint = Fingerprint()
-    total = labelled = 0
+    total = labelled = several = 0
     batches = enumerate(grouped(chain(first, rest), batch_size))
     with packers(Packer(draft, request, describe, others), small=len(first) < sample) as pack:
         for packed in pack(batches):
             fingerprint.add(packed.identities)
             labelled += packed.labelled
+            several += packed.several
             total += packed.images
     return Prepared(
         total=total,
@@ -124,7 +129,7 @@ def pack_images(
         batch_size=batch_size,
         inputs=FileInputs(),
         fingerprint=fingerprint.hexdigest(),
-        notes=tuple(notes),
+        notes=(*notes, *filter(None, [describe_several(several)])),
     )
 
 
@@ -197,16 +202,21 @@ def mean_size(files: Sequence[str]) -> int:
 
 def read_files(
     listed: Iterable[Listed], request: Request, others: Sequence[str] = ()
-) -> ImageFiles:
-    """Read the files of one batch, to be packed, or to be referenced when they lie on storage."""
+) -> tuple[ImageFiles, int]:
+    """Read the files of one batch, to be packed, or to be referenced when they lie on storage.
+
+    Tells as well how many of them hold several pictures.
+    """
     position = Classes(request.labels)
     files = ImageFiles(ids=[], paths=[], labels=[], digests=[], contents=[], stored=[], refused=[])
     files.others.update((name, []) for name in others)
+    several = 0
     for id, path, file, stored, label, refused, own in listed:
         content: bytes | None = None
         if refused is None:
             try:
                 content = read_up_to(file, request.max_image_bytes)
+                several += holds_several(content)
             except ImageError as error:
                 refused = str(error)
         decisive = (refused or "").encode() if content is None else content
@@ -220,7 +230,7 @@ def read_files(
         files.refused.append(refused)
         for name, text in zip(others, own, strict=True):
             files.others[name].append(text)
-    return files
+    return files, several
 
 
 def read_up_to(file: str, limit: int) -> bytes:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,20 +30,14 @@ log = logging.getLogger(__name__)
 
 NUMBER = (int, float)
 FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "start": {"worker": str, "at": NUMBER},
+    "start": {"worker": str, "process": dict, "lease": (*NUMBER, type(None)), "at": NUMBER},
     "touch": {"image": int},
     "raised": {"image": int, "reason": str},
     "walked": {},
-    "end": {"outcome": str},
+    "finished": {"images": int},
+    "end": {"outcome": str, "seconds": NUMBER, "phases": dict},
 }
 """What a line holds beside its key, by event. Newer programs may know more events."""
-OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
-    "process": dict,
-    "lease": (*NUMBER, type(None)),
-    "seconds": NUMBER,
-    "phases": dict,
-}
-"""What lines of older programs may lack."""
 
 OUTCOME_LENGTH = 500
 """Characters of an outcome that are kept: an end must fit where its beginning found room."""
@@ -69,6 +64,8 @@ class History:
     walk_done: bool
     """A walk has reached the end of the batch."""
     attempts: int
+    finished: int = 0
+    """Images that the live attempt says to have finished."""
     raised: Mapping[int, str] = field(default_factory=dict)
     """Images at which a walk has met an unexpected error, with the error."""
 
@@ -112,6 +109,11 @@ class Attempt:
     def walk_done(self) -> None:
         """Note that every image of the batch has been tried alone."""
         self._write(event="walked")
+
+    def note_finished(self, images: int) -> None:
+        """Note how many images are finished, for who follows the job, if the disk has room."""
+        with suppress(OSError):
+            self._write(event="finished", images=images)
 
     def end(self, outcome: str, phases: Mapping[str, float] | None = None) -> None:
         """Close the attempt with its outcome, its length and the seconds each phase took.
@@ -232,7 +234,6 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
         kinds = {"key": str, "event": str, **FIELDS.get(event["event"], {})}
-        kinds |= {name: kind for name, kind in OPTIONAL.items() if name in event}
         whole = all(isinstance(event[name], kind) for name, kind in kinds.items())
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -252,6 +253,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     walkers: set[str] = set()
     ended: dict[str, str] = {}
     raised: dict[int, str] = {}
+    finished: dict[str, int] = {}
     walk_done = False
     for event in events:
         key = event["key"]
@@ -267,6 +269,8 @@ def read_history(path: Path, lease_seconds: float) -> History:
                 walk_done = True
                 touched.pop(key, None)  # what follows is an attempt over the whole batch
                 walkers.discard(key)
+            case "finished":
+                finished[key] = event["images"]
             case "end":
                 open_attempts.pop(key, None)
                 ended[key] = event["outcome"]
@@ -274,7 +278,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
     live = {
         key
         for key, start in open_attempts.items()
-        if age < (start.get("lease") or lease_seconds) and not _is_gone(start)
+        if age < (start["lease"] or lease_seconds) and not _is_gone(start)
     }
     dead = open_attempts.keys() - live
     timed_out = {key for key, outcome in ended.items() if outcome == "timeout"}
@@ -288,6 +292,7 @@ def read_history(path: Path, lease_seconds: float) -> History:
         walked=max((event["image"] for event in events if event["event"] == "touch"), default=0),
         walk_done=walk_done,
         attempts=sum(event["event"] == "start" for event in events),
+        finished=max((finished.get(key, 0) for key in live), default=0),
         raised=raised,
     )
 
@@ -303,8 +308,6 @@ def _age_seconds(path: Path) -> float:
 
 def _is_gone(start: Mapping[str, Any]) -> bool:
     """Whether the process that began an attempt no longer runs, as far as it can be known here."""
-    if "process" not in start:
-        return False  # of an older program
     try:
         process = Process(**start["process"])
         # A process runs one batch at a time: an open attempt of its own is an old one.

@@ -12,6 +12,11 @@ from storage.models.store import ModelPin
 MOST_TOP = 100
 """Classes that are kept of each image by rank; who wants more wants their probabilities."""
 
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Window = Annotated[int, Field(ge=1, le=100_000)]
+FailureRate = Annotated[float, Field(ge=0.0, le=1.0)]
+Top = Annotated[int, Field(ge=1, le=MOST_TOP)]
+
 
 class Status(StrEnum):
     """What has become of a job."""
@@ -40,14 +45,14 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     total: int = Field(ge=1)
     """Images in the job."""
     labelled: int = Field(ge=0)
-    batch_size: int = Field(ge=1, le=1_000_000)
-    window: int = Field(ge=1, le=100_000)
+    batch_size: BatchSize
+    window: Window
     """Batches in the queue at once; each finished one is followed by the one `window` later."""
-    max_failure_rate: float | None = Field(default=None, ge=0.0, le=1.0)
+    max_failure_rate: FailureRate | None = None
     """Share of failed images above which the job is stopped."""
     reuse: bool = False
     """Whether predictions of the same model for the same pixels may be taken over."""
-    top: int = Field(default=1, ge=1, le=MOST_TOP)
+    top: Top = 1
     """How many of the likeliest classes are kept of each image."""
     probabilities: bool = False
     """Whether the probabilities of all classes are kept."""

@@ -1,7 +1,7 @@
 """Which columns of a table, or arrays of an archive, hold paths, labels and ids."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from storage.class_names import canonical
@@ -17,7 +17,7 @@ SYNONYMS = {
 OF_RECORDS = re.compile(
     r"path|label|id|(prediction|score)(_\d+)?|model|batch|error|probabilities", re.IGNORECASE
 )
-"""The columns of `producer results`, which may well be left in a file: nothing is said of them."""
+"""The columns of `producer results`, which may well be left in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +37,28 @@ def is_reserved(name: str) -> bool:
     return OF_RECORDS.fullmatch(name) is not None
 
 
+def probability_column(label: str) -> str:
+    """The column of CSV that holds the probability of a class."""
+    return f"p_{label}"
+
+
 def fold(name: str) -> str:
     """A column's name as it is compared: in any case, with blanks around it or for its `_`."""
     return canonical(name).casefold().replace(" ", "_")
 
 
 def find_columns(
-    names: Sequence[str], fields: Sequence[str], where: str, *, kept: bool = False
+    names: Sequence[str],
+    fields: Sequence[str],
+    where: str,
+    *,
+    kept: bool = False,
+    reserved: Container[str] = (),
 ) -> Columns:
     """Find fields among the names of columns; raises `BadManifest` for one that is there twice.
 
-    `kept` is whether the other columns are passed on, which their note then says.
+    `kept` is whether the other columns are passed on to records, which their note then says.
+    `reserved` is what these have besides their usual columns.
     """
     folded = [fold(name) for name in names]
     places: dict[str, int] = {}
@@ -64,11 +75,18 @@ def find_columns(
             notes.append(f"{listed(names, others)} is not used, `{field}` is")
         elif found and not own:
             notes.append(f"{listed(names, found)} is taken as `{field}`")
-    taken = {*places.values(), *(i for i, name in enumerate(folded) if is_reserved(name))}
     mentioned = {name for field in places for name in SYNONYMS[field]}
-    unused = [
-        i for i, name in enumerate(folded) if name and i not in taken and name not in mentioned
-    ]
+    clashing: list[int] = []
+    unused: list[int] = []
+    for i, name in enumerate(folded):
+        if name and i not in places.values() and name not in mentioned:
+            clashes = is_reserved(name) or names[i].strip() in reserved
+            (clashing if clashes else unused).append(i)
+    if kept and clashing:
+        verb, of_name = ("are", "these names") if len(clashing) > 1 else ("is", "this name")
+        notes.append(
+            f"{listed(names, clashing)} {verb} not kept: the records have their own of {of_name}"
+        )
     if unused:
         verb = "are" if len(unused) > 1 else "is"
         fate = "kept in the records" if kept else "not used"

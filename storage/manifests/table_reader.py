@@ -9,7 +9,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -53,7 +53,8 @@ class Table:
     """A `.csv`, `.tsv` or `.jsonl` file, of whose columns some are read.
 
     Iterating reads it anew. Raises `BadManifest`, naming the line, for one that cannot be read, and
-    for a file that lacks a column of `sample`, which is a line as it should be.
+    for a file that lacks a column of `sample`, which is a line as it should be. With `keep_others`
+    its other columns are read too, but for those of records and `reserved` ones.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Table:
         fields: Sequence[str] | None = None,
         *,
         keep_others: bool = False,
+        reserved: Container[str] = (),
     ) -> None:
         self.path = path
         self.notes: list[str] = []
@@ -70,6 +72,7 @@ class Table:
         self._sample = sample
         self._fields = tuple(fields or sample)
         self._keep_others = keep_others
+        self._reserved = reserved
 
     def __iter__(self) -> Iterator[Row]:
         self.notes.clear()
@@ -222,7 +225,9 @@ class Table:
         return text
 
     def _find(self, names: Sequence[str], where: str) -> Columns:
-        return find_columns(names, self._fields, where, kept=self._keep_others)
+        return find_columns(
+            names, self._fields, where, kept=self._keep_others, reserved=self._reserved
+        )
 
     def _note_columns(self, columns: Columns) -> None:
         for note in columns.notes:

@@ -81,10 +81,24 @@ def test_the_report_is_sound_in_a_browser(
 def test_every_table_but_the_matrix_fits_a_phone(
     browser: Browser, report: Path, section: str
 ) -> None:
-    browser.open(report, width=400, scheme="light")
+    browser.open(report, width=390, scheme="light")
     box = f"document.querySelector('#{section} .scroll')"
-    assert browser.run(f"{box}.clientWidth") == 372
-    assert browser.run(f"{box}.scrollWidth") == 372
+    assert browser.run(f"{box}.clientWidth") == 362
+    assert browser.run(f"{box}.scrollWidth") == 362
+
+
+LINES = """[...document.querySelectorAll('#time tbody th')].map(cell => {
+  const text = document.createRange();
+  text.selectNodeContents(cell);
+  return text.getClientRects().length;
+})"""
+
+
+def test_a_phase_is_one_word_on_a_phone(browser: Browser, report: Path) -> None:
+    browser.open(report, width=390, scheme="light")
+    lines = browser.run(LINES)
+    assert len(lines) > 3
+    assert set(lines) == {1}
 
 
 def brightness(browser: Browser, colour: str) -> float:

@@ -105,9 +105,12 @@ def test_a_role_has_no_right_that_it_does_not_need(containers: Containers) -> No
 
     assert may("producer", "lpush", "predict", "a message")
     assert may("worker", "brpop", "predict", "1")
+    assert may("worker", "set", "batchsight:speed:a", "1", "ex", "60")
+    assert may("producer", "get", "batchsight:speed:a")
     assert may("trainer", "brpop", "train", "1")
     assert may("monitor", "llen", "predict")
     assert not may("producer", "lpush", "train", "a message")
+    assert not may("producer", "set", "batchsight:speed:a", "1", "ex", "60")
     assert not may("producer", "flushall")
     assert not may("worker", "brpop", "train", "1")
     assert not may("trainer", "brpop", "predict", "1")

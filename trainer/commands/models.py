@@ -206,7 +206,7 @@ def import_file(
     if json_:
         print_json(summary.model_dump(mode="json"))
     else:
-        click.echo(str(summary))
+        say(summary, result=True)
 
 
 @click.command()

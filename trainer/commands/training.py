@@ -91,7 +91,7 @@ def train(
     if json_:
         print_json(summary.model_dump(mode="json"))
     else:
-        click.echo(str(summary))
+        say(summary, result=True)
 
 
 def train_here(request: "TrainingRequest", fencing_token: int | None = None) -> "TrainingSummary":
@@ -138,7 +138,7 @@ def bootstrap() -> None:
         say(f"{request.name}@{champion.number} is champion already.")
     else:
         # The lowest fencing token: a scheduled training that was quicker keeps its champion.
-        click.echo(str(train_here(request, fencing_token=0)))
+        say(train_here(request, fencing_token=0), result=True)
 
 
 @click.command()

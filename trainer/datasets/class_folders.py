@@ -4,7 +4,6 @@ Splits may have other usual names, in any case. Links are followed: the folder i
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +14,9 @@ from imaging.decoding.formats import IN_WORDS
 from imaging.image_folders import Listing, describe_passed_over, list_images, subfolders
 from storage.class_names import canonical
 from storage.files import printable
+from storage.split_names import split_called
 from trainer.datasets.arrays import SPLITS
 from trainer.errors import SourceError
-
-SPLIT_NAMES = {
-    "train": r"tr(ai)?n(ing)?",
-    "test": r"te?st(ing)?",
-    "validation": r"val(id(ation)?)?",
-}
-SPLIT_OF = {
-    split: re.compile(
-        rf"((x|seg|images?|data)[ ._-]?)?{name}([ ._-]?(data|images?|(data)?set|split))?"
-    )
-    for split, name in SPLIT_NAMES.items()
-}
-"""What folders that are splits are called, in lower case: `train`, `Training_Set`, `seg_test`."""
 
 log = logging.getLogger(__name__)
 
@@ -152,12 +139,6 @@ def innermost(folder: Path, place: str, split: str) -> str:
     if len(inside) == 1 and split_called(inside[0]) == split:
         return innermost(folder, f"{place}/{inside[0]}", split)
     return place
-
-
-def split_called(folder: str) -> str | None:
-    """The split that a folder of this name is, if it is one."""
-    name = canonical(folder).lower()
-    return next((split for split, names in SPLIT_OF.items() if names.fullmatch(name)), None)
 
 
 def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:

@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from imaging.decoding.formats import formats_for
+from imaging.decoding.frames import describe_several, holds_several
 from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
 from imaging.images import Shape, decode_image
@@ -61,6 +63,8 @@ class Survey:
     coloured: int = 0
     bad: dict[Path, str] = field(default_factory=dict)
     """Why some cannot be read."""
+    several: int = 0
+    """How many hold more pictures than the one that counts."""
 
     def describe(self, shape: Shape, resize: Resize) -> str:
         """How many need another size to be of this shape, and other proportions; "" if none."""
@@ -84,6 +88,11 @@ class Survey:
             self.sizes[height, width] -= 1
             self.coloured -= coloured
 
+    def tell_several(self) -> None:
+        """Say that of some files only the first picture was taken, if so."""
+        if told := describe_several(self.several):
+            log.info("%s", told)
+
     def settle_bad(self, source: Path, *, strict: bool) -> None:
         """Name the images of a folder or manifest that cannot be read, if any.
 
@@ -92,14 +101,14 @@ class Survey:
         if not self.bad:
             return
         place = source if source.is_dir() else source.parent
-        reasons = [
-            f"{printable(os.path.relpath(path, place))} ({reason})"
+        reasons = {
+            printable(os.path.relpath(path, place)): reason
             for path, reason in sorted(self.bad.items())
-        ]
+        }
         count = f"{len(reasons):,} image{'' if len(reasons) == 1 else 's'} of {source}"
-        named = brief(reasons, MOST_NAMED)
+        named = name_bad(reasons)
         it = "it" if len(reasons) == 1 else "them"
-        limits = any("BATCHSIGHT_" in reason for reason in reasons)
+        limits = any("BATCHSIGHT_" in reason for reason in reasons.values())
         remedy = f"fix or remove {it}{', or raise that setting' if limits else ''}"
         if strict:
             raise SourceError(
@@ -107,6 +116,16 @@ class Survey:
                 f"without {it}."
             )
         log.warning("Left out, where --strict would refuse: %s: %s.", count, named)
+
+
+def name_bad(reasons: Mapping[str, str]) -> str:
+    """Images that cannot be read, the first ones by name, and why; each reason once."""
+    alike: dict[str, list[str]] = {}
+    for name, reason in islice(reasons.items(), MOST_NAMED):
+        alike.setdefault(reason, []).append(name)
+    told = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in alike.items())
+    others = len(reasons) - MOST_NAMED
+    return f"{told} and {others:,} more" if others > 0 else told
 
 
 def add_image_files(
@@ -139,6 +158,7 @@ def add_image_files(
             for split in SPLITS
         }
         survey.settle_bad(source, strict=strict)
+        survey.tell_several()
         require_images(source, files.classes, parts)
         dataset = store.commit(draft, name, files.classes, origin, replace=replace)
     if told := survey.describe(shape, preprocessing.resize):
@@ -273,6 +293,7 @@ def decode_files(
             except OSError as error:
                 survey.leave_out(path, f"file cannot be read: {error.strerror}", settings)
             else:
+                survey.several += holds_several(content)
                 labels[count] = label
                 count += 1
         if time.monotonic() - told > TELL_SECONDS:

@@ -7,7 +7,8 @@ from storage.class_names import canonical
 from storage.errors import BadManifest
 from storage.manifests.image_finder import find_image
 from storage.manifests.table_reader import SUFFIXES, Row, Table, shorten
-from trainer.datasets.class_folders import ClassFiles, settle_validation, split_called
+from storage.split_names import split_called
+from trainer.datasets.class_folders import ClassFiles, settle_validation
 from trainer.errors import SourceError
 
 SAMPLE = {"path": "a.jpg", "label": "cat"}

@@ -23,7 +23,7 @@ from trainer.datasets.arrays import LabelledImages
 from trainer.datasets.cifar import read_cifar
 from trainer.datasets.class_folders import brief, find_classes
 from trainer.datasets.idx import read_idx_split
-from trainer.datasets.image_folder import decode_files, look_at
+from trainer.datasets.image_folder import decode_files, look_at, name_bad
 from trainer.datasets.manifest import read_manifest
 from trainer.datasets.sources import KINDS, read_npz_split
 from trainer.errors import SourceError
@@ -74,6 +74,7 @@ class NewImages:
         survey = look_at((path for path, _ in files), self._settings)
         new = decode_files(arrived, "train", files, survey, self._settings)
         survey.settle_bad(self._path, strict=self._strict)
+        survey.tell_several()
         height, width, channels = arrived.shape
         if told := survey.describe(arrived.shape, arrived.preprocessing.resize):
             log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)
@@ -95,7 +96,7 @@ class NewImages:
         names = [job.labels[i] for i in np.unique(given[chosen]).tolist()]
         position = self._class_positions(names, dataset)
         images, labels = arrived.add_split("train", len(chosen))
-        count = 0
+        count, bad = 0, {}
         for batch in np.unique(chosen // job.batch_size).tolist():
             span = job.span(batch)
             reader = BatchImages(
@@ -105,11 +106,13 @@ class NewImages:
                 try:
                     images[count] = reader.read(i - span.start)
                 except ImageError as error:
-                    name = printable(reader.name(i - span.start))
-                    log.warning("Image %s of job %s is left out: %s.", name, job.id, error)
+                    bad[printable(reader.name(i - span.start))] = str(error)
                 else:
                     labels[count] = position[job.labels[given[i]]]
                     count += 1
+        if bad:
+            images_of_job = f"{len(bad):,} image{'' if len(bad) == 1 else 's'} of job {job.id}"
+            log.warning("Left out: %s: %s.", images_of_job, name_bad(bad))
         return LabelledImages(images=images[:count], labels=labels[:count])
 
     def _checked(

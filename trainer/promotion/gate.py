@@ -286,7 +286,7 @@ def knows_every_class(new: Answers, limits: Thresholds) -> Check:
     passed = not (certain or too_many)
     findings = []
     if below:
-        doubt = ", but so few images may be chance" if passed else ""
+        doubt = ", but too few images to refuse it for that" if passed else ""
         told = _some([_share(new, c) for c in certain or below])
         findings.append(f"{told}, the floor is {limits.recall:.0%}{doubt}")
     if not support.all():

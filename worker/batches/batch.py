@@ -1,8 +1,7 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -28,8 +27,6 @@ NOT_OF_AN_IMAGE = (JobStopped, StorageAway, MemoryError)
 """What goes wrong while an image is read, but not because of it."""
 WINDOW_BYTES = 32 * 2**20
 """How many pixels are decoded before they are classified."""
-SAVE_SECONDS = 10.0
-"""How often what is finished of a long batch is saved."""
 
 
 class BatchReader:
@@ -177,7 +174,6 @@ def classify_batch(
     if saved and len(saved.ranking) % predictor.chunk == 0:
         done = len(saved.ranking)
         ranking[:done], errors = saved.ranking, {**saved.errors}
-    saved_at = time.monotonic()
     for window in windows(done, reader.count, predictor):
         pixels, failed = reader.read_span(window, skip, phases, progress)
         with phases("predict"):
@@ -188,10 +184,8 @@ def classify_batch(
                 for position in [at for at in failed if start <= at < stop]:
                     errors[position] = failed[position]
                     ranking.fail(position)
-                progress.step()
-                if stop < reader.count and time.monotonic() - saved_at > SAVE_SECONDS:
+                if progress.classified(stop) and stop < reader.count:
                     save(BatchResult(model=job.model, ranking=ranking[:stop], errors=errors))
-                    saved_at = time.monotonic()
     return BatchResult(model=job.model, ranking=ranking, errors=errors)
 
 
@@ -204,22 +198,18 @@ def classify_new(
     progress: Progress,
     reuse: Reuse,
 ) -> BatchResult:
-    """The same, but only what is new to the model is computed."""
+    """The same, but only what is new to the model is computed, and kept as it is finished."""
     pixels, errors = reader.read_span(range(reader.count), skip, phases, progress)
     failed = sorted(errors)
     ranking = Ranking.failed(reader.count, job.depth)
     good = np.setdiff1d(np.arange(reader.count), failed)
     wanted = pixels[good] if failed else pixels
 
-    def classify(images: Pixels) -> Ranking:
-        parts = []
+    def classify(images: Pixels) -> Iterator[Ranking]:
         for start in range(0, len(images), predictor.chunk):
-            probabilities = predictor(images[start : start + predictor.chunk])
-            parts.append(Ranking.of(probabilities, job.depth))
-            progress.step()
-        return Ranking.joined(parts)
+            yield Ranking.of(predictor(images[start : start + predictor.chunk]), job.depth)
 
-    ranking[good], reused = reuse.classify(job.model, job.depth, wanted, classify, phases)
+    ranking[good], reused = reuse.classify(job.model, job.depth, wanted, classify, phases, progress)
     return BatchResult(model=job.model, ranking=ranking, errors=errors, reused=reused)
 
 

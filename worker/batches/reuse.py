@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,14 @@ from storage.jobs.reuse import (
 )
 from storage.models.store import ModelPin
 from worker.batches.phases import Phases
+from worker.batches.progress import Progress
 
 log = logging.getLogger(__name__)
 
 KEPT_MODELS = 2
 
-Classify = Callable[[Pixels], Ranking]
-"""From pixels (N, H, W, C) to the likeliest classes of each."""
+Classify = Callable[[Pixels], Iterator[Ranking]]
+"""From pixels (N, H, W, C) to the likeliest classes of each, some at a time, in order."""
 
 
 class Memory:
@@ -85,12 +86,18 @@ class Reuse:
         self._memories: OrderedDict[tuple[ModelPin, int], Memory] = OrderedDict()
 
     def classify(
-        self, model: ModelPin, depth: int, pixels: Pixels, classify: Classify, phases: Phases
+        self,
+        model: ModelPin,
+        depth: int,
+        pixels: Pixels,
+        classify: Classify,
+        phases: Phases,
+        progress: Progress,
     ) -> tuple[Ranking, int]:
         """The `depth` likeliest classes of N images, and how many of these were not computed.
 
         Those are the ones known from another batch and those that are the same as another image
-        of this batch. The others are computed in their order and kept at once.
+        of this batch. The others are computed in their order, and kept every few seconds.
         """
         with phases("reuse"):
             keys = keys_of(pixels)
@@ -101,14 +108,19 @@ class Reuse:
             known, ranking = memory.find(keys)
             new = np.flatnonzero(~known)
             new = new[np.argsort(first[new])]
-        if new.size:
+        wanted, kept, done = first[new], 0, 0
+        parts = classify(pixels if len(wanted) == len(pixels) else pixels[wanted])
+        while done < new.size:
             with phases("predict"):
-                wanted = first[new]
-                whole = len(wanted) == len(pixels)
-                ranking[new] = classify(pixels if whole else pixels[wanted])
-            with phases("reuse"):
-                new.sort()  # keys are kept in their order
-                self._keep(model, Known(keys=keys[:, new], ranking=ranking[new]))
+                part = next(parts)
+                ranking[new[done : done + len(part)]] = part
+            done += len(part)
+            is_time = progress.classified(len(pixels) - (new.size - done))
+            if is_time or done == new.size:
+                with phases("reuse"):
+                    at = np.sort(new[kept:done])  # keys are kept in their order
+                    self._keep(model, Known(keys=keys[:, at], ranking=ranking[at]))
+                kept = done
         return ranking[which], len(pixels) - new.size
 
     def _keep(self, model: ModelPin, known: Known) -> None:

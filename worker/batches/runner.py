@@ -59,14 +59,18 @@ log = logging.getLogger(__name__)
 REFUSALS = (Corrupt, NotFound, UnsafePath, ModelRefused)
 """What fails a job for good, if storage is there."""
 
+MEASURED_SECONDS = 0.2
+"""What was computed in less says little of a model's speed."""
+
 Summary = dict[str, Any]
 
 
 class BatchRunner:
     """What a worker process needs to run batches.
 
-    `send` puts a message on the queue and `notify(job_id, fields)` tells listeners; both may fail
-    with the broker, which costs time but no result.
+    `send` puts a message on the queue, `notify(job_id, fields)` tells listeners and
+    `tell_speed(sha256, images_per_second)` producers; all may fail with the broker, which costs
+    time but no result.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class BatchRunner:
         watchdog: Watchdog | None = None,
         send: Callable[[PredictBatch], object],
         notify: Callable[[str, Summary], object],
+        tell_speed: Callable[[str, float], object] = lambda sha256, images_per_second: None,
     ) -> None:
         self._jobs = jobs
         self.models = models
@@ -87,6 +92,7 @@ class BatchRunner:
         self._watchdog = watchdog
         self._send = send
         self._notify = notify
+        self._tell_speed = tell_speed
         self._heartbeat = Heartbeat(settings.lease_seconds / 5)
         self._storage_id: str | None = None
         self._tally = lru_cache(maxsize=16)(lambda job: Tally(jobs.of(job)))
@@ -144,6 +150,7 @@ class BatchRunner:
             with phases("write"):
                 new = stored.results.write(batch, result)
             outcome = "done" if new else DUPLICATE
+            self._measure(job, result, phases)
             with phases("count"):
                 self._check_failure_rate(stored, result)
                 return self._summarise(stored, batch, result, phases)
@@ -222,7 +229,9 @@ class BatchRunner:
             reader = BatchReader(
                 stored, batch, predictor.shape, predictor.preprocessing, self._settings
             )
-        progress = Progress(self._watchdog, lambda: stored.stopped() is not None)
+        progress = Progress(
+            self._watchdog, lambda: stored.stopped() is not None, attempt.note_finished
+        )
         skip = left_out(history)
         if is_suspect(history):
 
@@ -309,6 +318,17 @@ class BatchRunner:
             summary["reused"] = result.reused
         summary["ms"] = round(1000 * sum(phases.seconds.values()), 1)
         return summary
+
+    def _measure(self, job: Job, result: BatchResult, phases: Phases) -> None:
+        """Tell producers how fast the model is here: the next job's batches are cut by it."""
+        computed = len(result.predictions) - (result.reused or 0)
+        seconds = phases.seconds.get("predict", 0.0)
+        if seconds < MEASURED_SECONDS:
+            return
+        try:
+            self._tell_speed(job.model.sha256, computed / seconds)
+        except (redis.RedisError, OSError) as error:
+            log.info("The speed of %s is not told: %s", job.model, error)
 
     def _images(self, stored: StoredJob, batch: int) -> str:
         """Which images a batch has, for people to look at."""

@@ -12,7 +12,7 @@ def error_section(statistics: Statistics) -> Markup:
     if not statistics.tally.failed:
         return Markup()
     rows = [
-        [join(cut(reason.kind, 200), first_errors(reason)), f"{reason.count:,}"]
+        [join(cut(reason.text, 200), first_errors(reason)), f"{reason.count:,}"]
         for reason in statistics.reasons
     ]
     failed = statistics.tally.failed
@@ -24,7 +24,7 @@ def error_section(statistics: Statistics) -> Markup:
 def first_errors(reason: Reason) -> Markup:
     """The first images of a reason, with their own words where these differ."""
     items = [
-        element("li", name(i), "" if said == reason.kind else f": {cut(said, 200)}")
+        element("li", name(i), "" if said == reason.text else f": {cut(said, 200)}")
         for i, said in reason.examples
     ]
     return element("ul", *items)

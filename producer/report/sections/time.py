@@ -25,4 +25,4 @@ def time_section(timeline: Timeline | None) -> Markup:
         f"{timeline.wall_seconds:,.3f} seconds, {processes} at a time; "
         "what these did side by side counts by the share of one."
     )
-    return table(said, ["phase", "seconds", "share", "", "what"], rows)
+    return table(said, ["phase", "seconds", "share", "", "what"], rows, class_="phases")

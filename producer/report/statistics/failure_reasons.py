@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 EXAMPLES_SHOWN = 5
 MOST_REASONS = 200
+OTHERS = "other reasons"
+NUMBER = re.compile(r"\b0x[0-9a-fA-F]+|(?<![^\Wx\d])(?<!\d)\d+(?:[.,]\d+)*")
+"""Also in `28x28` and `5MB`, but not in a word such as `uint8`."""
 
 
 @dataclass
@@ -13,9 +16,18 @@ class Reason:
     """Error records that differ only in numbers, names and paths."""
 
     kind: str
+    text: str
+    """What they have in common: the whole reason as long as it is the same."""
     count: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)
     """Id and full reason of the first ones."""
+
+    def add(self, image_id: str, reason: str) -> None:
+        self.count += 1
+        if reason != self.text:
+            self.text = self.kind
+        if len(self.examples) < EXAMPLES_SHOWN:
+            self.examples.append((image_id, reason))
 
 
 class FailureReasons:
@@ -27,11 +39,8 @@ class FailureReasons:
     def add(self, image_id: str, reason: str) -> None:
         kind = kind_of(reason)
         if kind not in self._kinds and len(self._kinds) >= MOST_REASONS:
-            kind = "other reasons"
-        group = self._kinds.setdefault(kind, Reason(kind))
-        group.count += 1
-        if len(group.examples) < EXAMPLES_SHOWN:
-            group.examples.append((image_id, reason))
+            kind = OTHERS
+        self._kinds.setdefault(kind, Reason(kind, reason)).add(image_id, reason)
 
     def __iter__(self) -> Iterator[Reason]:
         """The kinds, the commonest first."""
@@ -42,4 +51,4 @@ def kind_of(reason: str) -> str:
     """A reason without what differs from image to image: quoted text, paths and numbers."""
     kind = re.sub(r"'[^']*'|\"[^\"]*\"", "…", reason[:1000])
     kind = re.sub(r"(?<!\w)\S*/\S*", "…", kind)
-    return re.sub(r"\b(0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*)\b", "N", kind)
+    return NUMBER.sub("N", kind)

@@ -14,7 +14,7 @@ from storage.datasets.store import DataSet, DatasetStore
 from storage.files import sha256_of
 from storage.models.store import MODEL_FILE, Manifest, ModelStore, ModelVersion
 from tests.digits import TEST_IMAGES, digits
-from tests.processes import run, start
+from tests.processes import start
 from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.errors import TrainingFailed
 from trainer.export import export
@@ -209,19 +209,6 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
     assert metrics[0]["loss"] != metrics[2]["loss"]
 
 
-def test_a_fresh_process_gives_the_same_model_too(
-    system: Mapping[str, str], trained: tuple[ModelVersion, list[EpochReport]], tmp_path: Path
-) -> None:
-    def accuracies() -> tuple[float, float]:
-        options = ("--dataset", "digits", "--epochs", "2", "--name", "twice", "--json")
-        run(system, "trainer", "train", *options)
-        store = ModelStore(Path(system["BATCHSIGHT_STORAGE"]))
-        newest = store.versions("twice")[-1].manifest
-        return newest.metrics["accuracy"], newest.metrics["loss"]
-
-    assert accuracies() == accuracies()
-
-
 # Presets
 
 
@@ -390,15 +377,16 @@ def test_an_h5_file_is_one_that_keras_2_can_read(
 # Publishing
 
 
-def test_two_trainers_that_publish_at_once_get_two_numbers(
-    system: Mapping[str, str], tmp_path: Path
+def test_two_trainers_at_once_publish_the_same_model_under_two_numbers(
+    system: Mapping[str, str],
 ) -> None:
     command = ["trainer", "train", "--dataset", "digits"]
-    command += ["--epochs", "1", "--name", "race", "--json"]
-    running = [start(system, *command, "--seed", str(seed)) for seed in (1, 2)]
+    command += ["--epochs", "2", "--name", "race", "--json"]
+    running = [start(system, *command) for _ in range(2)]
     published = {json.loads(program.communicate(timeout=200)[0])["model"] for program in running}
     assert published == {"race@1", "race@2"}
-    store = ModelStore(Path(system["BATCHSIGHT_STORAGE"]))
-    assert {version.manifest.seed for version in store.versions("race")} == {1, 2}
-    for version in store.versions("race"):
+    first, second = ModelStore(Path(system["BATCHSIGHT_STORAGE"])).versions("race")
+    for version in (first, second):
         version.verify()
+    for metric in ("accuracy", "loss"):
+        assert first.manifest.metrics[metric] == second.manifest.metrics[metric]

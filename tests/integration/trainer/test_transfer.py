@@ -277,7 +277,13 @@ def test_weights_that_cannot_be_fetched_are_asked_for(offline: Pipeline, root: P
     request = TrainingRequest.with_defaults(dataset="digits-0-32-60", network="mobilenet")
     with pytest.raises(TrainingFailed) as refused:
         offline.run(request)
-    for told in (file.name, file.digest[4:], str(root / "downloads"), "--weights none"):
+    for told in (
+        file.name,
+        file.digest[4:],
+        str(root / "downloads"),
+        "--weights none",
+        "--from NAME@N",
+    ):
         assert told in str(refused.value)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from imaging.errors import ImageError
 from imaging.images import Shape, decode_image, fit_pixels
 from imaging.preprocessing import Interpolation, Preprocessing
-from tests.builders import encode
+from tests.builders import encode, save
 from tests.digits import digits
 from worker.batches.watchdog import StepTooLong
 
@@ -28,12 +28,6 @@ def gradient(height: int, width: int, channels: int = 1) -> NDArray[np.uint8]:
 
 def enlarged(values: list[list[int]], times: int) -> NDArray[np.uint8]:
     return np.array(values, np.uint8).repeat(times, axis=0).repeat(times, axis=1)
-
-
-def save(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -266,6 +260,32 @@ def test_a_background_covers_what_lies_hidden_under_transparent_pixels(
     assert decode_image(content, (1, width, 3), green)[0, 0].tolist() == [0, 255, 0]
     assert decode_image(content, (1, width, 1), white)[0, 0].tolist() == [255]
     assert decode_image(content, (1, width, 1), green)[0, 0].tolist() == [150]
+
+
+@pytest.mark.parametrize("background", [WHITE, GREEN, (0, 0, 0)])
+def test_each_colour_of_a_palette_has_its_own_share_of_the_background(
+    background: tuple[int, int, int],
+) -> None:
+    colours = np.array([[200, 0, 0], [0, 100, 250], [30, 60, 90], [255, 255, 0]], np.uint8)
+    alpha = np.array([0, 51, 128, 255], np.uint8)
+    image = Image.fromarray(np.array([[0, 1, 2, 3, 2, 1]], np.uint8), "P")
+    image.putpalette(colours.tobytes())
+    content = save(image, "PNG", transparency=alpha.tobytes())
+    order = np.asarray(image)[0]
+    share = alpha[order, None] / 255
+    expected = colours[order] * share + np.array(background) * (1 - share)
+    shown = decode_image(content, (1, 6, 3), Preprocessing(background=background))[0]
+    assert np.abs(shown - expected).max() <= 1
+    np.testing.assert_array_equal(decode_image(content, (1, 6, 3))[0], colours[order])
+    kept = decode_image(content, (1, 6, 4))[0]
+    np.testing.assert_array_equal(kept, np.column_stack([colours[order], alpha[order]]))
+
+
+def test_without_a_background_the_transparent_colour_of_a_gif_is_the_one_in_its_palette() -> None:
+    image = palette_image()
+    content = save(image, "GIF", transparency=1)
+    assert decode_image(content, (1, 2, 3)).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    assert decode_image(content, (1, 2, 4)).tolist() == [[[255, 0, 0, 255], [0, 0, 255, 0]]]
 
 
 def test_a_background_is_laid_before_a_picture_is_resized() -> None:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from imaging.decoding.formats import can_read_heic
 from imaging.images import Pixels, decode_image, fit_pixels
 from imaging.interpolation import TAPS
 from imaging.orientation import orientation
@@ -65,7 +66,7 @@ def with_exif(format: str, exif: bytes) -> bytes:
     if format == "MPO":
         image.save(buffer, "MPO", save_all=True, append_images=[image.rotate(90)], exif=exif)
     else:
-        image.save(buffer, format, exif=exif, lossless=True, quality=100, subsampling=0)
+        image.save(buffer, format, exif=exif, lossless=True, quality=100, subsampling="4:4:4")
     return buffer.getvalue()
 
 
@@ -76,12 +77,20 @@ def assert_shows(content: bytes, expected: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("turn", TURNED)
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP"])
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
 def test_every_orientation_is_turned_upright_in_every_format_and_byte_order(
     format: str, order: str, turn: int
 ) -> None:
+    assert can_read_heic()
     content = with_exif(format, exif([short(turn, order)], order))
     assert_shows(content, TURNED[turn](STORED))
+
+
+def test_a_telephones_heic_is_turned_once_though_it_says_it_twice() -> None:
+    assert can_read_heic()
+    both = with_exif("HEIF", exif([short(6)])).replace(exif([short(1)])[6:], exif([short(6)])[6:])
+    assert (both.count(b"irot"), both.count(exif([short(6)])[6:])) == (1, 1)
+    assert_shows(both, TURNED[6](STORED))
 
 
 @pytest.mark.parametrize("kind", range(15))

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -340,15 +341,20 @@ def client_of(root: Path, **settings: Any) -> PredictionClient:
     )
 
 
-def lasting(root: Path, speed: float | None, limit_seconds: int) -> PredictionClient:
-    """A client whose only model is so fast, where batches are stopped after so long."""
+def lasting(
+    root: Path, speed: float | None, limit_seconds: int, measured: float | None = None
+) -> PredictionClient:
+    """A client whose only model is so fast, where a step of a batch may take so long.
+
+    Its workers have `measured` another speed.
+    """
     models = ModelStore(root)
     models.promote(publish(models, runtime=None if speed is None else runtime_choice(speed)))
     return PredictionClient(
         storage=StorageSettings(storage=root),
         broker=BrokerSettings(soft_time_limit_seconds=limit_seconds, time_limit_seconds=1000),
         settings=ProducerSettings(),
-        queue=FakeQueue(),
+        queue=FakeQueue(speed=measured),
     )
 
 
@@ -372,6 +378,15 @@ def test_small_batches_for_a_model_that_nobody_has_measured_are_told(tmp_path: P
     ]
     assert client.submit(BLANK[:100]).notes == [], "a small job has such batches anyway"
     assert client.submit(BLANK[:400], batch_size=4).notes == [], "the user's own choice"
+
+
+@pytest.mark.parametrize("trained", [None, 1.0, 1000.0])
+def test_batches_are_cut_by_the_speed_that_workers_have_measured(
+    tmp_path: Path, trained: float | None
+) -> None:
+    handle = lasting(tmp_path, trained, 240, measured=30.0).submit(BLANK[:400])
+    assert handle.job.batch_size == 30
+    assert handle.notes == []
 
 
 def test_a_job_that_keeps_other_classes_than_asked_for_is_told(tmp_path: Path) -> None:
@@ -443,6 +458,44 @@ def test_whatever_goes_wrong_is_one_kind_of_error(
         fault(notebook)
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"top": 0}, "top=0 cannot be used: it should be greater than or equal to 1."),
+        ({"top": 101}, "top=101 cannot be used: it should be less than or equal to 100."),
+        ({"top": None}, "top=None cannot be used: it should be a valid integer."),
+        ({"max_failure_rate": 1.5}, "max_failure_rate=1.5 cannot be used: it should be less than"),
+        ({"max_failure_rate": float("nan")}, "max_failure_rate=nan cannot be used"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used"),
+        ({"max_in_flight": -1}, "max_in_flight=-1 cannot be used"),
+        ({"limit": 0}, "limit=0 cannot be used"),
+        ({"model": 3}, "model=3 cannot be used: it should be a valid string."),
+        ({"job_id": 3}, "job_id=3 cannot be used: it should be a valid string."),
+        ({"job_id": ""}, "'' is no valid job id"),
+        ({"job_id": "a/b"}, "'a/b' is no valid job id"),
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_used_is_that_kind_of_error(
+    notebook: Notebook, option: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BatchsightError, match=f"^{re.escape(sentence)}"):
+        notebook.client.submit(images_of(range(3)), **option)
+    assert notebook.jobs.ids() == []
+
+
+def test_numbers_of_numpy_are_as_good_as_any(notebook: Notebook) -> None:
+    rate, two = as_any(np.float32(0.5)), as_any(np.int64(2))
+    job = notebook.client.submit(
+        images_of(range(3)), max_failure_rate=rate, batch_size=two, top=two, limit=two
+    ).job
+    assert (job.max_failure_rate, job.batch_size, job.top, job.total) == (0.5, 2, 2, 2)
+
+
+def test_nothing_to_submit_is_that_kind_of_error(notebook: Notebook) -> None:
+    with pytest.raises(BatchsightError, match="Submit one NumPy array of images"):
+        notebook.client.submit()
+
+
 BAD_SETTING = """
 from producer.client import BatchsightError, PredictionClient
 try:
@@ -486,6 +539,7 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     (tmp_path / name).write_text(text)
     job = notebook.client.submit(tmp_path / name)
     assert any("`Site` and `site no`" in n or "`Site`" in n for n in job.notes)
+    assert any("`score` is not kept: the records have their own" in n for n in job.notes)
     first, second = list(job)
     number = "7" if name == "m.csv" else ""
     assert first.others == {"Site": "Nord, links", "site no": number}
@@ -501,6 +555,18 @@ def test_columns_of_a_manifest_go_through_to_the_records_in_every_format(
     assert '"Nord, links",' in (tmp_path / "out.csv").read_text()
     assert '"site no": "8"' in (tmp_path / "out.jsonl").read_text().splitlines()[1]
     assert pq.read_table(tmp_path / "out.parquet")["Site"].to_pylist() == ["Nord, links", ""]
+
+
+def test_a_column_called_like_a_probability_is_not_in_a_csv_file_twice(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode(images_of([1])[0]))
+    (tmp_path / "m.csv").write_text("path,p_one,p_me\na.png,mine,me\n")
+    job = notebook.client.submit(tmp_path / "m.csv", probabilities=True)
+    job.wait()
+    export_file(job.records(), tmp_path / "out.csv")
+    names = (tmp_path / "out.csv").read_text().splitlines()[0].replace('"', "").split(",")
+    assert names[-5:] == ["error", "p_me", "p_zero", "p_one", "p_two"]
 
 
 def test_a_manifest_with_too_many_columns_is_one_sentence(

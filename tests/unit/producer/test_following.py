@@ -12,6 +12,7 @@ from producer.errors import DamagedResult
 from producer.following import Follower, Intervals, Progress
 from producer.results.records import PredictionsWriter
 from storage.identity import ID_FILE, storage_id
+from storage.jobs.attempts import Attempt
 from storage.jobs.job import Job, Status
 from storage.jobs.result_store import ResultStore
 from storage.jobs.store import JobStore
@@ -60,7 +61,9 @@ def test_only_batches_whose_messages_are_not_waiting_are_sent_again(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.1", "other.2"})
-    assert send_lost(store.of(job), [0, 1, 2], waiting=queue.waiting(), send=queue.send) == [0, 2]
+    assert send_lost(
+        store.of(job), [0, 1, 2], waiting=queue.waiting(), lease_seconds=60.0, send=queue.send
+    ) == [0, 2]
     assert queue.batches == [0, 2]
     assert {message.job for message in queue.sent} == {"job"}
     assert (store.path("job") / "sent").exists()
@@ -70,7 +73,10 @@ def test_when_all_messages_wait_nothing_is_sent_and_nothing_noted(
     store: JobStore, job: Job
 ) -> None:
     queue = FakeQueue(waits={"job.0"})
-    assert send_lost(store.of(job), [0], waiting=queue.waiting(), send=queue.send) == []
+    assert (
+        send_lost(store.of(job), [0], waiting=queue.waiting(), lease_seconds=60.0, send=queue.send)
+        == []
+    )
     assert queue.sent == []
     assert not (store.path("job") / "sent").exists()
 
@@ -307,6 +313,21 @@ def test_a_batch_that_takes_long_is_not_missed(store: JobStore, job: Job) -> Non
     assert notices(islice(progresses, 10)) == []
 
 
+def test_images_that_a_long_batch_has_finished_count_until_its_result_is_there(
+    store: JobStore, job: Job
+) -> None:
+    stored = store.of(job)
+    attempt = begin_elsewhere(store, job, 0)
+    attempt.note_finished(2)
+    attempt.note_finished(3)
+    intervals = Intervals(poll_seconds=0.001, resend_seconds=1e9, long_batch_seconds=0.0)
+    progresses = follow(store, job, FakeQueue(), intervals=intervals, lease_seconds=60)
+    assert [progress.images for progress in islice(progresses, 3)][-1] == 3
+    stored.results.write(0, FakeWorker(store).result(job, 0))
+    attempt.end("done")
+    assert [progress.images for progress in islice(progresses, 3)] == [4, 4, 4]
+
+
 def test_a_running_job_whose_batches_are_all_given_up_is_told_that_others_are_first(
     store: JobStore, job: Job
 ) -> None:
@@ -328,10 +349,11 @@ def test_what_was_begun_and_given_up_is_not_said_to_have_got_lost(
     assert "1 batch of job job had not come to an end and was sent again." in told
 
 
-def begin_elsewhere(store: JobStore, job: Job, batch: int) -> None:
+def begin_elsewhere(store: JobStore, job: Job, batch: int) -> Attempt:
     """Begin an attempt on another machine, of which only the lease tells whether it lives."""
     attempt = store.of(job).attempts.begin(batch)
     attempt.path.write_bytes(attempt.path.read_bytes().replace(b'"boot": "', b'"boot": "else.'))
+    return attempt
 
 
 def test_a_job_that_all_workers_have_left_is_told_once_per_standstill(

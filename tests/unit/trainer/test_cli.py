@@ -583,7 +583,8 @@ LONG = "a-long-name-of-a-model-for-the-office"
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns, without colours."""
     console = partial(Console, width=80, force_terminal=True, color_system=None, highlight=False)
-    monkeypatch.setattr("trainer.terminal.stdout", console)
+    for room in ("trainer.terminal", "console.tables"):
+        monkeypatch.setattr(f"{room}.stdout", console)
 
 
 @pytest.mark.usefixtures("narrow")

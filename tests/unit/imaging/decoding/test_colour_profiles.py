@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from imaging.decoding.formats import can_read_heic
 from imaging.images import Pixels, decode_image
 from imaging.preprocessing import Preprocessing
+from tests.builders import save
 from tests.icc_profiles import (
     ADOBE_PRIMARIES,
     P3_PRIMARIES,
@@ -42,12 +43,6 @@ def colours() -> Pixels:
     """Smooth colours, saturated ones too."""
     rows, columns = np.mgrid[0:32, 0:32] * 8
     return np.stack([rows, columns, 255 - (rows + columns) // 2], axis=-1).astype(np.uint8)
-
-
-def save(image: Image.Image, format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def linear(values: Values, power: float | None) -> Values:

@@ -1,7 +1,5 @@
 """A file that is not whole is refused, or its picture is: nothing in it is made up."""
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,18 +7,12 @@ from PIL import Image
 from imaging.decoding.jpegs import read_jpeg
 from imaging.errors import ImageError
 from imaging.images import Pixels, decode_image
-from tests.builders import encode
+from tests.builders import encode, save
 
 NOISE = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
 PHOTOGRAPH = np.asarray(Image.fromarray(NOISE).resize((160, 120), Image.Resampling.BICUBIC))
 SHAPE = PHOTOGRAPH.shape
 ALPHA = np.dstack([PHOTOGRAPH, PHOTOGRAPH[..., 0].T.copy().reshape(120, 160)])
-
-
-def save(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 IMAGE = Image.fromarray(PHOTOGRAPH)

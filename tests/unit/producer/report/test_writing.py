@@ -418,12 +418,27 @@ def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore
         ("damaged image: truncated (3 bytes)", "damaged image: truncated (44 bytes)"),
         ("The path '../a' leads out of /x/y", "The path '../b/c' leads out of /z"),
         ("no uint8 pixels: float32 (4, 4)", "no uint8 pixels: float32 (5, 9)"),
+        ("its values are of 32 bits", "its values are of 12 bits"),
+        ("a tile of 16x16, -3 from 0x1f", "a tile of 8x128, -12 from 0xa0"),
+        ("took 5MB, 1,234.5ms", "took 17MB, 2ms"),
     ],
 )  # fmt: skip
 def test_reasons_that_differ_in_numbers_and_paths_are_one_kind(alike: tuple[str, str]) -> None:
     first, second = map(kind_of, alike)
     assert first == second
     assert kind_of("image of 3 frames") != kind_of("image of 3 colours")
+    assert kind_of("values of int8") != kind_of("values of int16")
+
+
+def test_a_reason_that_is_always_the_same_is_shown_as_it_is() -> None:
+    reasons = FailureReasons()
+    for i in range(3):
+        reasons.add(f"a{i}", "values of 32 bits: convert it to 8 or 16 bits")
+        reasons.add(f"b{i}", f"too large: {i} bytes")
+    assert [reason.text for reason in reasons] == [
+        "too large: N bytes",
+        "values of 32 bits: convert it to 8 or 16 bits",
+    ]
 
 
 def test_reasons_are_counted_the_commonest_first_and_never_too_many() -> None:
@@ -432,7 +447,7 @@ def test_reasons_are_counted_the_commonest_first_and_never_too_many() -> None:
         reasons.add(f"a{i}", f"file too large: the limit is {i} bytes")
         reasons.add(f"b{i}", "x" * (i + 1))
     first, *others = reasons
-    assert (first.kind, first.count) == ("file too large: the limit is N bytes", 1000)
+    assert (first.text, first.count) == ("file too large: the limit is N bytes", 1000)
     assert first.examples[1] == ("a1", "file too large: the limit is 1 bytes")
     assert len(first.examples) == EXAMPLES_SHOWN
     assert len(others) <= 200

@@ -47,9 +47,8 @@ def test_ranks_are_typed_columns_in_every_format(store: JobStore) -> None:
     job = finished(store, top=2)
     merge(store.of(job))
     table = pq.read_table(store.path(job.id) / "predictions.parquet")
-    assert table.column_names == (
-        ["id", "path", "label", "prediction", "score", "prediction_2", "score_2", "model", "batch"]
-    )
+    ranks = ["prediction", "score", "prediction_2", "score_2"]
+    assert table.column_names == ["id", "path", "label", *ranks, "model", "batch", "error"]
     assert table.schema.field("prediction_2").type == pa.string()
     assert table.schema.field("score_2").type == pa.float32()
     second = table.to_pylist()[1]

@@ -17,7 +17,7 @@ from storage.jobs.store import JobStore
 from tests.builders import array_job, encode, file_job, image_file, images_of
 from tests.fake_queue import FakeWorker
 
-COLUMNS = ["id", "path", "label", "prediction", "score", "model", "batch"]
+COLUMNS = ["id", "path", "label", "prediction", "score", "model", "batch", "error"]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_records_are_exactly_these_columns_of_these_types(store: JobStore) -
     merge(store.of(job))
     schema = pq.read_schema(store.path(job.id) / "predictions.parquet")
     text = pa.string()
-    types = [text, text, text, text, pa.float32(), text, pa.int32()]
+    types = [text, text, text, text, pa.float32(), text, pa.int32(), text]
     assert list(zip(schema.names, schema.types, strict=True)) == list(
         zip(COLUMNS, types, strict=True)
     )
@@ -153,6 +153,7 @@ def test_csv_has_a_header_and_an_empty_field_for_null(store: JobStore) -> None:
     assert list(rows[0]) == COLUMNS
     assert [row["prediction"] for row in rows] == ["zero", "one", "two", "", "one"]
     assert [row["score"] for row in rows] == ["0.5", "0.51", "0.52", "", "0.54"]
+    assert [row["error"] for row in rows] == ["", "", "", "damaged image", ""]
 
 
 def test_csv_quotes_what_has_to_be_quoted(store: JobStore) -> None:
@@ -173,6 +174,7 @@ def test_jsonl_writes_a_score_as_short_as_it_is(store: JobStore, tmp_path: Path)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert list(rows[0]) == COLUMNS
     assert [row["score"] for row in rows] == [0.5, 0.51, 0.52, None, 0.54]
+    assert [row["error"] for row in rows] == [None, None, None, "damaged image", None]
 
 
 def test_parquet_holds_the_same_records_as_the_merged_file(store: JobStore, tmp_path: Path) -> None:

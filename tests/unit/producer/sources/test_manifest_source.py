@@ -83,7 +83,16 @@ PLAIN = "path,label\na.png,one\nsub/c.png,two\n"
             "utf-8",
             ["column `note` is kept in the records."],
         ),
-        ("path,label,score,model\na.png,one,1,m\nsub/c.png,two,,\n", "utf-8", []),
+        (
+            "path,label,score,model\na.png,one,1,m\nsub/c.png,two,,\n",
+            "utf-8",
+            ["the columns `score`, `model` are not kept: the records have their own of these"],
+        ),
+        (
+            "path,label,p_one,p_own\na.png,one,1,m\nsub/c.png,two,,\n",
+            "utf-8",
+            ["`p_one` is not kept: the records have their own of this name.", "`p_own` is kept"],
+        ),
     ],
 )
 def test_a_table_is_read_as_people_have_it_and_what_was_assumed_is_said(

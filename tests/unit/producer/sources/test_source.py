@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from producer.errors import EmptySource, SourceError, UnknownLabel
 from producer.sources.packing import SMALL_FILE_BYTES
@@ -14,7 +15,7 @@ from storage.datasets.store import DatasetStore
 from storage.errors import BadManifest, NotFound
 from storage.jobs.inputs import UNLABELLED, ArrayInputs, FileInputs, read_pack
 from storage.jobs.job_inputs import pack_name
-from tests.builders import LABELS, SHAPE, encode, images_of
+from tests.builders import LABELS, SHAPE, encode, images_of, save
 from tests.sources import Prepare
 
 
@@ -316,6 +317,34 @@ def test_subfolders_that_are_no_labels_are_named_and_the_others_keep_theirs(
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen", "labels"),
+    [
+        (("train/zero/a.png", "test/one/b.png"), "test", ", labelled by its subfolders"),
+        (("Training/zero/a.png", "val/one/b.png"), "val", ", labelled by its subfolders"),
+        (("train/a.png", "test/b.png", "monday/c.png"), "test", ""),
+        (("train/a.png",), "train", ""),
+    ],
+)
+def test_a_folder_of_splits_is_taken_whole_and_the_one_to_submit_is_named(
+    prepare: Prepare, outside: Path, names: tuple[str, ...], chosen: str, labels: str
+) -> None:
+    put_images(outside, *names)
+    done = prepare(outside)
+    (note,) = done.notes
+    submit = f"submit {outside}/{chosen} to have the images of that one alone{labels}."
+    assert note.endswith(f"digits@1 (zero, one, two); {submit}")
+    assert (done.total, done.labelled) == (len(names), 0)
+    alone = prepare(outside / chosen)
+    assert (alone.total, alone.labelled) == (1, 1 if labels else 0)
+
+
+def test_a_split_that_is_a_label_is_one(prepare: Prepare, outside: Path) -> None:
+    put_images(outside, "train/a.png", "ship/b.png")
+    done = prepare(outside, labels=("train", "ship"))
+    assert (done.labelled, list(done.notes)) == (2, [])
+
+
 def test_a_single_image_without_a_label_is_spoken_of_in_the_singular(
     prepare: Prepare, outside: Path
 ) -> None:
@@ -359,6 +388,25 @@ def test_what_a_folder_holds_beside_images_is_counted_and_told(
     ]
 
 
+def test_that_only_the_first_of_several_pages_is_taken_is_told_once(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "b.png")
+    assert list(prepare(outside).notes) == []
+    pages = [Image.fromarray(image) for image in images_of([1, 2], (90, 90, 3))]
+    several = {"save_all": True, "append_images": pages[1:]}
+    (outside / "c.tif").write_bytes(save(pages[0], "TIFF", **several))
+    one = prepare(outside)
+    assert list(one.notes) == ["1 image has several pages or frames: the first is taken."]
+    (outside / "d.jpg").write_bytes(save(pages[0], "GIF", **several))
+    two = ["2 images have several pages or frames: the first of each is taken."]
+    assert list(prepare(outside).notes) == two
+    lines = "".join(f"{outside / name}\n" for name in ("a.png", "c.tif", "d.jpg"))
+    (outside / "list.csv").write_text(f"path\n{lines}")
+    assert list(prepare(outside / "list.csv").notes) == two
+    assert list(prepare(*(outside / name for name in ("c.tif", "d.jpg"))).notes) == two
+
+
 def test_images_of_other_formats_are_taken_when_that_is_asked_for(
     prepare: Prepare, outside: Path
 ) -> None:
@@ -368,6 +416,20 @@ def test_images_of_other_formats_are_taken_when_that_is_asked_for(
     done = prepare(outside, strict=True)
     assert done.total == 3
     assert done.passed_over == {"hidden_files": 1, "other_files": 1}
+
+
+def test_images_without_a_suffix_are_taken_by_content_when_that_is_asked_for(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "a.png", "5f0c1a")
+    (outside / "drawing").write_bytes(b"8BPS\0\1 a drawing of Photoshop")
+    (outside / "linked").symlink_to(outside / "5f0c1a")
+    (outside / "README").write_text("no image")
+    (outside / "empty").touch()
+    assert prepare(outside).passed_over == {"other_files": 5}
+    done = prepare(outside, strict=True)
+    assert [image.id for image in prepare.packed()] == ["5f0c1a", "a.png", "drawing", "linked"]
+    assert done.passed_over == {"other_files": 2}
 
 
 def test_a_folder_whose_images_are_all_passed_over_says_so(prepare: Prepare, outside: Path) -> None:

@@ -361,13 +361,6 @@ def test_an_attempt_has_the_lease_of_its_worker_whatever_that_of_its_reader(log:
     assert not read(log).live
 
 
-def test_attempts_of_older_programs_have_the_lease_of_their_reader(log: Path) -> None:
-    log.write_text('{"key": "a", "event": "start", "worker": "host:1", "at": 1.5}\n')
-    assert read(log).live
-    age(log, LEASE + 5)
-    assert read(log).deaths == 1
-
-
 @pytest.mark.parametrize("off", [-3600.0, 3600.0])
 def test_the_clock_of_this_machine_does_not_matter(
     log: Path, monkeypatch: pytest.MonkeyPatch, off: float
@@ -474,6 +467,7 @@ def test_a_line_that_no_attempt_has_written_says_nothing(log: Path, line: bytes)
 def test_an_attempt_of_a_process_that_makes_no_sense_has_its_lease(
     log: Path, process: dict[str, object]
 ) -> None:
-    start = {"key": "a", "event": "start", "worker": "h:1", "at": 1.5, "process": process}
+    start = {"key": "a", "event": "start", "worker": "h:1", "at": 1.5}
+    start |= {"process": process, "lease": None}
     log.write_text(json.dumps(start) + "\n")
     assert read(log).live

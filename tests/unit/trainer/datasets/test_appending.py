@@ -354,8 +354,8 @@ def test_the_labelled_files_of_a_job_are_decoded_and_a_changed_one_is_left_out(
     correct(house, job, (4, 2), (5, 1), (6, 1), (1, 0))
     done = house.append("job:job")
     assert training(done.dataset)[3:] == [(31, 0), (34, 2)]
-    assert "Image image-5 of job job is left out: file has changed since" in caplog.text
-    assert "Image image-6 of job job is left out: not an image" in caplog.text
+    assert "Left out: 2 images of job job: image-5 (file has changed since" in caplog.text
+    assert "; image-6 (not an image of" in caplog.text
 
 
 def test_a_job_without_labels_or_with_other_classes_is_refused(house: House) -> None:

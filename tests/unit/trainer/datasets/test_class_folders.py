@@ -12,7 +12,7 @@ from PIL import Image
 from storage.datasets.store import DataSet, DatasetStore
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
-from tests.builders import encode
+from tests.builders import encode, save
 from trainer.datasets.appending import append_images
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.new_images import NewImages
@@ -345,6 +345,21 @@ def test_pictures_become_pixels_before_white(house: House, tmp_path: Path) -> No
     assert dataset.description.preprocessing.background == (255, 255, 255)
 
 
+def test_that_only_the_first_of_several_pages_is_taken_is_told_once(
+    house: House, tmp_path: Path
+) -> None:
+    pages = [Image.new("L", (4, 4), value) for value in (90, 200)]
+    several = save(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    shades = {
+        f"{split}/{n}/{i}.png": i for split in ("train", "test") for n in "ab" for i in (1, 2)
+    }
+    dataset = house.add(put(tmp_path / "d", {**shades, "train/a/3.tif": several}))
+    assert (90, "a") in pairs(dataset, "train")
+    assert house.said == ["1 image has several pages or frames: the first is taken."]
+    house.append(put(tmp_path / "new", {"a/4.tif": several.replace(bytes([90]), bytes([91]))}))
+    assert "1 image has several pages or frames: the first is taken." in house.said
+
+
 # Images that cannot be used
 
 
@@ -410,6 +425,17 @@ def test_a_class_without_any_image_to_train_on_is_refused(house: House, tmp_path
     with pytest.raises(SourceError, match="no test image that can be read"):
         house.add(put(tmp_path / "d", {"train/b/1.png": 1, "test/a/1.png": b"x"}))
     assert house.store.names() == []
+
+
+def test_of_images_that_cannot_be_used_each_reason_is_told_once(
+    house: House, tmp_path: Path
+) -> None:
+    broken = {"a/1.png": b"x", "a/2.png": b"", "b/3.png": b"y", "b/4.png": b""}
+    good = {f"{name}/good-{i}.png": i for name in "ab" for i in (1, 2)}
+    house.add(put(tmp_path / "d", {**good, **broken}))
+    (said,) = [line for line in house.said if line.startswith("Left out")]
+    assert ": a/1.png, b/3.png (not an image of a supported format (PNG, " in said
+    assert "; a/2.png, b/4.png (not an image but an empty file)." in said
 
 
 def test_of_many_images_that_cannot_be_used_ten_are_named(house: House, tmp_path: Path) -> None:

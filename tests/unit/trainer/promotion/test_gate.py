@@ -216,7 +216,7 @@ def test_classes_of_which_nothing_is_recognised_are_named_though_it_may_be_chanc
     promotion = few.judge(few.answers(wrong=range(2 * 22)))
     assert promotion.reason == (
         "the first champion; class kind 0: 0 of 22 right, class kind 1: 0 of 22 right, "
-        "the floor is 5%, but so few images may be chance"
+        "the floor is 5%, but too few images to refuse it for that"
     )
     assert promotion.passed
 
@@ -237,7 +237,7 @@ def test_without_a_floor_classes_of_which_nothing_is_recognised_are_named_all_th
     promotion = few.judge(few.answers(wrong=range(22)))
     assert promotion.reason == (
         "the first champion; class kind 0: 0 of 22 right, the floor is 0%, "
-        "but so few images may be chance"
+        "but too few images to refuse it for that"
     )
 
 
@@ -252,7 +252,7 @@ def test_that_every_class_is_recognised_is_said_only_when_it_is(house: House) ->
     ones = np.flatnonzero(ACTUAL == 1)
     one_left = house.judge(answers(ones[:99]))
     assert finding(one_left, "recall") == (
-        "class one: 1 of 100 right, the floor is 5%, but so few images may be chance"
+        "class one: 1 of 100 right, the floor is 5%, but too few images to refuse it for that"
     )
 
 

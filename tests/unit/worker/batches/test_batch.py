@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.ranking import FAILED
+from imaging.decoding.formats import can_read_heic
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, fit_pixels
 from imaging.preprocessing import Preprocessing
@@ -119,6 +120,27 @@ def test_bad_images_become_errors_and_leave_zeros(store: JobStore) -> None:
     assert errors[1].startswith("damaged image: ")
     assert errors[2].startswith("not an image of a supported format")
     assert errors[3] == "file too large"
+
+
+def test_a_file_is_what_its_content_says_whatever_its_name(store: JobStore) -> None:
+    assert can_read_heic()
+    image = images_of([9])[0]
+    plain = np.full((16, 16, 3), (200, 90, 40), np.uint8)
+    contents = {
+        "png.jpg": encode(image),
+        "bmp.png": encode(image, "BMP"),
+        "heic.jpg": encode(plain, "HEIF", quality=95),
+        "avif.jpg": encode(plain, "AVIF", quality=95),
+        "jpeg.png": encode(plain, "JPEG", quality=95),
+        "page.jpg": b"<!DOCTYPE html><html><title>403 Forbidden</title></html>",
+    }
+    files = [image_file(content, id=name, path=name) for name, content in contents.items()]
+    job = file_job(store, files, batch_size=len(files))
+    pixels, errors = read_all(reader_of(store, job), {})
+    np.testing.assert_array_equal(pixels[:2], images_of([9, 9]))
+    grey = plain[0, 0] @ [0.299, 0.587, 0.114]
+    assert np.abs(pixels[2:5] - grey).max() <= 3
+    assert errors == {5: "not an image but a web page"}
 
 
 def test_the_limits_of_the_settings_hold(store: JobStore) -> None:

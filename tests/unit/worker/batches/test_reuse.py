@@ -1,6 +1,7 @@
 import io
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.builders import (
     result_of,
 )
 from worker.batches.phases import Phases
+from worker.batches.progress import Progress
 from worker.batches.quarantine import CONVICTED_AFTER, SUSPECT_AFTER
 from worker.batches.reuse import Memory, Reuse
 from worker.batches.runner import BatchRunner
@@ -60,8 +62,8 @@ class System:
             notify=lambda job_id, fields: None,
         )
 
-    def classify(self, pixels: Pixels) -> Ranking:
-        return Ranking.of(self.predictor(pixels), 1)
+    def classify(self, pixels: Pixels) -> Iterator[Ranking]:
+        yield Ranking.of(self.predictor(pixels), 1)
 
     def job(self, id: str, images: Pixels, *, reuse: bool = True, **fields: Any) -> Job:
         known: dict[str, Any] = {"model": self.pin, "batch_size": 100, "reuse": reuse}
@@ -365,6 +367,32 @@ def test_more_classes_are_reused_and_only_from_jobs_that_kept_as_many(
     assert system.run(system.job("again", images)) == 0
 
 
+# What is kept of a batch before its end
+
+
+def test_what_a_killed_attempt_had_finished_is_not_computed_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.batches.progress.SAVE_SECONDS", 0.0)
+    system.predictor.chunk = 30
+    images = noise(100)
+    last = images[99, 0, 0, 0]
+
+    def die_late(pixels: Pixels) -> None:
+        if len(pixels) == 10 and pixels[9, 0, 0, 0] == last:
+            raise Death
+
+    system.predictor.before = die_late
+    job = system.job("job", images)
+    with pytest.raises(Death):
+        system.run(job)
+    assert [len(call) for call in system.predictor.calls] == [30, 30, 30, 10]
+    system.predictor.before = lambda pixels: None
+    system.runner = system.new_runner()
+    assert system.run(job) == 10
+    assert system.predictions(job) == (images[:, 0, 0, 0] % 3).tolist()
+
+
 # Memory
 
 
@@ -374,7 +402,7 @@ def remember(system: System, numbers: range) -> list[Pixels]:
     parts = []
     for number in numbers:
         parts.append(noise(10, seed=number))
-        reuse.classify(system.pin, 1, parts[-1], system.classify, Phases())
+        reuse.classify(system.pin, 1, parts[-1], system.classify, Phases(), Progress())
         newest = system.kept.files(system.pin)
         (path,) = {file.path for file in newest} - {
             file.path for file in newest if file.modified < 1e6
@@ -385,7 +413,7 @@ def remember(system: System, numbers: range) -> list[Pixels]:
 
 def computed(system: System, reuse: Reuse, images: Pixels) -> int:
     system.predictor.calls.clear()
-    reuse.classify(system.pin, 1, images, system.classify, Phases())
+    reuse.classify(system.pin, 1, images, system.classify, Phases(), Progress())
     return sum(map(len, system.predictor.calls))
 
 

@@ -60,6 +60,7 @@ class System:
         self.load: Any = loader_of(self.predictor)
         self.sent: list[int] = []
         self.notified: list[Summary] = []
+        self.speeds: list[tuple[str, float]] = []
         self.runner = self.new_runner()
 
     def new_runner(self, watchdog: Watchdog | None = None) -> BatchRunner:
@@ -72,6 +73,7 @@ class System:
             settings=self.settings,
             send=lambda message: self.sent.append(message.batch),
             notify=lambda job_id, fields: self.notified.append({"job": job_id, **fields}),
+            tell_speed=lambda sha256, speed: self.speeds.append((sha256, speed)),
         )
 
     def array_job(self, firsts: Sequence[int], **fields: Any) -> Job:
@@ -624,7 +626,7 @@ def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
 def test_what_a_killed_attempt_had_finished_is_not_computed_again(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.batches.batch.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.batches.progress.SAVE_SECONDS", 0.0)
     system.predictor.chunk = 2
 
     def die_late(pixels: Pixels) -> None:
@@ -652,7 +654,7 @@ def test_what_a_killed_attempt_had_finished_is_not_computed_again(
 def test_what_was_saved_and_is_damaged_is_computed_again(
     system: System, monkeypatch: pytest.MonkeyPatch, damage: bytes
 ) -> None:
-    monkeypatch.setattr("worker.batches.batch.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.batches.progress.SAVE_SECONDS", 0.0)
     job = system.array_job(range(8), batch_size=8)
     path = system.jobs.of(job).attempts.path(0).with_suffix(".npz")
     path.parent.mkdir(exist_ok=True)
@@ -680,6 +682,16 @@ def test_a_batch_that_moves_is_never_too_long_and_one_step_is(tmp_path: Path) ->
     assert runner.run(PredictBatch(job="other", batch=0)) == {"failed": "time limit"}
     assert 0.9 < time.monotonic() - began < 5
     assert system.outcomes(other) == ["timeout"]
+
+
+def test_the_speed_of_a_model_is_told_as_measured(system: System) -> None:
+    system.run(system.array_job(range(6), id="quick"))
+    assert system.speeds == [], "too short to say anything"
+    system.predictor.before = lambda pixels: time.sleep(0.3)
+    system.run(system.array_job(range(6), batch_size=6, id="slow"))
+    ((sha256, speed),) = system.speeds
+    assert sha256 == system.version.pin.sha256
+    assert 6 / 3 < speed < 6 / 0.3
 
 
 def test_a_long_batch_ends_soon_after_its_job_is_cancelled(
