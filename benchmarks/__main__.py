@@ -10,6 +10,7 @@ reuse       --reuse with all images new, 1 % of them, none (resnet, cnn, mlp)
 workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 transfer    fifty pictures of a class, learned from a version or from nothing
+foreign     twelve models from elsewhere beside what their authors get; only when it is named
 """
 
 import argparse
@@ -19,10 +20,13 @@ from pathlib import Path
 
 from benchmarks import parts
 from benchmarks.bench_system import bench_system
+from benchmarks.foreign.comparison import compare as compare_foreign
+from benchmarks.foreign.recipes import RECIPES
 from benchmarks.report import update
 from benchmarks.throughput import PEERS
 
 RESULTS = Path(__file__).parent / "results.md"
+FOREIGN = "foreign"
 PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "mlp": parts.mlp,
     "cnn": parts.cnn,
@@ -38,6 +42,31 @@ PARTS: dict[str, Callable[[parts.Setting], str]] = {
 }
 
 
+def measure(chosen: list[str], root: Path, options: argparse.Namespace) -> None:
+    """Run parts on one system."""
+    networks = ["mlp"]
+    if {"cnn", "reuse"} & set(chosen):
+        networks.append("cnn")
+    if "reuse" in chosen:
+        networks.append("resnet")
+    with bench_system(root, networks) as system:
+        setting = parts.Setting(
+            system=system,
+            images=options.images or 1_000_000,
+            rounds=options.rounds,
+            peers=options.peers,
+        )
+        for name in chosen:
+            print(f"{name} ...", flush=True)
+            show(name, PARTS[name](setting))
+
+
+def show(name: str, section: str) -> None:
+    """Write a part's section, and print it."""
+    update(RESULTS, name, section, [*PARTS, FOREIGN])
+    print(section, flush=True)
+
+
 def main() -> None:
     """Run some parts or all."""
     parser = argparse.ArgumentParser(
@@ -46,7 +75,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
-    parser.add_argument("--images", type=int, default=1_000_000, help="images of mlp's job")
+    parser.add_argument(
+        "--images", type=int, help="images of mlp's job (1,000,000), photographs of foreign (320)"
+    )
+    parser.add_argument("--models", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--storage", type=Path, help="kept and used again; default: temporary")
     parser.add_argument(
@@ -56,24 +88,16 @@ def main() -> None:
     )
     options = parser.parse_args()
     chosen = options.parts or list(PARTS)
-    if unknown := set(chosen) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
-    networks = ["mlp"]
-    if {"cnn", "reuse"} & set(chosen):
-        networks.append("cnn")
-    if "reuse" in chosen:
-        networks.append("resnet")
+    if unknown := set(chosen) - {*PARTS, FOREIGN}:
+        known = ", ".join([*PARTS, FOREIGN])
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {known}")
     with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
         root = (options.storage or Path(temporary, "storage")).resolve()
-        with bench_system(root, networks) as system:
-            setting = parts.Setting(
-                system=system, images=options.images, rounds=options.rounds, peers=options.peers
-            )
-            for name in chosen:
-                print(f"{name} ...", flush=True)
-                section = PARTS[name](setting)
-                update(RESULTS, name, section, list(PARTS))
-                print(section, flush=True)
+        if FOREIGN in chosen:
+            for section in compare_foreign(root / FOREIGN, options.models, options.images or 320):
+                show(FOREIGN, section)
+        if parts_of_one_system := [name for name in chosen if name != FOREIGN]:
+            measure(parts_of_one_system, root, options)
     print(f"Written to {RESULTS}.")
 
 
