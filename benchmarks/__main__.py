@@ -11,6 +11,9 @@ workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 transfer    fifty pictures of a class, learned from a version or from nothing
 foreign     twelve models from elsewhere beside what their authors get; only when it is named
+
+What `foreign` has found of a model is kept in --storage: the same command goes on after it was
+cut off.
 """
 
 import argparse

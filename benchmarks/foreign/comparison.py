@@ -5,26 +5,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel, TypeAdapter
 
 from benchmarks.bench_system import BenchSystem, bench_system
 from benchmarks.foreign.photographs import photograph_folder
-from benchmarks.foreign.recipes import RECIPES, Recipe
+from benchmarks.foreign.recipes import RECIPES
+from benchmarks.report import machine
 from evaluation.ranking import SAME_SCORE
+from storage.jobs.store import JobStore
 from storage.models.runtime_choice import TITLES, Runtime
 from storage.models.store import ModelStore
 
 Probabilities = NDArray[np.float32]
+OUTCOMES = "outcomes.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(BaseModel, frozen=True):
     """What a model gave with one runtime, beside what its author gets."""
 
     model: str
@@ -38,6 +41,8 @@ class Outcome:
     """Those of them whose two classes are as likely as one another, but for rounding."""
     difference: float
     """The largest one between two probabilities."""
+    seconds: float
+    """It took to get here."""
 
     @property
     def holds(self) -> bool:
@@ -46,16 +51,24 @@ class Outcome:
 
 
 def compare(place: Path, models: Sequence[str], images: int) -> Iterator[str]:
-    """The section of all models so far, after each; raises `SystemExit` if one differs."""
+    """The section of all models so far, after each; raises `SystemExit` if one differs.
+
+    What is in `place` already, of as many photographs, is not done again.
+    """
     photographs = photograph_folder(place, images)
+    kept = TypeAdapter(list[Outcome])
     outcomes: list[Outcome] = []
-    began = time.perf_counter()
     with bench_system(place / "storage", []) as system:
         for name in models:
-            outcomes += outcomes_of(system, name, photographs, place / "files" / name)
-            yield section(outcomes, time.perf_counter() - began)
+            folder = place / f"files-{images}" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / OUTCOMES).exists():
+                found = list(outcomes_of(system, name, photographs, folder))
+                (folder / OUTCOMES).write_bytes(kept.dump_json(found))
+            outcomes += kept.validate_json((folder / OUTCOMES).read_bytes())
+            yield section(outcomes)
     if wrong := [outcome for outcome in outcomes if not outcome.holds]:
-        named = ", ".join(f"{one.model} in {TITLES[one.runtime]}" for one in wrong)
+        named = ", ".join(f"{one.model} with {TITLES[one.runtime]}" for one in wrong)
         sys.exit(f"Other answers than the author's: {named}.")
 
 
@@ -65,7 +78,7 @@ def outcomes_of(
     """One of each runtime that the model can be used with."""
     recipe = RECIPES[name]
     path = folder / recipe.file
-    folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
     if not path.exists():
         run("-m", "benchmarks.foreign.networks", name, path, photographs)
     answers = folder / "author.npz"
@@ -81,12 +94,16 @@ def outcomes_of(
         told = {**system.environment, "BATCHSIGHT_RUNTIME": runtime}
         submit = (str(photographs), "--model", str(version), "--probabilities")
         _, summary = replace(system, environment=told).producer("submit", *submit)
-        records = system.root / "jobs" / str(summary["id"]) / "predictions.parquet"
-        predictions, given = read(records, recipe, names)
-        yield outcome(name, runtime, recipe, predictions, given, expected)
+        stored = JobStore(system.root).open(str(summary["id"]))
+        if stored.job.model != version.on(runtime).pin:
+            raise ValueError(f"{stored.job.model} was used and not {version} with {runtime}")
+        predictions, given = read(stored.folder / "predictions.parquet", names)
+        seconds = time.perf_counter() - began
+        yield outcome(name, runtime, predictions, given, expected, seconds)
+        began += seconds
 
 
-def read(path: Path, recipe: Recipe, names: Sequence[str]) -> tuple[list[str], Probabilities]:
+def read(path: Path, names: Sequence[str]) -> tuple[list[str], Probabilities]:
     """What is predicted of each photograph, and the probabilities of its classes in order."""
     rows = pq.read_table(path).to_pylist()
     of_name = {Path(row["path"]).name: row for row in rows}
@@ -102,13 +119,13 @@ def read(path: Path, recipe: Recipe, names: Sequence[str]) -> tuple[list[str], P
 def outcome(
     name: str,
     runtime: Runtime,
-    recipe: Recipe,
     predictions: Sequence[str],
     given: Probabilities,
     expected: Probabilities,
+    seconds: float,
 ) -> Outcome:
     """Compare what is recorded with what the author gets."""
-    predicted = np.array([recipe.labels.index(label) for label in predictions])
+    predicted = np.array([RECIPES[name].labels.index(label) for label in predictions])
     likeliest = expected.argmax(axis=1)
     rows = np.arange(len(expected))
     other = predicted != likeliest
@@ -121,10 +138,11 @@ def outcome(
         others=int(other.sum()),
         ties=int((other & near).sum()),
         difference=float(np.abs(given - expected).max()),
+        seconds=seconds,
     )
 
 
-def section(outcomes: Sequence[Outcome], seconds: float) -> str:
+def section(outcomes: Sequence[Outcome]) -> str:
     """A table of them, in Markdown."""
     lines = [
         "## Foreign models, beside what their authors get",
@@ -133,19 +151,22 @@ def section(outcomes: Sequence[Outcome], seconds: float) -> str:
         "| largest difference of a probability |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for one in outcomes:
+    for one in sorted(outcomes, key=lambda one: list(RECIPES).index(one.model)):
         lines.append(
             f"| {one.model} | {TITLES[one.runtime]} | {one.images:,} | {one.classes:,} "
             f"| {one.others:,} | {one.ties:,} | {one.difference:.1g} |"
         )
     differing = sum(not one.holds for one in outcomes)
+    minutes = sum(one.seconds for one in outcomes) / 60
     verdict = f"{differing} of {len(outcomes)} differ" if differing else "all say the same"
     text = f"""
 Random weights, calibrated on some of the photographs: JPEG in all eight orientations, PNG, WebP and
 TIFF. Each file is imported by `trainer import` and submitted with `--probabilities`; its author has
-Pillow, NumPy and Keras, TensorFlow or ONNX Runtime in a process without batchsight. No probability
-may differ by more than {SAME_SCORE:g}, and no class unless both are as likely: {verdict}.
-It took {seconds / 60:.0f} minutes.
+Pillow, NumPy and Keras, TensorFlow or ONNX Runtime in a process without batchsight. That of half
+precision has one thread, as a worker's process: with more TensorFlow adds up in another order, and
+gives probabilities up to 0.0004 elsewhere. No probability may differ by more than {SAME_SCORE:g},
+and no class unless both are as likely: {verdict}.
+It took {minutes:.0f} minutes ({machine().partition(",")[0]}).
 """
     return "\n".join(lines) + "\n" + text
 
