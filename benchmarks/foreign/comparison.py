@@ -157,6 +157,7 @@ def section(outcomes: Sequence[Outcome]) -> str:
             f"| {one.others:,} | {one.ties:,} | {one.difference:.1g} |"
         )
     differing = sum(not one.holds for one in outcomes)
+    models = len({one.model for one in outcomes})
     minutes = sum(one.seconds for one in outcomes) / 60
     verdict = f"{differing} of {len(outcomes)} differ" if differing else "all say the same"
     text = f"""
@@ -166,7 +167,8 @@ Pillow, NumPy and Keras, TensorFlow or ONNX Runtime in a process without batchsi
 precision has one thread, as a worker's process: with more TensorFlow adds up in another order, and
 gives probabilities up to 0.0004 elsewhere. No probability may differ by more than {SAME_SCORE:g},
 and no class unless both are as likely: {verdict}.
-It took {minutes:.0f} minutes ({machine().partition(",")[0]}).
+These are {models} of the {len(RECIPES)} models, and they took {minutes:.0f} minutes
+({machine().partition(",")[0]}).
 """
     return "\n".join(lines) + "\n" + text
 
