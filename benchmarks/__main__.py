@@ -11,9 +11,10 @@ workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 transfer    fifty pictures of a class, learned from a version or from nothing
 photos      JPEG photographs through large networks, with each runtime; hours, only when it is named
+foreign     twelve models from elsewhere beside what their authors get; only when it is named
 
-What `photos` has measured is kept in --storage: the same command goes on after it was cut off, and
-other networks and sizes are added to the table.
+What these two have measured is kept in --storage: the same command goes on after it was cut off,
+and other networks, models and sizes are added.
 """
 
 import argparse
@@ -24,13 +25,15 @@ from pathlib import Path
 
 from benchmarks import parts
 from benchmarks.bench_system import bench_system
-from benchmarks.photographs.comparison import compare
+from benchmarks.foreign.comparison import compare as compare_foreign
+from benchmarks.foreign.recipes import RECIPES
+from benchmarks.photographs.comparison import compare as compare_photographs
 from benchmarks.photographs.networks import NETWORKS
 from benchmarks.report import update
 from benchmarks.throughput import PEERS
 
 RESULTS = Path(__file__).parent / "results.md"
-PHOTOS = "photos"
+PHOTOS, FOREIGN = "photos", "foreign"
 PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "mlp": parts.mlp,
     "cnn": parts.cnn,
@@ -56,7 +59,7 @@ def measure(chosen: list[str], root: Path, options: argparse.Namespace) -> None:
     with bench_system(root, networks) as system:
         setting = parts.Setting(
             system=system,
-            images=options.images,
+            images=options.images or 1_000_000,
             rounds=options.rounds,
             peers=options.peers,
             photographs=options.photographs,
@@ -68,7 +71,7 @@ def measure(chosen: list[str], root: Path, options: argparse.Namespace) -> None:
 
 def show(name: str, section: str) -> None:
     """Write a part's section, and print it."""
-    update(RESULTS, name, section, [*PARTS, PHOTOS])
+    update(RESULTS, name, section, [*PARTS, PHOTOS, FOREIGN])
     print(section, flush=True)
 
 
@@ -80,7 +83,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
-    parser.add_argument("--images", type=int, default=1_000_000, help="images of mlp's job")
+    parser.add_argument(
+        "--images", type=int, help="images of mlp's job (1,000,000), photographs of foreign (320)"
+    )
+    parser.add_argument("--models", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--storage", type=Path, help="kept and used again; default: temporary")
     parser.add_argument(
@@ -95,14 +101,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     chosen = options.parts or list(PARTS)
-    if unknown := set(chosen) - {*PARTS, PHOTOS}:
-        known = ", ".join([*PARTS, PHOTOS])
+    if unknown := set(chosen) - {*PARTS, PHOTOS, FOREIGN}:
+        known = ", ".join([*PARTS, PHOTOS, FOREIGN])
         parser.error(f"no such part: {', '.join(sorted(unknown))}; choose of {known}")
     with tempfile.TemporaryDirectory(prefix="batchsight-bench-") as temporary:
         root = (options.storage or Path(temporary, "storage")).resolve()
         if PHOTOS in chosen:
             print(f"{PHOTOS} ...", flush=True)
-            compare(
+            compare_photographs(
                 root / PHOTOS,
                 networks=options.networks,
                 sizes=options.sizes,
@@ -110,7 +116,10 @@ def main() -> None:
                 python=options.peers,
                 show=partial(show, PHOTOS),
             )
-        if parts_of_one_system := [name for name in chosen if name != PHOTOS]:
+        if FOREIGN in chosen:
+            for section in compare_foreign(root / FOREIGN, options.models, options.images or 320):
+                show(FOREIGN, section)
+        if parts_of_one_system := [name for name in chosen if name in PARTS]:
             measure(parts_of_one_system, root, options)
     print(f"Written to {RESULTS}.")
 

@@ -48,11 +48,25 @@ def _converted(graph: Any, inputs: list[str], outputs: list[str]) -> onnx.ModelP
             whole, opset=OPSET, input_names=inputs, output_names=outputs
         )
         del graph
+        _widen_scalars(converted)
         for name, make in optimizer._get_optimizers().items():
             converted = optimizer.optimize_graph(converted, False, optimizers={name: make})
             gc.collect()
         model: onnx.ModelProto = converted.make_model("converted from TensorFlow")
         return model
+
+
+def _widen_scalars(graph: Any) -> None:
+    """Give each scalar that is added a dimension.
+
+    Where one follows a convolution, as in MobileNetV3, tf2onnx stumbles over its having none.
+    """
+    for node in graph.get_nodes():
+        if node.type == "Add" and node.inputs[1].is_const() and graph.get_shape(node.input[0]):
+            value = node.inputs[1].get_tensor_value(as_list=False)
+            if value.ndim == 0:
+                wide = graph.make_const(f"{node.name}_scalar", value.reshape(1))
+                graph.replace_input(node, node.input[1], wide.output[0], 1)
 
 
 def _restore_shape(model: onnx.ModelProto, shape: list[int | None]) -> None:

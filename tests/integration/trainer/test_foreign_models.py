@@ -241,6 +241,14 @@ def keras_2_depthwise(path: Path) -> Any:
     return model
 
 
+def keras_2_scalar(path: Path) -> Any:
+    """A number that is added to what a convolution gives, as in MobileNetV3."""
+    convolution = tf_keras.layers.Conv2D(3, 3, use_bias=False)
+    model = network(library=tf_keras, start=lambda x: tf_keras.activations.relu(convolution(x) + 3))
+    model.save(path)
+    return model
+
+
 def saved_by_keras_2(path: Path) -> Any:
     model = network(library=tf_keras)
     model.save(path)
@@ -285,6 +293,7 @@ def saved_by_tensorflow(path: Path) -> Any:
         (keras_2, "net.h5", "keras-2"),
         (keras_2, "net.keras", "keras-2"),
         (keras_2_depthwise, "net.h5", "keras-2"),
+        (keras_2_scalar, "net.h5", "keras-2"),
         (saved_by_keras_2, "net", "saved-model"),
         (exported_by_keras_3, "net", "saved-model"),
         (saved_by_tensorflow, "net", "saved-model"),
