@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.digits import write_digits
 from tests.processes import Program, RedisServer, end_started, run, worker
@@ -52,6 +53,8 @@ def log_level() -> Iterator[None]:
     logging.root.setLevel(LOG_LEVEL)
 
 
+settings.register_profile("untimed", deadline=None)  # a machine may be busy
+settings.load_profile("untimed")
 LOG_LEVEL = logging.root.level
 """Before any test."""
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -16,4 +16,4 @@ def prepare_child(**_: Any) -> None:
     """Load the champions, with the runtimes they need, before the child takes a batch."""
     with children.preparing():
         loaded = tasks.batch_runner().models.warm_champions()
-        log.info("Ready with %s.", ", ".join(loaded) or "no model yet")
+    log.info("Ready with %s.", ", ".join(loaded) or "no model yet")

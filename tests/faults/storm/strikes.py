@@ -69,7 +69,7 @@ KINDS: Mapping[str, Kind] = {
     "storage moved away from one worker": Kind(weight=3, ends=AWAY, lingers=5.0),
     "storage unmounted under one worker": Kind(weight=3, ends=AWAY, lingers=5.0, mounts=True),
     "a full disk": Kind(weight=3, ends=AWAY, lingers=5.0, mounts=True),
-    "a sick worker beside the others": Kind(weight=2),
+    "a sick worker beside the others": Kind(weight=2, ends=("worker",), lingers=1_000.0),
 }
 
 
@@ -319,12 +319,13 @@ class Storm:
         for program, _ in self.sick:
             program.kill()
         name = f"sick-{len(self.sick)}"
-        illness = pick(("a broken Keras", "no storage"), strike)
-        broken = self.folder / "broken" / "keras" / "__init__.py"
-        broken.parent.mkdir(parents=True, exist_ok=True)
-        broken.write_text("raise ImportError('this Keras is broken')")
+        illness = pick(("broken runtimes", "no storage"), strike)
+        broken = self.folder / "broken"
+        for library in ("keras", "onnxruntime"):
+            (broken / library).mkdir(parents=True, exist_ok=True)
+            (broken / library / "__init__.py").write_text("raise ImportError('it is broken')")
         own = {
-            "a broken Keras": {"PYTHONPATH": str(broken.parent.parent)},
+            "broken runtimes": {"PYTHONPATH": str(broken)},
             "no storage": {"BATCHSIGHT_STORAGE": str(self.folder / name)},
         }[illness]
         environment = {**self.environment, **own}

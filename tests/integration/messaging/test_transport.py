@@ -159,7 +159,7 @@ def places(node: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str
         yield from places(value, (*path, key))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_after_any_mutated_messages_the_worker_takes_and_acknowledges_others(
     consumer: Consumer, data: st.DataObject

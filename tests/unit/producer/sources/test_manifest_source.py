@@ -274,7 +274,7 @@ def test_text_in_another_encoding_names_the_line(prepare: Prepare, folder: Path)
         prepare(torn)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.sampled_from(["path,label\na.png,one\n", "sep=;\npath;id\na.png;1\n"]),
     edits=st.lists(

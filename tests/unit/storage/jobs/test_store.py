@@ -529,7 +529,7 @@ def play(store: JobStore, job: Job, sent: list[int]) -> list[int]:
     return ran
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shapes, st.data())
 def test_the_heads_and_their_successors_cover_every_missing_batch_once(
     tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int], data: st.DataObject
@@ -549,7 +549,7 @@ def test_the_heads_and_their_successors_cover_every_missing_batch_once(
     assert store.of(job).chains.heads() == []
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shapes, st.data())
 def test_a_chain_that_lost_its_message_is_taken_up_where_it_stood(
     tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int], data: st.DataObject

@@ -63,7 +63,7 @@ def run_until_done(
     raise AssertionError("the batch never ends")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.data())
 def test_exactly_the_killers_are_left_out(
     tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
@@ -75,7 +75,7 @@ def test_exactly_the_killers_are_left_out(
     assert deaths == (SUSPECT_AFTER + CONVICTED_AFTER * len(deadly) if deadly else 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.data())
 def test_an_innocent_image_at_which_the_worker_once_died_is_not_left_out(
     tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
