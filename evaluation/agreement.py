@@ -5,6 +5,9 @@ from pydantic import BaseModel
 
 from evaluation.ranking import SAME_SCORE, Probabilities
 
+FEW_IMAGES, MARGIN = 100, 3
+"""Fewer images than this may leave out the worst by chance: theirs must be so many times nearer."""
+
 
 class Agreement(BaseModel, frozen=True):
     """How far two tables of probabilities (N, classes) are apart."""
@@ -35,4 +38,9 @@ class Agreement(BaseModel, frozen=True):
     @property
     def holds(self) -> bool:
         """Whether one can take the place of the other."""
-        return not self.differing
+        return not self.differing and not self.is_close
+
+    @property
+    def is_close(self) -> bool:
+        """Whether few images are the same with so little to spare that others may not be."""
+        return self.images < FEW_IMAGES and SAME_SCORE / MARGIN < self.difference <= SAME_SCORE

@@ -13,6 +13,9 @@ from storage.class_names import Classes
 from trainer.errors import ImportFailed
 
 PROBES = 8
+"""Enough to tell that a network was converted rightly."""
+MANY_PROBES = 32
+"""Enough to tell whether another runtime rounds as it should: few images show the worst."""
 
 
 class CheckImages(BaseModel, frozen=True):
@@ -68,8 +71,27 @@ class CheckImages(BaseModel, frozen=True):
                 )
 
 
-def probes_of(check: CheckImages | None, shape: Shape, preprocessing: Preprocessing) -> Pixels:
-    """A few images of a check, or noise: uint8 (n, H, W, C)."""
+def probes_of(
+    check: CheckImages | None, shape: Shape, preprocessing: Preprocessing, count: int = PROBES
+) -> Pixels:
+    """A few images of a check, or patterns of chance: uint8 (count, H, W, C)."""
     if check is None:
-        return np.random.default_rng(1).integers(0, 256, (PROBES, *shape), np.uint8)
-    return check.read(check.sample(PROBES), shape, preprocessing)
+        return patterns(count, shape)
+    return check.read(check.sample(count), shape, preprocessing)
+
+
+def patterns(count: int, shape: Shape) -> Pixels:
+    """Fields of random colours, from one as large as the image to one a pixel, in turn.
+
+    Noise alone is too far from any photograph: many networks are sure of one class for all of it.
+    """
+    random = np.random.default_rng(1)
+    height, width, channels = shape
+    finest = max(height, width).bit_length()
+    made = []
+    for number in range(count):
+        fields = 2 ** (number % (finest + 1))
+        colours = random.integers(0, 256, (fields, fields, channels), np.uint8)
+        rows, columns = (np.arange(side) * fields // side for side in (height, width))
+        made.append(colours[rows[:, None], columns])
+    return np.stack(made)

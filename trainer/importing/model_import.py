@@ -31,7 +31,7 @@ from storage.models.store import (
 )
 from trainer.datasets.class_folders import find_classes
 from trainer.errors import ExaminationFailed, ImportFailed
-from trainer.importing.check_images import CheckImages, probes_of
+from trainer.importing.check_images import MANY_PROBES, CheckImages, probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.model_files import find_obstacle
 from trainer.limited_process import GRACE_SECONDS, ask
@@ -195,7 +195,7 @@ def examine(
 ) -> tuple[ModelVersion, Examination]:
     """Examine a draft for the first time, and choose its runtime; raises `ImportFailed`.
 
-    Without a data set it is given the images that it was tried on, or noise.
+    Without a data set it is given some of the images that it was tried on, or patterns.
     """
     if dataset and (problem := find_misfit(draft, dataset)):
         raise ImportFailed(f"{path} is not published: {problem.replace(f'{draft} ', 'it ', 1)}.")
@@ -204,8 +204,8 @@ def examine(
             return choose_runtime(draft, dataset.images_path(SPLIT), gate)
         with tempfile.TemporaryDirectory(prefix="batchsight-") as folder:
             images = Path(folder, "images.npy")
-            manifest = draft.manifest
-            np.save(images, probes_of(check, manifest.input_shape, manifest.preprocessing))
+            contract = draft.manifest.input_shape, draft.manifest.preprocessing
+            np.save(images, probes_of(check, *contract, MANY_PROBES))
             return choose_runtime(draft, images, gate)
     except ExaminationFailed as error:
         raise ImportFailed(f"{path} is not published: {said_of_it(error, draft)}.") from None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from evaluation.agreement import Agreement
+from evaluation.agreement import FEW_IMAGES, Agreement
 from storage.files import sha256_of
 from storage.models.metrics import Metrics
 from storage.models.runtime_choice import RuntimeChoice
@@ -97,8 +97,12 @@ def faster(onnx: Metrics, tensorflow: Metrics, agreement: Agreement) -> RuntimeC
 
 
 def disagreement(agreement: Agreement) -> str:
-    """What is wrong with an export that gives other answers."""
-    return (
-        f"its export to ONNX gives other answers for {agreement.differing:,} of "
+    """What is wrong with an export that gives other answers, or may do so."""
+    images = (
         f"{agreement.images:,} images, with probabilities up to {agreement.difference:.2g} apart"
     )
+    found = f"other answers for {agreement.differing:,} of {images}"
+    if agreement.is_close:
+        found = f"the same answers for only {images}, so that others may differ"
+    way_out = ": with --dataset its test images decide" if agreement.images < FEW_IMAGES else ""
+    return f"its export to ONNX gives {found}{way_out}"

@@ -19,6 +19,13 @@ def test_what_differs_by_rounding_agrees_and_its_ties_are_counted() -> None:
     assert found.difference == pytest.approx(2e-5, rel=0.01)
 
 
+def test_few_images_must_be_nearer_than_many() -> None:
+    first, second = table(*[SURE] * 100), table(*[[0.90005, 0.09995]] * 100)
+    many, few = Agreement.of(first, second), Agreement.of(first[1:], second[1:])
+    assert (many.holds, many.is_close) == (True, False)
+    assert (few.holds, few.is_close, few.differing) == (False, True, 0)
+
+
 @pytest.mark.parametrize(
     "other", [[0.1, 0.9], [0.8998, 0.1002], [np.nan, 0.1], [0.9, np.inf]], ids=str
 )

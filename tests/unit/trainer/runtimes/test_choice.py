@@ -2,7 +2,7 @@ import pytest
 
 from evaluation.agreement import Agreement
 from tests.builders import runtime_choice
-from trainer.runtimes.choice import faster
+from trainer.runtimes.choice import disagreement, faster
 
 AGREEMENT = Agreement(images=10, difference=0, ties=0, differing=0)
 
@@ -25,3 +25,12 @@ def test_the_faster_runtime_is_chosen_and_onnx_where_there_is_no_difference(
     assert (choice.runtime, choice.reason) == (runtime, reason)
     assert choice.metrics == metrics
     assert choice.agreement == AGREEMENT
+
+
+def test_few_images_that_barely_agree_are_no_reason_and_the_way_out_is_told() -> None:
+    barely = Agreement(images=32, difference=5e-5, ties=0, differing=0)
+    assert not barely.holds
+    assert disagreement(barely) == (
+        "its export to ONNX gives the same answers for only 32 images, with probabilities up to "
+        "5e-05 apart, so that others may differ: with --dataset its test images decide"
+    )
