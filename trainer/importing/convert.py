@@ -56,6 +56,12 @@ def convert(request: ConversionRequest) -> Conversion:
             f"{request.path} takes images of {shape[2]} channels, and --scale "
             f"{told.scaling.name} is for others."
         )
+    if facts.takes_whole_numbers and not told.scaling.gives_whole_numbers:
+        raise ImportFailed(
+            f"{request.path} takes whole numbers ({facts.dtype}), and --scale "
+            f"{told.scaling.name} gives fractions or less than 0: pixels are given to it as they "
+            "are, by --scale none."
+        )
     subject = Subject(
         original=original,
         shape=shape,
@@ -64,7 +70,7 @@ def convert(request: ConversionRequest) -> Conversion:
     )
     probes = probes_of(request.check, subject.shape, subject.preprocessing)
     output = kind_of(
-        subject.outputs(probes, told.scaling),
+        subject.answers(probes),
         request.path,
         classes=len(labels),
         activation=facts.activation,

@@ -1,7 +1,6 @@
 """What trying a network has shown, and what its owner has to know of it."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ from trainer.importing.subject import Subject
 
 NEAR_GUESSING = 3.0
 """An accuracy that is less than so many times that of guessing is worth a word."""
+MOST_RIVALS = 3
+"""So many are named, and the others counted."""
 SCALES = ", ".join(name for name in NAMES if name != "none")
 OUTPUT_IN_WORDS = {
     "logits": "Its outputs are logits: a softmax is put behind it",
@@ -39,9 +40,9 @@ class Findings:
     told_accuracy: float | None = None
     checked: int = 0
     guess: float = 0.0
-    """Share of the most frequent class: what one gets by always naming that."""
+    """What one gets by always naming the most frequent class."""
     rivals: tuple[str, ...] = ()
-    """Other scales that have as many images right."""
+    """Other scales from which the images cannot tell the chosen one."""
     other_way: str = ""
     """A way to its size that has more right, which may be chance."""
     better: BetterFit | None = None
@@ -82,7 +83,7 @@ class Findings:
             accuracy=float(check.right(chosen).mean()),
             told_accuracy=float(check.right(told).mean()),
             checked=len(check.actual),
-            guess=max(Counter(check.actual).values()) / len(check.actual),
+            guess=check.guess,
             rivals=tuple(" ".join(changes_between(chosen, trial)) for trial in rivals),
             better=better,
         )
@@ -119,20 +120,30 @@ class Findings:
     def _on_scaling(self, request: ConversionRequest, facts: Facts) -> Iterator[str]:
         name = self.chosen.scaling.name
         if self.changes:
-            doubt = f" It may as well be {' or '.join(self.rivals)}." if self.rivals else ""
+            doubt = f" {self._rivals_in_words()}." if self.rivals else ""
             yield (
                 f"{' and '.join(self.changes)} is taken, which nobody told: as it was, "
                 f"{self.told_accuracy:.2f} were right.{doubt}"
             )
+        elif facts.scales and request.scaling and set(request.scaling.deviation) != {1.0}:
+            yield (
+                f"WARNING: It scales pixels itself, and --scale {name} is done before that: say "
+                "--scale none if once is enough."
+            )
         elif request.scaling is None and not facts.scales:
             reason = "nothing at its start scales pixels, and nobody told a scale"
             if self.rivals:
-                reason += f"; as many are right with {', '.join(self.rivals)}"
+                reason += f". {self._rivals_in_words()}"
             more = "--check FOLDER" if request.check is None else "a larger check"
             yield (
                 f"It is given pixels of 0 to 255 (--scale {name}): {reason}. If it was trained on "
                 f"others, say so: --scale {SCALES} or MEAN/DEVIATION; {more} finds out."
             )
+
+    def _rivals_in_words(self) -> str:
+        named, more = self.rivals[:MOST_RIVALS], len(self.rivals) - MOST_RIVALS
+        listed = [*named, *([f"{more} others"] if more > 1 else self.rivals[MOST_RIVALS:])]
+        return f"{self.checked:,} images cannot tell it from {' or '.join(listed)}"
 
     def _on_output(
         self, request: ConversionRequest, contract: Contract, labels: tuple[str, ...]

@@ -6,6 +6,7 @@ labels, and nothing else tells it.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,8 @@ class Check:
     def __init__(self, labels: Sequence[str], actual: Sequence[str]) -> None:
         self.labels = tuple(labels)
         self.actual = actual
+        self.guess = max(Counter(actual).values()) / len(actual)
+        """Share of the most frequent class: what one gets by always naming that."""
 
     def right(self, trial: Trial, labels: Sequence[str] | None = None) -> Right:
         """Which images (n,) are right, in this order of the labels."""
@@ -100,13 +103,20 @@ class Check:
         return np.log(np.clip(given.astype(np.float64), 1e-7, 1.0))
 
     def chosen_scaling(self, trials: Sequence[Trial]) -> Trial:
-        """The scale that fits best; in BGR only where RGB surely fits less."""
-        alike = self._alike(trials)
+        """The scale that fits best, if that is surely better than the first one, and than guessing.
+
+        In BGR only where RGB surely fits less.
+        """
+        first, alike = trials[0], self._alike(trials)
         best = max(alike, key=lambda trial: self.belief(trial).mean())
-        if not best.scaling.bgr:
-            return best
-        twins = [t for t in alike if t.scaling == best.scaling.model_copy(update={"bgr": False})]
-        return next((t for t in twins if not self._believes_less(t, best)), best)
+        if best.scaling.bgr:
+            rgb = best.scaling.model_copy(update={"bgr": False})
+            twins = [trial for trial in alike if trial.scaling == rgb]
+            best = next((trial for trial in twins if not self._believes_less(trial, best)), best)
+        is_better = first not in alike or (
+            self._believes_less(first, best) and self.right(best).sum() >= self.right(first).sum()
+        )
+        return best if is_better and self._beats_guessing(best) else first
 
     def chosen_way(self, trials: Sequence[Trial]) -> Trial:
         """The way to its size that fits best; of those that chance may have set apart the first."""
@@ -119,14 +129,26 @@ class Check:
         most = max(trials, key=lambda trial: self.right(trial).mean())
         return [trial for trial in trials if self._only_chance(trial, most, len(trials))]
 
+    def _beats_guessing(self, trial: Trial) -> bool:
+        """Whether it is no chance that more are right than by always naming one class."""
+        error = math.sqrt(self.guess * (1 - self.guess) / len(self.actual))
+        return bool(self.right(trial).mean() > self.guess + ERRORS_APART * error)
+
     def _believes_less(self, trial: Trial, best: Trial) -> bool:
         """Whether a trial is farther from the truth than another, which is no chance."""
         gain = self.belief(best) - self.belief(trial)
         return bool(gain.mean() > ERRORS_APART * gain.std() / math.sqrt(len(gain)))
 
     def as_good(self, trials: Sequence[Trial], chosen: Trial) -> list[Trial]:
-        """Those with other pixels of which the chosen one is better by chance at most."""
-        return [t for t in trials if t is not chosen and self._only_chance(t, chosen, len(trials))]
+        """Those that have as many right, or so many that the images cannot tell them apart."""
+        right = self.right(chosen).sum()
+        return [
+            trial
+            for trial in trials
+            if trial is not chosen
+            and self._only_chance(trial, chosen, len(trials))
+            and (self.right(trial).sum() >= right or not self._believes_less(trial, chosen))
+        ]
 
     def _only_chance(self, trial: Trial, better: Trial, tried: int) -> bool:
         """Whether a trial has as many right as a better one of so many, chance aside."""
@@ -144,8 +166,9 @@ class Check:
         given = Order(name="as they are", labels=self.labels)
         orders = [given, *other_orders(self.labels)]
         tried = [(trial, order, len(orders) * len(trials)) for trial in trials for order in orders]
-        if order := self._order_by_answers(told):
-            tried.append((told, order, math.factorial(min(len(self.labels), MOST_FACTORIAL))))
+        chances = len(trials) * math.factorial(min(len(self.labels), MOST_FACTORIAL))
+        found = [(trial, self._order_by_answers(trial)) for trial in trials]
+        tried += [(trial, order, chances) for trial, order in found if order]
 
         def merit(one: tuple[Trial, Order, int]) -> float:
             trial, order, _ = one
@@ -166,13 +189,13 @@ class Check:
             order=None if order is given else order,
         )
 
-    def _order_by_answers(self, told: Trial) -> Order | None:
+    def _order_by_answers(self, trial: Trial) -> Order | None:
         """The order in which each output names the class whose images it stands for, if any.
 
         Every output must win a class of its own.
         """
         matrix = np.zeros((len(self.labels), len(self.labels)), np.int64)
-        np.add.at(matrix, (told.predictions, self._places(self.labels)), 1)
+        np.add.at(matrix, (trial.predictions, self._places(self.labels)), 1)
         best = matrix.argmax(axis=1)
         if len(set(best.tolist())) < len(self.labels) or not matrix.any(axis=1).all():
             return None

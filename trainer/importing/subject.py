@@ -7,7 +7,7 @@ import numpy as np
 
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import AS_KERAS, Preprocessing
-from imaging.scalings import NONE, USUAL, Scaling
+from imaging.scalings import NAMED, NONE, USUAL, Scaling
 from storage.models.contract import Contract
 from trainer.importing.check_images import CheckImages
 from trainer.importing.fit import Trial
@@ -16,6 +16,7 @@ from trainer.importing.originals.original import Floats, Original, laid_out, pro
 MOST_TRIED, FEWEST_TRIED = 300, 24
 TRIALS_SHARE = 0.25
 """Of the time for a conversion: what would come later is not tried any more."""
+RANGES = (NONE, NAMED["0..1"], Scaling(name="far beyond", mean=(127.5,), deviation=(0.01,)))
 IMAGENET_MARGIN = 256 / 224
 """By how much the shorter side is longer than what is cut, where ImageNet is the model."""
 
@@ -32,6 +33,17 @@ class Subject:
     def outputs(self, pixels: Pixels, scaling: Scaling) -> list[Floats]:
         """What it gives for uint8 pixels (n, H, W, C), scaled so."""
         return self.original(laid_out(scaling(pixels), self.contract.layout))
+
+    def answers(self, pixels: Pixels) -> list[Floats]:
+        """The same for pixels as told, and then in other ranges and far beyond.
+
+        What is a probability remains one whatever comes in, and what is none comes to light.
+        """
+        answers = [self.outputs(pixels, self.contract.scaling)]
+        if not self.original.facts.takes_whole_numbers:
+            others = [scaling for scaling in RANGES if scaling.fits(self.shape[2])]
+            answers += [finite(self.outputs(pixels, scaling)) for scaling in others]
+        return [np.concatenate(each) for each in zip(*answers, strict=True)]
 
     def probabilities(self, pixels: Pixels, scaling: Scaling) -> Floats:
         """Probabilities (n, classes)."""
@@ -74,6 +86,11 @@ class Subject:
     def _trial(self, pixels: Pixels, scaling: Scaling, way: Preprocessing) -> Trial:
         probabilities = self.probabilities(pixels, scaling)
         return Trial(scaling=scaling, preprocessing=way, probabilities=probabilities)
+
+
+def finite(outputs: list[Floats]) -> list[Floats]:
+    """Of each, those images for which it is a number."""
+    return [out[np.isfinite(out).reshape(len(out), -1).all(axis=1)] for out in outputs]
 
 
 def usual_ways(shape: Shape) -> tuple[Preprocessing, ...]:

@@ -458,6 +458,40 @@ def test_a_scale_that_is_told_wrong_is_refused_with_the_right_one(tmp_path: Path
         wrong.convert(check)
 
 
+@pytest.mark.parametrize("kind", ["keras", "onnx"])
+def test_a_logit_that_lies_between_0_and_1_for_usual_pixels_is_no_probability(
+    tmp_path: Path, kind: str
+) -> None:
+    pixels = keras.Input((SIDE, SIDE, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(pixels)
+    dense = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(1 / 765))
+    model = keras.Model(pixels, keras.layers.Rescaling(0.9)(dense(mean)))
+    model(np.zeros((1, SIDE, SIDE, 3), np.float32))
+    path = tmp_path / f"net.{kind}"
+    model.save(path) if kind == "keras" else model.export(path, format="onnx", verbose=False)
+    given = model.predict_on_batch(images().astype(np.float32))
+    assert given.min() > 0
+    assert given.max() < 1
+    foreign = Foreign(path=path, scaling=NONE, labels=("no", "yes"))
+    assert foreign.convert().contract.output == "sigmoid-logit"
+
+
+def test_a_scale_for_a_network_of_whole_numbers_is_refused(tmp_path: Path) -> None:
+    pixels = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    network = keras.layers.GlobalAveragePooling2D()(keras.ops.cast(pixels, "float32"))
+    keras.Model(pixels, keras.layers.Dense(5)(network)).save(tmp_path / "net.keras")
+    foreign = Foreign(path=tmp_path / "net.keras", scaling=NAMED["0..1"])
+    with pytest.raises(ImportFailed, match=r"takes whole numbers \(uint8\), and --scale 0\.\.1"):
+        foreign.convert()
+
+
+def test_a_network_that_scales_and_is_told_a_scale_is_warned_of(tmp_path: Path) -> None:
+    model = network(start=keras.layers.Rescaling(1 / 255))
+    model.save(tmp_path / "net.keras")
+    conversion = Foreign(path=tmp_path / "net.keras", scaling=NAMED["0..1"]).convert()
+    assert any("It scales pixels itself" in note for note in conversion.notes)
+
+
 def two_inputs() -> Any:
     pixels, more = keras.Input((8, 8, 3), name="image"), keras.Input((2,), name="age")
     x = keras.layers.Concatenate()([keras.layers.Flatten()(pixels), more])

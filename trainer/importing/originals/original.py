@@ -34,6 +34,11 @@ class Facts:
     framework: str | None = None
     """Version of what wrote it."""
 
+    @property
+    def takes_whole_numbers(self) -> bool:
+        """Whether pixels can only be given as they are."""
+        return self.dtype.startswith(("int", "uint"))
+
 
 class Original(Protocol):
     """A loaded model."""

@@ -103,3 +103,32 @@ def test_few_images_make_nothing_sure() -> None:
     better = few.better_fit([told, other], told)
     assert better is not None
     assert not better.sure
+
+
+def test_an_order_that_nobody_knows_is_found_with_its_scale() -> None:
+    labels = ("bee", "ant", "cat")
+    none = trial(0.43, seed=1, shift=1)
+    trials = [none, trial(0.95, NAMED["-1..1"], seed=2), trial(0.3, NAMED["0..1"], seed=3)]
+    few = check(labels)
+    assert few.chosen_scaling(trials) is none
+    better = few.better_fit(trials, none)
+    assert better is not None
+    assert better.sure
+    assert better.changes == ("--scale -1..1",)
+    assert better.order is not None
+    assert better.order.labels == CLASSES
+
+
+def test_a_scale_that_has_fewer_right_is_not_chosen_for_being_less_sure() -> None:
+    half = (POSITIONS + np.arange(300) % 2) % 3
+    fewer = (POSITIONS + (np.arange(300) % 9 > 3)) % 3
+    none, other = answering(half, score=0.99), answering(fewer, NAMED["0..1"], score=0.4)
+    assert check().belief(other).mean() > check().belief(none).mean()
+    assert check().chosen_scaling([none, other]) is none
+
+
+def test_a_network_that_always_names_one_class_tells_nothing_of_its_scale() -> None:
+    always = np.zeros(300, np.int32)
+    none, other = answering(always), answering(always, NAMED["0..1"], score=0.4)
+    assert check().belief(other).mean() > check().belief(none).mean()
+    assert check().chosen_scaling([none, other]) is none

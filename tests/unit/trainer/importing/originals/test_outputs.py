@@ -42,8 +42,32 @@ def test_an_output_is_told_by_its_end_first_and_then_by_its_numbers(
 
 
 def test_what_is_told_counts() -> None:
-    assert kind([[0.3, 0.9], [0.1, 0.2]], 2, "sigmoid", told="logits") == "logits"
-    assert kind([[0.3], [0.9]], 2, None, told="logits") == "sigmoid-logit"
+    assert kind([[0.3, 0.9], [0.1, 0.2]], 2, told="logits") == "logits"
+    assert kind([[0.3], [0.9]], 2, told="logits") == "sigmoid-logit"
+    assert kind(np.log([[0.3, 0.7], [0.1, 0.9]]), 2, "log_softmax", told="logits") == "logits"
+    assert kind([[0.3, 0.9]], 2, "sigmoid", told="probabilities") == "probabilities"
+
+
+@pytest.mark.parametrize(
+    ("output", "activation", "told", "sentence"),
+    [
+        ([[0.3, 0.7], [0.1, 0.9]], None, "logits", "gives probabilities, which add up to 1"),
+        ([[0.3, 0.7], [0.1, 0.9]], "softmax", "logits", "ends with softmax"),
+        ([[0.3, 0.9], [0.1, 0.2]], "sigmoid", "logits", "ends with sigmoid"),
+        ([[0.3], [0.9]], "sigmoid", "logits", "ends with sigmoid"),
+        ([[0.3], [0.9]], "tanh", "logits", "ends with tanh"),
+        ([[0.3], [1.6]], None, "sigmoid", "gives 0.3 to 1.6"),
+        ([[-0.3], [0.9]], None, "sigmoid", "gives -0.3 to 0.9"),
+        ([[-3], [0.9]], None, "tanh", "gives -3 to 0.9"),
+        ([[0.3], [0.9]], None, "probabilities", "gives one of two: say sigmoid, tanh or logits"),
+        ([[0.3, 0.7]], None, "sigmoid", "is for one unit that tells two classes apart"),
+    ],
+)
+def test_what_is_told_and_cannot_be_right_is_refused(
+    output: object, activation: str | None, told: Output, sentence: str
+) -> None:
+    with pytest.raises(ImportFailed, match=f"--output {told} .*{sentence}"):
+        kind(output, 2, activation, told)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +75,8 @@ def test_what_is_told_counts() -> None:
     [
         ([[0.9, 0.8, 0.1], [0.2, 0.2, 0.1]], 3, None, "judges each class by itself"),
         ([[0.3, 0.9], [0.1, 0.2]], 2, "sigmoid", "judges each class by itself"),
+        ([[1, 0, 0], [0, 1, 0]], 3, "sigmoid", "judges each class by itself"),
+        ([[20, 30, 50], [100, 0, 0]], 3, None, "shares that add up to 100 for every image"),
         ([[0.3], [0.9]], 3, None, "one number an image, and 3 classes are named"),
         ([[1.0], [1.0]], 2, "softmax", "softmax over one unit, which is 1 for every image"),
         ([[0.1, 0.2, 0.7]] * 2, 4, None, "tells 3 classes apart and 4 are named: name all 3"),
