@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from storage.jobs.job import Job
     from storage.jobs.tally import Tally
 
-PLAIN_SECONDS = 10.0
-"""How often progress is told where no bar can be drawn."""
+PLAIN_SECONDS, FIRST_SECONDS = 10.0, 5.0
+"""How often progress is told where no bar can be drawn, and how soon the first images are."""
 
 
 def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
@@ -32,13 +32,15 @@ def show_progress(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
 
 def _show_lines(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
     began = told = time.monotonic()
+    shown = 0
     for progress in progresses:
         tally = progress.tally
         if progress.notice:
             say(progress.notice)
         now = time.monotonic()
-        if now - told >= PLAIN_SECONDS:
-            told = now
+        is_first = progress.images > 0 == shown
+        if now - told >= (FIRST_SECONDS if is_first else PLAIN_SECONDS):
+            told, shown = now, progress.images
             rate = progress.images / (now - began)
             say(f"{progress.images:,} of {job.total:,} images, {rate:,.0f}/s")
     return tally
