@@ -2,19 +2,14 @@
 
 import shutil
 from collections.abc import Mapping
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-SOURCES = {
-    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
-    "matplotlib": ("mpl-data/sample_data/grace_hopper.jpg",),
-}
-"""Creative Commons and public domain: their packages name the photographers."""
+from benchmarks.photographs.originals import originals
+
 SIDES = (120, 700)
 SHARES = (0.25, 0.95)
 """How much of a source's side a crop has."""
@@ -65,7 +60,7 @@ def write(folder: Path, number: int) -> None:
 
 def photograph(number: int, random: np.random.Generator) -> Image.Image:
     """Part of a source in other proportions, colours and light; never square."""
-    source = sources()[number % len(sources())]
+    source = originals()[number % len(originals())]
     width, height = (int(side) for side in random.integers(*SIDES, 2))
     height += width == height
     across, down = (random.uniform(*SHARES, 2) * source.size).tolist()
@@ -76,14 +71,3 @@ def photograph(number: int, random: np.random.Generator) -> Image.Image:
     image = Image.merge("RGB", [channels[i] for i in random.permutation(3)])
     image = ImageEnhance.Brightness(image).enhance(random.uniform(0.6, 1.4))
     return ImageEnhance.Contrast(image).enhance(random.uniform(0.6, 1.4))
-
-
-@cache
-def sources() -> list[Image.Image]:
-    """The photographs that are there already."""
-    return [
-        Image.open(Path(spec.origin).parent / path).convert("RGB")
-        for package, paths in SOURCES.items()
-        if (spec := find_spec(package)) and spec.origin
-        for path in paths
-    ]

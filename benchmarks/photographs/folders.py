@@ -3,20 +3,14 @@
 import multiprocessing
 import shutil
 from collections.abc import Iterable
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.bench_system import CORES
+from benchmarks.photographs.originals import originals
 
-SOURCES = {
-    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
-    "matplotlib": ("mpl-data/sample_data/grace_hopper.jpg",),
-}
-"""Creative Commons and public domain: their packages name the photographers."""
 WIDTH, HEIGHT = 640, 480
 SHARES = (0.6, 1.0)
 """How much of a source's side a crop has."""
@@ -47,7 +41,7 @@ def write(folder: Path, numbers: Iterable[int]) -> None:
 
 def photograph(number: int, random: np.random.Generator) -> Image.Image:
     """A crop of the camera's proportions, every second one mirrored."""
-    source = sources()[number % len(sources())]
+    source = originals()[number % len(originals())]
     width = int(min(source.width, source.height * WIDTH / HEIGHT) * random.uniform(*SHARES))
     height = width * HEIGHT // WIDTH
     left = int(random.integers(0, source.width - width + 1))
@@ -55,14 +49,3 @@ def photograph(number: int, random: np.random.Generator) -> Image.Image:
     box = (left, top, left + width, top + height)
     crop = source.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box)
     return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.integers(2) else crop
-
-
-@cache
-def sources() -> list[Image.Image]:
-    """The photographs that are there already, decoded once per process."""
-    return [
-        Image.open(Path(spec.origin).parent / path).convert("RGB")
-        for package, paths in SOURCES.items()
-        if (spec := find_spec(package)) and spec.origin
-        for path in paths
-    ]
