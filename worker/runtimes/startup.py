@@ -19,7 +19,8 @@ def start_tensorflow(threads: int = 1) -> None:
         import keras  # noqa: F401 (as quietly as what it is made of)
         import tensorflow as tf
 
-        tf.config.list_physical_devices()
+        for card in tf.config.list_physical_devices("GPU"):  # not the whole card by surprise
+            tf.config.experimental.set_memory_growth(card, True)
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
