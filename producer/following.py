@@ -261,11 +261,11 @@ class Follower:
             worker, obstacle = next(iter(obstacles.items()))
             return f"No worker takes batches. {worker} says: {obstacle}"
         if in_hand is None:
-            needed = ""
+            needs = ""
             if self._job.model.runtime == "tensorflow":
-                needed = f" that has TensorFlow, which {self._job.model} needs,"
+                needs = f" for what needs TensorFlow, as {self._job.model} does"
             return (
-                f"No worker{needed} seems to listen: start one with `celery -A worker worker`, on "
+                f"No worker seems to listen{needs}: start one with `celery -A worker worker`, on "
                 "the same Redis and the same BATCHSIGHT_STORAGE."
             )
         if any(job_of(key) == self._job.id for key in in_hand):
