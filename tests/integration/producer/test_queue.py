@@ -123,7 +123,10 @@ def assert_sentence(done: "subprocess.CompletedProcess[str]", sentence: str) -> 
 def test_what_was_sent_waits_in_the_queue_under_its_key(house: House) -> None:
     queue = RedisQueue(BrokerSettings(redis_url=house.server.url))
     queue.send([PredictBatch(job="a", batch=0), PredictBatch(job="a.1", batch=12)])
-    assert queue.waiting() == {"a.0", "a.1.12"}
+    queue.send([PredictBatch(job="b", batch=1, runtime="tensorflow")])
+    assert queue.waiting() == {"a.0", "a.1.12", "b.1"}
+    with house.server.client() as client:
+        assert [client.llen(name) for name in PREDICT_QUEUES] == [2, 1]
     assert queue.in_hand(PREDICT_QUEUE) is None
 
 
