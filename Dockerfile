@@ -31,6 +31,10 @@ FROM builder AS worker-packages
 COPY locks/worker.txt /locks/
 RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/worker.txt
 
+FROM builder AS worker-slim-packages
+COPY locks/worker-slim.txt /locks/
+RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/worker-slim.txt
+
 FROM builder AS trainer-packages
 COPY locks/trainer.txt /locks/
 RUN --mount=type=cache,target=/tmp/.cache/pip install-packages /locks/trainer.txt
@@ -67,6 +71,15 @@ ENTRYPOINT ["python", "-m", "producer.cli"]
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
+COPY --from=shared / /app/
+COPY worker /app/worker
+RUN python -m compileall -q /app
+USER batchsight
+CMD ["celery", "-A", "worker", "worker", "-n", "worker@%h", "--loglevel", "INFO"]
+
+# The same without TensorFlow: it leaves what needs that to others.
+FROM base AS worker-slim
+COPY --from=worker-slim-packages /opt/venv /opt/venv
 COPY --from=shared / /app/
 COPY worker /app/worker
 RUN python -m compileall -q /app

@@ -5,7 +5,7 @@ SEED    ?= 1
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-ROLES := producer worker trainer flower
+ROLES := producer worker worker-slim trainer flower
 PACKAGES := console process imaging evaluation messaging storage dispatch worker producer trainer \
             monitor local
 

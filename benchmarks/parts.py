@@ -24,12 +24,13 @@ from benchmarks.throughput import PEERS, Contestant, compare, contestants, peers
 from benchmarks.training import compare_trainings
 from benchmarks.transfer import compare_starts
 from benchmarks.workers import measure_workers
+from dispatch.batch_message import message_of
 from messaging.app import make_app
-from messaging.messages import PredictBatch
 from messaging.notifications import Notifications
 from messaging.settings import BrokerSettings
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
+from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
 
 SINGLES = 300
@@ -114,13 +115,14 @@ def latency(setting: Setting) -> str:
     path = system.array(1)
     done = client.submit(str(path), model="mlp")
     done.wait()
+    job = JobStore(system.root).get(done.id)
     app = make_app("bench", settings=broker)
     connection = redis.Redis.from_url(system.redis_url, decode_responses=True)
 
     def nop() -> None:
         latest: Any = connection.xrevrange(f"batchsight:notifications:{done.id}", count=1)
         heard = Notifications(connection, done.id).listen(since=latest[0][0], wait_seconds=5)
-        PredictBatch(job=done.id, batch=0).send(app)
+        message_of(job, 0).send(app)
         next(heard)
 
     def one() -> None:

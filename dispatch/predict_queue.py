@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from messaging.messages import PredictBatch, key_of
-from messaging.settings import PREDICT_QUEUE, BrokerSettings
+from messaging.settings import PREDICT_QUEUES, BrokerSettings
 from storage.models.store import ModelPin
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ class PredictQueue(Protocol):
         ...
 
     def send(self, messages: Sequence[PredictBatch]) -> None:
-        """Put messages on the queue."""
+        """Put messages on their queues."""
         ...
 
     def waiting(self) -> set[str]:
-        """Keys of the batches that wait in the queue, taken by no worker yet."""
+        """Keys of the batches that wait in a queue, taken by no worker yet."""
         ...
 
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
         """Say True whenever something was done for a job, False after some time of quiet."""
         ...
 
-    def in_hand(self) -> set[str] | None:
-        """Keys of the batches that workers have taken; None when no worker takes any.
+    def in_hand(self, queue: str) -> set[str] | None:
+        """Keys of the batches that those have taken who listen on a queue; None without any.
 
         May take two seconds.
         """
@@ -74,7 +74,7 @@ class RedisQueue:
             probe(self._client)
 
     def send(self, messages: Sequence[PredictBatch]) -> None:
-        """Put messages on the queue over one connection."""
+        """Put messages on their queues over one connection."""
         from messaging.broker import broker_errors
 
         with broker_errors(self._settings), self._app.producer_or_acquire() as producer:
@@ -82,11 +82,11 @@ class RedisQueue:
                 message.send(self._app, producer=producer)
 
     def waiting(self) -> set[str]:
-        """Keys of the batches that wait in the queue."""
+        """Keys of the batches that wait in a queue."""
         from messaging.broker import broker_errors, waiting_task_ids
 
         with broker_errors(self._settings):
-            task_ids = waiting_task_ids(self._client, PREDICT_QUEUE)
+            task_ids = waiting_task_ids(self._client, *PREDICT_QUEUES)
         return set(map(key_of, task_ids))
 
     def listen(self, job_id: str, wait_seconds: float) -> Iterator[bool]:
@@ -98,13 +98,13 @@ class RedisQueue:
             for heard in Notifications(self._client, job_id).listen(wait_seconds=wait_seconds):
                 yield bool(heard)
 
-    def in_hand(self) -> set[str] | None:
-        """Ask all workers which queues they consume, and those of batches what they run."""
+    def in_hand(self, queue: str) -> set[str] | None:
+        """Ask all workers which queues they consume, and those of this one what they run."""
         from messaging.broker import broker_errors
 
         with broker_errors(self._settings):
             queues = self._app.control.inspect(timeout=1.0).active_queues() or {}
-            names = [n for n, qs in queues.items() if any(q["name"] == PREDICT_QUEUE for q in qs)]
+            names = [n for n, qs in queues.items() if any(q["name"] == queue for q in qs)]
             if not names:
                 return None
             running = self._app.control.inspect(destination=names, timeout=1.0).active() or {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 
+from dispatch.batch_message import message_of
 from messaging.messages import PredictBatch
 from storage.jobs.stored_job import StoredJob
 
@@ -20,7 +21,7 @@ def send_lost(
     before they were looked for: what is running by now, or done, is not sent. What was sent before
     the broker refused is noted all the same.
     """
-    messages = [PredictBatch(job=stored.job.id, batch=batch) for batch in batches]
+    messages = [message_of(stored.job, batch) for batch in batches]
     sent: list[int] = []
     try:
         for message in messages:

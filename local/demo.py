@@ -15,7 +15,8 @@ from local.errors import ProgramFailed
 from local.programs import Programs, trainer_program, worker_program
 from local.redis_server import choose_port
 from local.up import start_redis
-from storage.models.store import ModelStore
+from storage.models.runtime_choice import TITLES
+from storage.models.store import ModelStore, ModelVersion
 from storage.settings import storage_settings
 
 DATASET = "mnist"
@@ -55,12 +56,17 @@ def run_demo(network: str) -> None:
             ]
             run(environment, *command, logs=logs)
             model = find_model(ModelStore(root), network)
+            if model is None:
+                raise ProgramFailed(f"The training has published no version, see {logs}.")
         else:
             console.print(f"[bold]2[/] Using {model}, trained before")
 
         if not log.worker_is_ready.wait(READY_SECONDS):
             raise ProgramFailed(f"The worker was not ready within {READY_SECONDS} s, see {logs}.")
-        console.print(f"[bold]3[/] Classifying the test images of {DATASET} with {model}")
+        console.print(
+            f"[bold]3[/] Classifying the test images of {DATASET} with {model}; "
+            f"the gate chose {TITLES[model.runtime]}"
+        )
         job = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
         submit = ["producer.cli", "submit", f"{DATASET}:test", "--model", str(model)]
         run(environment, *submit, "--job-id", job, "--json", logs=logs, show_output=False)
@@ -69,10 +75,10 @@ def run_demo(network: str) -> None:
     console.print(f"Done in {time.monotonic() - began:.0f} s. Logs: {logs}", soft_wrap=True)
 
 
-def find_model(store: ModelStore, network: str) -> str | None:
+def find_model(store: ModelStore, network: str) -> ModelVersion | None:
     """The latest version of the demo's model with this network, if there is one."""
     versions = [v for v in store.versions(DATASET) if v.manifest.network == network]
-    return str(versions[-1]) if versions else None
+    return versions[-1] if versions else None
 
 
 def run(

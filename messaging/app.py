@@ -1,4 +1,4 @@
-"""The Celery app of each program: one broker, three queues, JSON only.
+"""The Celery app of each program: one broker, four queues, JSON only.
 
 The settings follow from how the Redis transport behaves; each surprise is named beside it.
 """
@@ -56,7 +56,7 @@ def make_app(
         task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in MESSAGES],
         task_default_queue=PREDICT_QUEUE,
         task_create_missing_queues=False,
-        task_routes={m.task: {"queue": queue} for queue, m in MESSAGES.items()},
+        task_routes={m.task: {"queue": m.queues[0]} for m in MESSAGES.values()},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,

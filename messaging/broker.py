@@ -40,10 +40,10 @@ def _sentence(error: BaseException, where: str) -> str:
     )
 
 
-def waiting_task_ids(client: "redis.Redis", queue: str) -> set[str]:
-    """Ids of the tasks that wait in a queue, not yet taken by any worker."""
+def waiting_task_ids(client: "redis.Redis", *queues: str) -> set[str]:
+    """Ids of the tasks that wait in these queues, not yet taken by any worker."""
     ids = set()
-    for item in client.lrange(queue, 0, -1):
+    for item in (item for queue in queues for item in client.lrange(queue, 0, -1)):
         try:
             ids.add(str(json.loads(item)["headers"]["id"]))
         except (ValueError, LookupError, TypeError, RecursionError):

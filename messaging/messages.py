@@ -10,7 +10,13 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from messaging.errors import BadMessage
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE
+from messaging.settings import (
+    PREDICT_QUEUE,
+    PREDICT_QUEUES,
+    SWEEP_QUEUE,
+    TENSORFLOW_QUEUE,
+    TRAIN_QUEUE,
+)
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -29,7 +35,13 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     task: ClassVar[str]
-    queue: ClassVar[str]
+    queues: ClassVar[tuple[str, ...]]
+    """Where messages of this kind wait."""
+
+    @property
+    def queue(self) -> str:
+        """Where this one waits."""
+        return self.queues[0]
 
     @classmethod
     def from_wire(cls, fields: dict[str, Any]) -> Self:
@@ -69,10 +81,17 @@ class Message(BaseModel):
 
 class PredictBatch(Message):
     task = "worker.predict"
-    queue = PREDICT_QUEUE
+    queues = PREDICT_QUEUES
 
     job: Name
     batch: int = Field(ge=0, le=1_000_000_000)
+    runtime: Literal["onnx", "tensorflow"] = "onnx"
+    """What the job is pinned to; earlier versions did not say, and used one queue."""
+
+    @property
+    def queue(self) -> str:
+        """Where workers listen that have the runtime."""
+        return TENSORFLOW_QUEUE if self.runtime == "tensorflow" else PREDICT_QUEUE
 
     def task_id(self) -> str:
         """Begins with `key`, so that a waiting message can be recognised in the queue."""
@@ -101,14 +120,14 @@ class Sweep(Message):
     """Look for jobs that stand still and send their missing batches again."""
 
     task = "worker.sweep"
-    queue = SWEEP_QUEUE
+    queues = (SWEEP_QUEUE,)
 
 
 class TrainModel(Message):
     """Train a network on a data set and publish it."""
 
     task = "trainer.train"
-    queue = TRAIN_QUEUE
+    queues = (TRAIN_QUEUE,)
 
     dataset: Version
     network: Name
@@ -145,7 +164,9 @@ class TrainModel(Message):
         return f"{self.network}{preset}{parent} on {self.dataset}{name}{epochs}{by}"
 
 
-MESSAGES: dict[str, type[Message]] = {m.queue: m for m in (PredictBatch, Sweep, TrainModel)}
+MESSAGES: dict[str, type[Message]] = {
+    queue: kind for kind in (PredictBatch, Sweep, TrainModel) for queue in kind.queues
+}
 """The one kind of message that each queue carries."""
 
 

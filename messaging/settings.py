@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from console.settings import from_environment
 
 PREDICT_QUEUE = "predict"
+TENSORFLOW_QUEUE = "predict.tensorflow"
+"""Batches that need TensorFlow, which not every worker has."""
+PREDICT_QUEUES = (PREDICT_QUEUE, TENSORFLOW_QUEUE)
 SWEEP_QUEUE = "sweep"
 TRAIN_QUEUE = "train"
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from console.errors import BatchsightError
+from dispatch.batch_message import message_of
 from dispatch.predict_queue import PredictQueue, RedisQueue
 from messaging.errors import BrokerUnavailable
-from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
 from producer.errors import JobStopped, ModelUnclear, NotQueued, ResultTooLarge
 from producer.options import Options
@@ -438,7 +438,7 @@ class PredictionClient:
     def _send_heads(self, job: Job) -> NotQueued | None:
         heads = range(min(job.window, job.batches))
         try:
-            self._queue.send([PredictBatch(job=job.id, batch=batch) for batch in heads])
+            self._queue.send([message_of(job, batch) for batch in heads])
         except BrokerUnavailable as error:
             return NotQueued(
                 f"Job {job.id} lies on storage but is not queued: {error} "

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from dispatch.batch_message import message_of
 from dispatch.predict_queue import PredictQueue
 from dispatch.resending import send_lost
 from messaging.errors import BrokerUnavailable
@@ -250,7 +251,7 @@ class Follower:
         if self._has_live_attempt():
             return None  # some batches take longer
         try:
-            in_hand = self._queue.in_hand()
+            in_hand = self._queue.in_hand(message_of(self._job, 0).queue)
             obstacles = self._queue.obstacles() if in_hand is None else {}
         except BrokerUnavailable as error:
             return self._say_unavailable(error)
@@ -260,9 +261,12 @@ class Follower:
             worker, obstacle = next(iter(obstacles.items()))
             return f"No worker takes batches. {worker} says: {obstacle}"
         if in_hand is None:
+            needs = ""
+            if self._job.model.runtime == "tensorflow":
+                needs = f" for what needs TensorFlow, as {self._job.model} does"
             return (
-                "No worker seems to listen: start one with `celery -A worker worker`, on the same "
-                "Redis and the same BATCHSIGHT_STORAGE."
+                f"No worker seems to listen{needs}: start one with `celery -A worker worker`, on "
+                "the same Redis and the same BATCHSIGHT_STORAGE."
             )
         if any(job_of(key) == self._job.id for key in in_hand):
             return None

@@ -66,7 +66,7 @@ class FakeQueue:
                 time.sleep(0.001)
             yield self.notifications
 
-    def in_hand(self) -> set[str] | None:
+    def in_hand(self, queue: str) -> set[str] | None:
         self.check()
         return self.hands
 

@@ -139,9 +139,10 @@ def worker(
     app: str = "worker",
     name: str = "worker",
     concurrency: int = 2,
+    python: str = sys.executable,
 ) -> Program:
     """A prediction worker; `wait_for_log("Ready with", concurrency)` waits for its children."""
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO"]
+    command = [python, "-m", "celery", "-A", app, "worker", "-l", "INFO"]
     command += ["-n", f"{name}@%h", "-c", str(concurrency)]
     return Program(command, folder / f"{name}.log", environment)
 

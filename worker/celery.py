@@ -7,10 +7,11 @@ from typing import Any
 from celery.signals import celeryd_after_setup
 
 from messaging.app import make_app
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE
+from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TENSORFLOW_QUEUE
 from process.limits import fitting_children, usable_cores, usable_memory
 from storage.settings import storage_settings
 from worker.pool.intake import IntakeStep
+from worker.runtimes.installed import has_tensorflow
 from worker.settings import worker_settings
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def configure() -> dict[str, Any]:
 
 app = make_app(
     "worker",
-    queues=[PREDICT_QUEUE, SWEEP_QUEUE],
+    queues=[PREDICT_QUEUE, *([TENSORFLOW_QUEUE] if has_tensorflow() else []), SWEEP_QUEUE],
     include=["worker.tasks", "worker.pool.heartbeat", "worker.pool.child_startup"],
     configure=configure,
 )

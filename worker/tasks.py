@@ -12,7 +12,7 @@ from messaging.errors import BadMessage
 from messaging.measured_speeds import MeasuredSpeeds
 from messaging.messages import PredictBatch, Sweep
 from messaging.notifications import Notifications
-from messaging.settings import PREDICT_QUEUE, broker_settings
+from messaging.settings import PREDICT_QUEUES, broker_settings
 from storage.errors import NotFound, StorageAway
 from storage.jobs.reuse import ReuseStore
 from storage.jobs.store import JobStore
@@ -82,6 +82,6 @@ def sweep(*args: Any, **fields: Any) -> Summary:
     client = connect(broker_settings())
     sent = sweeper().sweep(
         lambda messages: [message.send(app) for message in messages],
-        lambda: waiting_task_ids(client, PREDICT_QUEUE),
+        lambda: waiting_task_ids(client, *PREDICT_QUEUES),
     )
     return {"sent again": sent} if sent else {"standing still": 0}

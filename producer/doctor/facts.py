@@ -5,7 +5,8 @@ A fact that could not be found out is None, and the checks that depend on it are
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import redis
 from kombu.exceptions import OperationalError
@@ -13,7 +14,7 @@ from kombu.exceptions import OperationalError
 from messaging.beat_heartbeats import living_beats
 from messaging.broker import brief, connect
 from messaging.refusals import PASSWORD, Refusal, refusal_of
-from messaging.settings import BrokerSettings
+from messaging.settings import TENSORFLOW_QUEUE, BrokerSettings
 from messaging.worker_heartbeats import WorkerHeartbeat, keras_version, seconds_ahead
 from producer.doctor.probes.flower import FlowerFacts, look_at_flower
 from producer.doctor.probes.redis import (
@@ -25,6 +26,7 @@ from producer.doctor.probes.redis import (
     queue_lengths,
 )
 from producer.doctor.probes.storage import StorageFacts, look_at_storage
+from producer.doctor.probes.waiting_jobs import waiting_jobs
 from producer.doctor.probes.workers import WorkerFacts, inspect_workers
 from producer.doctor.settings import DoctorSettings
 from storage.settings import StorageSettings
@@ -55,6 +57,8 @@ class Facts:
     """This machine's clock minus that of Redis."""
     waiting: Mapping[str, tuple[int, int]] | None = None
     """Messages in each queue, twice, at least a second apart."""
+    for_tensorflow: Mapping[str, str] = field(default_factory=dict)
+    """Jobs that wait for a worker with TensorFlow, and the versions that they are pinned to."""
     workers: tuple[WorkerFacts, ...] | None = None
     beats: tuple[str, ...] | None = None
 
@@ -103,6 +107,10 @@ def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) 
         redis=look_at_redis(client),
         seconds_ahead=permitted(lambda: seconds_ahead(client)),
         waiting={q: (before[q], after[q]) for q in QUEUES} if before and after else None,
+        for_tensorflow=permitted(
+            lambda: waiting_jobs(client, TENSORFLOW_QUEUE, Path(facts.storage.root))
+        )
+        or {},
         workers=workers,
         beats=permitted(lambda: living_beats(client)),
     )

@@ -59,7 +59,7 @@ class Containers:
 
     def build(self) -> None:
         """Build all images; the first time takes minutes."""
-        self.compose("--profile", "tools", "--profile", "monitoring", "build", seconds=1500)
+        self.compose("--profile", "*", "build", seconds=1500)
 
     def up(self, *arguments: str) -> None:
         """`docker compose up --detach`, and wait until all that runs is healthy.
@@ -85,7 +85,7 @@ class Containers:
             self.compose("logs", "--no-color", "--timestamps", check=False)
         )
         self.compose(
-            *("--profile", "tools", "--profile", "monitoring"),
+            *("--profile", "*"),
             *("down", "--volumes", "--timeout", "30"),
             check=False,
         )

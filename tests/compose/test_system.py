@@ -104,11 +104,14 @@ def test_a_role_has_no_right_that_it_does_not_need(containers: Containers) -> No
         return containers.redis("acl", "dryrun", user, *command).strip() == "OK"
 
     assert may("producer", "lpush", "predict", "a message")
+    assert may("producer", "lpush", "predict.tensorflow", "a message")
     assert may("worker", "brpop", "predict", "1")
+    assert may("worker", "brpop", "predict.tensorflow", "predict", "1")
     assert may("worker", "set", "batchsight:speed:a", "1", "ex", "60")
     assert may("producer", "get", "batchsight:speed:a")
     assert may("trainer", "brpop", "train", "1")
     assert may("monitor", "llen", "predict")
+    assert may("monitor", "llen", "predict.tensorflow")
     assert not may("producer", "lpush", "train", "a message")
     assert not may("producer", "set", "batchsight:speed:a", "1", "ex", "60")
     assert not may("producer", "flushall")
@@ -129,6 +132,20 @@ def test_only_who_fetches_or_shows_something_is_on_a_network_that_leads_out(
             if not about["Internal"]:
                 outside.add(service)
     assert outside == {"trainer", "flower"}
+
+
+def test_the_slim_worker_is_small_and_takes_the_place_of_the_other(containers: Containers) -> None:
+    form = ("image", "inspect", "--format", "{{.Size}}")
+    names = ("batchsight-test-worker-slim", "batchsight-test-worker")
+    slim, ordinary = (int(containers.docker(*form, name)) for name in names)
+    assert slim <= 0.45 * ordinary
+    containers.up("worker-slim")
+    containers.compose("stop", "worker")
+    summary = containers.submit("mnist:test", "--job-id", "slim", "--model", "mnist@1")
+    assert summary["status"] == "completed"
+    assert containers.digest("slim") == containers.digest("first")
+    containers.compose("rm", "--stop", "--force", "worker-slim")
+    containers.up("worker")
 
 
 def test_a_hung_main_process_is_unhealthy_until_it_goes_on(containers: Containers) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import redis
 from kombu.exceptions import OperationalError
 
+from dispatch.batch_message import message_of
 from evaluation.ranking import Ranking
 from imaging.errors import ImageError
 from imaging.images import Pixels
@@ -169,7 +170,7 @@ class BatchRunner:
         except StepTooLong:
             outcome = "timeout"
             log.warning("Batch %s of job %s ran into the time limit of a step.", batch, job.id)
-            self._send(PredictBatch(job=job.id, batch=batch))
+            self._send(message_of(job, batch))
             return {"failed": "time limit"}
         except OSError as error:
             outcome = f"storage: {error}"  # a full disk, say
@@ -183,7 +184,7 @@ class BatchRunner:
                 )
                 stored.stop(Status.FAILED, reason)
             else:
-                self._send(PredictBatch(job=job.id, batch=batch))
+                self._send(message_of(job, batch))
             raise
         finally:
             self._heartbeat.follow(None)
@@ -355,7 +356,7 @@ class BatchRunner:
         try:
             successor = stored.chains.successor(batch)
             if successor is not None:
-                self._send(PredictBatch(job=job.id, batch=successor))
+                self._send(message_of(job, successor))
             self._notify(job.id, {"event": "batch", "number": batch, **summary})
         except (redis.RedisError, OperationalError, OSError) as error:
             log.warning("Job %s could not be passed on after batch %s: %s", job.id, batch, error)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from storage.errors import StorageError
 from storage.models.store import ModelPin, ModelStore, ModelVersion, check_archive
 from worker.errors import ModelRefused
+from worker.runtimes.installed import has_tensorflow
 from worker.runtimes.predictor import Predictor
 from worker.runtimes.startup import start_tensorflow
 
@@ -49,6 +50,8 @@ class ModelCache:
         for name in self._latest_promoted():
             try:
                 version = self._store.resolve(name)
+                if version.runtime == "tensorflow" and not has_tensorflow():
+                    continue  # its jobs go to others
                 self.get(version.pin)
                 loaded.append(str(version))
             except (StorageError, ModelRefused, OSError) as error:

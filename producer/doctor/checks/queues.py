@@ -1,6 +1,12 @@
 """Somebody takes what is queued, and nobody takes it twice."""
 
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE, VISIBILITY_FACTOR
+from messaging.settings import (
+    PREDICT_QUEUE,
+    SWEEP_QUEUE,
+    TENSORFLOW_QUEUE,
+    TRAIN_QUEUE,
+    VISIBILITY_FACTOR,
+)
 from producer.doctor.checks.redis import NOT_REDIS
 from producer.doctor.facts import Facts
 from producer.doctor.finding import Finding, Outcome, fault, listed, ok, skipped
@@ -8,12 +14,13 @@ from producer.doctor.finding import Finding, Outcome, fault, listed, ok, skipped
 NOT_INSPECTED = "Redis passes no question on to the workers."
 STARTING_SECONDS = 60.0
 """A worker younger than this may still be importing TensorFlow, and idle for that reason."""
+NAMED_JOBS = 3
 STARTS = {
     PREDICT_QUEUE: "celery -A worker worker",
     SWEEP_QUEUE: "celery -A worker worker",
     TRAIN_QUEUE: "celery -A trainer worker",
 }
-"""What listens on each queue."""
+"""What listens on each queue that somebody has to listen on."""
 
 
 def check_visibility(facts: Facts) -> Finding:
@@ -40,11 +47,23 @@ def check_visibility(facts: Facts) -> Finding:
 
 
 def check_queues(facts: Facts) -> Finding:
-    """Somebody listens on every queue."""
+    """Somebody listens on every queue; on that of TensorFlow, if a job needs it."""
     if facts.workers is None:
         return skipped("queues", NOT_INSPECTED)
-    deaf = [q for q in STARTS if not any(q in w.queues for w in facts.workers)]
-    if deaf:
+    taken = {queue for worker in facts.workers for queue in worker.queues}
+    if facts.for_tensorflow and PREDICT_QUEUE in taken and TENSORFLOW_QUEUE not in taken:
+        jobs = [f"job {job} ({version})" for job, version in facts.for_tensorflow.items()]
+        wait = "waits" if len(jobs) == 1 else "wait"
+        if len(jobs) > NAMED_JOBS:
+            jobs = [*jobs[: NAMED_JOBS - 1], f"{len(jobs) - NAMED_JOBS + 1} more"]
+        return fault(
+            "queues",
+            f"No worker has TensorFlow, which {listed(jobs)} {wait} for.",
+            f"Start an ordinary worker, `{STARTS[PREDICT_QUEUE]}` with TensorFlow installed, or "
+            "cancel the job and submit it again with BATCHSIGHT_RUNTIME=onnx and a version that "
+            "was published as ONNX, too.",
+        )
+    if deaf := [queue for queue in STARTS if queue not in taken]:
         commands = sorted({f"`{STARTS[queue]}`" for queue in deaf})
         return fault(
             "queues",

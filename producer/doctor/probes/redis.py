@@ -8,9 +8,9 @@ import redis
 from kombu.exceptions import OperationalError
 
 from messaging.refusals import REFUSALS, Refusal, probe, refusal_of
-from messaging.settings import PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE
+from messaging.settings import PREDICT_QUEUES, SWEEP_QUEUE, TRAIN_QUEUE
 
-QUEUES = (PREDICT_QUEUE, SWEEP_QUEUE, TRAIN_QUEUE)
+QUEUES = (*PREDICT_QUEUES, SWEEP_QUEUE, TRAIN_QUEUE)
 
 Fact = TypeVar("Fact")
 

@@ -18,7 +18,7 @@ from dispatch.predict_queue import RedisQueue
 from messaging.errors import BrokerUnavailable
 from messaging.messages import PredictBatch
 from messaging.notifications import Notifications
-from messaging.settings import PREDICT_QUEUE, BrokerSettings
+from messaging.settings import PREDICT_QUEUE, PREDICT_QUEUES, BrokerSettings
 from storage.datasets.store import DatasetStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -48,7 +48,7 @@ class Thread:
     def _run(self) -> None:
         client = self._server.client()
         while not self._stop.is_set():
-            item: Any = client.blpop([PREDICT_QUEUE], timeout=0.2)
+            item: Any = client.blpop([*PREDICT_QUEUES], timeout=0.2)
             if item is None:
                 continue
             body = json.loads(base64.b64decode(json.loads(item[1])["body"]))
@@ -123,8 +123,11 @@ def assert_sentence(done: "subprocess.CompletedProcess[str]", sentence: str) -> 
 def test_what_was_sent_waits_in_the_queue_under_its_key(house: House) -> None:
     queue = RedisQueue(BrokerSettings(redis_url=house.server.url))
     queue.send([PredictBatch(job="a", batch=0), PredictBatch(job="a.1", batch=12)])
-    assert queue.waiting() == {"a.0", "a.1.12"}
-    assert queue.in_hand() is None
+    queue.send([PredictBatch(job="b", batch=1, runtime="tensorflow")])
+    assert queue.waiting() == {"a.0", "a.1.12", "b.1"}
+    with house.server.client() as client:
+        assert [client.llen(name) for name in PREDICT_QUEUES] == [2, 1]
+    assert queue.in_hand(PREDICT_QUEUE) is None
 
 
 def test_listening_hears_a_ring_and_the_quiet(house: House) -> None:
@@ -142,7 +145,7 @@ def test_a_queue_on_a_closed_port_is_unavailable_in_every_respect() -> None:
         lambda: queue.send([PredictBatch(job="a", batch=0)]),
         queue.waiting,
         lambda: next(queue.listen("a", 0.01)),
-        queue.in_hand,
+        lambda: queue.in_hand(PREDICT_QUEUE),
     ):
         with pytest.raises(
             BrokerUnavailable, match=r"No Redis answers at redis://127\.0\.0\.1:1/0"
@@ -197,7 +200,7 @@ def test_messages_that_wait_are_not_sent_again(house: House) -> None:
         with house.server.client() as client:
             with pytest.raises(subprocess.TimeoutExpired):
                 following.wait(6)  # several leases long
-            assert client.llen(PREDICT_QUEUE) == 12
+            assert sum(map(client.llen, PREDICT_QUEUES)) == 12
         with house.thread() as thread:
             assert following.wait(30) == 0
         assert sorted(message.batch for message in thread.taken) == list(range(12))

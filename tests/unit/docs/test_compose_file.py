@@ -54,9 +54,8 @@ def compose() -> Mapping[str, Any]:
     """The services as Docker understands them."""
     if not has_compose():
         pytest.skip("`docker compose` is not installed")
-    profiles = ("--profile", "tools", "--profile", "monitoring")
     done = subprocess.run(
-        ["docker", "compose", *profiles, "config", "--format", "json"],
+        ["docker", "compose", "--profile", "*", "config", "--format", "json"],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
@@ -98,7 +97,7 @@ def test_the_example_shows_the_defaults_of_the_compose_file() -> None:
 def test_the_compose_file_is_valid(compose: Mapping[str, Any]) -> None:
     assert compose.keys() == {
         *("passwords", "redis", "bootstrap", "worker", "trainer", "beat", "flower", "producer"),
-        *("metrics", "prometheus", "grafana"),
+        *("metrics", "prometheus", "grafana", "worker-slim"),
     }
 
 
@@ -121,7 +120,7 @@ def test_who_may_write_what(compose: Mapping[str, Any]) -> None:
             if mount["type"] == "volume" and not mount.get("read_only"):
                 writers.setdefault(mount["source"], set()).add(name)
     assert writers["models"] == writers["datasets"] == {"bootstrap", "trainer"}
-    assert writers["jobs"] == {"worker", "producer"}
+    assert writers["jobs"] == {"worker", "worker-slim", "producer"}
     assert writers["redis"] == {"redis"}
     secrets = {name: who for name, who in writers.items() if name.startswith("secrets-")}
     assert len(secrets) == 6
@@ -130,8 +129,19 @@ def test_who_may_write_what(compose: Mapping[str, Any]) -> None:
 
 def test_docker_waits_longer_than_a_worker_takes_to_stop(compose: Mapping[str, Any]) -> None:
     longest = BrokerSettings.model_fields["shutdown_seconds"].default
-    for name in ("worker", "trainer"):
+    for name in ("worker", "worker-slim", "trainer"):
         minutes, seconds = re.fullmatch(
             r"(?:(\d+)m)?(\d+)s", compose[name]["stop_grace_period"]
         ).groups()  # type: ignore[union-attr]
         assert 60 * int(minutes or 0) + int(seconds) > longest + 15
+
+
+def test_the_slim_worker_differs_from_the_other_in_its_image_alone(
+    compose: Mapping[str, Any],
+) -> None:
+    own = {"image", "build", "profiles"}
+    alike = [
+        {name: fact for name, fact in compose[worker].items() if name not in own}
+        for worker in ("worker", "worker-slim")
+    ]
+    assert alike[0] == alike[1]

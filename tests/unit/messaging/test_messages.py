@@ -21,6 +21,7 @@ MESSAGES = (
     PredictBatch(job="nightly", batch=3),
     TrainModel.from_wire(TRAINING),
     Sweep(),
+    PredictBatch(job="nightly", batch=3, runtime="tensorflow"),
 )
 MUTATIONS = 6_000
 
@@ -48,8 +49,13 @@ def test_a_message_survives_its_way_over_the_wire(message: Message) -> None:
     assert type(message).from_wire(json.loads(wire)) == message
 
 
-def test_the_three_kinds_of_messages_have_queues_of_their_own() -> None:
-    assert [message.queue for message in MESSAGES] == ["predict", "train", "sweep"]
+def test_messages_wait_where_those_listen_who_can_do_what_they_ask_for() -> None:
+    queues = [message.queue for message in MESSAGES]
+    assert queues == ["predict", "train", "sweep", "predict.tensorflow"]
+
+
+def test_a_batch_of_an_earlier_version_is_accepted() -> None:
+    assert PredictBatch.from_wire({"job": "a", "batch": 1}) == PredictBatch(job="a", batch=1)
 
 
 def test_a_waiting_batch_is_recognised_by_its_task_id() -> None:
@@ -98,6 +104,7 @@ def test_people_read_the_message_and_nothing_else_in_flower() -> None:
         {"job": 7, "batch": 1},
         {"job": "\ud800", "batch": 1},
         {"job": "a", "batch": 1, "more": 1},
+        {"job": "a", "batch": 1, "runtime": "other"},
     ],
     ids=repr,
 )

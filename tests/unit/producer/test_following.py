@@ -16,7 +16,8 @@ from storage.jobs.attempts import Attempt
 from storage.jobs.job import Job, Status
 from storage.jobs.result_store import ResultStore
 from storage.jobs.store import JobStore
-from tests.builders import array_job, images_of
+from storage.models.runtime_choice import Runtime
+from tests.builders import PIN, array_job, images_of
 from tests.fake_queue import AWAY, FakeQueue, FakeWorker
 
 QUICK = Intervals(poll_seconds=0.001, resend_seconds=0.0, stall_seconds=1e9)
@@ -274,13 +275,20 @@ def test_a_follower_looks_soon_after_a_ring_where_looking_is_cheap(
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.parametrize(
+    ("runtime", "what"),
+    [("onnx", ""), ("tensorflow", " for what needs TensorFlow, as digits@1 does")],
+)
 def test_a_job_that_nobody_begins_is_told_once_with_the_command_that_helps(
-    store: JobStore, job: Job
+    store: JobStore, runtime: Runtime, what: str
 ) -> None:
+    pin = PIN.model_copy(update={"runtime": runtime})
+    job = array_job(store, images_of(range(30)), batch_size=4, window=3, model=pin)
     queue = FakeQueue(hands=None)
     told = notices(islice(follow(store, job, queue, intervals=LONELY), 10))
     assert len(told) == 1
-    assert told[0].startswith("No worker seems to listen: start one with `celery -A worker worker`")
+    helps = "start one with `celery -A worker worker`, on the same Redis"
+    assert told[0].startswith(f"No worker seems to listen{what}: {helps}")
 
 
 def test_a_job_that_waits_for_others_is_told_so(store: JobStore, job: Job) -> None:

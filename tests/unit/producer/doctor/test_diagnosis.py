@@ -88,6 +88,16 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("queues", {"workers": (WORKER,)}, "No worker listens on train."),
     ("queues", {"workers": ()}, "predict, sweep and train"),
+    (
+        "queues",
+        {"for_tensorflow": {"nightly": "mnist@3"}},
+        "No worker has TensorFlow, which job nightly (mnist@3) waits for.",
+    ),
+    (
+        "queues",
+        {"for_tensorflow": dict.fromkeys("abcd", "mnist@3")},
+        "which job a (mnist@3), job b (mnist@3) and 2 more wait for.",
+    ),
     ("idle", {"waiting": {"predict": (5, 9)}}, "9 messages wait on predict"),
     ("idle", {"waiting": {"predict": (5, 5)}}, "worker@one does nothing"),
     ("beat", {"beats": ("one:7:ab", "two:8:cd")}, "2 beats run (one:7 and two:8)"),
@@ -188,6 +198,10 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         {"waiting": {"predict": (5, 9)}, "workers": (replace(WORKER, uptime_seconds=5), TRAINER)},
         {"visibility_timeout_seconds": int(2.5 * 299), "time_limit_seconds": 299},
         {"keras": None},
+        {
+            "for_tensorflow": {"nightly": "mnist@3"},
+            "workers": (replace(WORKER, queues=WORKER.queues | {"predict.tensorflow"}), TRAINER),
+        },
         {"flower": replace(HEALTHY.flower, door=Door.CLOSED)},
         {"beats": ()},
         with_presences(PRESENCE, presence(worker="worker@two", machine="n")),
