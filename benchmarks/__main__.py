@@ -1,6 +1,7 @@
 """Command line: `python -m benchmarks [PART ...]`. Writes `benchmarks/results.md`.
 
-mlp, cnn    images per second beside the bare machine and its peers
+mlp, cnn, resnet
+            images per second beside the bare machine and its peers
 small       10,000 test images, submitted by a fresh process
 latency     one image, submitted by a client that is already running
 memory      the producer's and Redis' while a job grows
@@ -37,6 +38,7 @@ PHOTOS, FOREIGN = "photos", "foreign"
 PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "mlp": parts.mlp,
     "cnn": parts.cnn,
+    "resnet": parts.resnet,
     "small": parts.small,
     "latency": parts.latency,
     "memory": parts.memory,
@@ -54,7 +56,7 @@ def measure(chosen: list[str], root: Path, options: argparse.Namespace) -> None:
     networks = ["mlp"]
     if {"cnn", "reuse"} & set(chosen):
         networks.append("cnn")
-    if "reuse" in chosen:
+    if {"resnet", "reuse"} & set(chosen):
         networks.append("resnet")
     with bench_system(root, networks) as system:
         setting = parts.Setting(
