@@ -6,7 +6,7 @@ the same time, not stopping the job when a worker died over it, and passing the 
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
 from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
+from storage.models.store import ModelPin
 from storage.settings import StorageSettings
 from worker.batches.batch import (
     NOT_OF_AN_IMAGE,
@@ -221,13 +222,19 @@ class BatchRunner:
                 f"Another folder lies at {self._jobs.root} than before: mount shared storage there."
             )
 
+    def _loading(self, pin: ModelPin) -> AbstractContextManager[None]:
+        """No limit of a step for a version that has still to be loaded."""
+        if self._watchdog is None or pin in self.models:
+            return nullcontext()
+        return self._watchdog.unhurried()
+
     def _classify(
         self, stored: StoredJob, batch: int, history: History, attempt: Attempt, phases: Phases
     ) -> BatchResult:
         job = stored.job
         if reason := hopeless(history):
             return all_failed(job, batch, reason)
-        with phases("model"):
+        with phases("model"), self._loading(job.model):
             predictor = self.models.get(job.model)
         with phases("open"):
             reader = BatchReader(

@@ -18,6 +18,9 @@ STDERR = 2
 LATE_SECONDS = 0.5
 """A limit may be so much late: setting it anew for every small image would cost too much."""
 
+LOADING_SECONDS = 300.0
+"""A runtime and a model have so long to be loaded, which is no step of a batch."""
+
 
 class StepTooLong(BaseException):
     """A step without progress has taken too long. No `except Exception` of a library stops it."""
@@ -58,6 +61,25 @@ class Watchdog:
             if left:  # somebody else had set the alarm
                 still = left - (time.monotonic() - began)
                 signal.setitimer(signal.ITIMER_REAL, max(still, 0.001))
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Within `watching`, a block that nothing interrupts, such as an import.
+
+        What is half imported is of no use to any later batch. It ends the process after
+        `LOADING_SECONDS`, or the limit of a step where that is longer.
+        """
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        seconds = max(LOADING_SECONDS, self._hard_seconds)
+        with self._lock:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+            self._armed_at = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._armed_at = None
+            self.step()
 
     def step(self) -> None:
         """A step is done, and the next one begins."""

@@ -28,6 +28,10 @@ class ModelCache:
         self._load = load or load_predictor
         self._loaded: OrderedDict[ModelPin, Predictor] = OrderedDict()
 
+    def __contains__(self, pin: ModelPin) -> bool:
+        """Whether it is loaded already."""
+        return pin in self._loaded
+
     def get(self, pin: ModelPin) -> Predictor:
         """The predictor of exactly this version.
 

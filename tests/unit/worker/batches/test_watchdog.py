@@ -35,6 +35,16 @@ def test_a_timer_that_somebody_else_has_set_goes_on() -> None:
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 
+def test_what_is_loaded_is_not_interrupted_and_the_next_step_is() -> None:
+    watchdog = Watchdog(soft_seconds=0.2, hard_seconds=0.6)
+    with pytest.raises(StepTooLong), watchdog.watching():
+        with watchdog.unhurried():
+            time.sleep(1.5)
+        began = time.monotonic()
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+
+
 def test_what_no_exception_reaches_ends_the_process_with_a_traceback() -> None:
     program = """
 import signal, time
