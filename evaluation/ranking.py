@@ -69,6 +69,10 @@ class Ranking:
         """Take the prediction of an image away."""
         self.classes[position], self.scores[position] = FAILED, 0.0
 
+    def failures(self) -> NDArray[np.intp]:
+        """The positions of images that have no prediction."""
+        return np.flatnonzero(self.classes[:, 0] == FAILED)
+
     def is_whole(self) -> bool:
         """Whether every class is ranked, so that scores by class say the same."""
         return self.depth > 1 and int(self.classes.max(initial=FAILED)) < self.depth

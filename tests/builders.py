@@ -259,8 +259,10 @@ class FakePredictor:
         first = pixels.reshape(len(pixels), -1)[:, 0]
         if (first == DEADLY).any():
             raise Death
-        scores = (1 + pixels.reshape(len(pixels), -1).astype(np.float32).mean(axis=1)) / 257
+        means = pixels.reshape(len(pixels), -1).astype(np.float32).mean(axis=1)
+        scores = 0.5 + (1 + means) / 514
         probabilities = np.zeros((len(pixels), self.classes), np.float32)
+        probabilities[np.arange(len(pixels)), (first.astype(int) + 1) % self.classes] = 1 - scores
         probabilities[np.arange(len(pixels)), first % self.classes] = scores
         return probabilities
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from evaluation.ranking import Ranking
+from evaluation.ranking import Probabilities, Ranking
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import Preprocessing
@@ -19,12 +19,15 @@ from storage.settings import StorageSettings
 from worker.batches.phases import Phases
 from worker.batches.progress import JobStopped, Progress
 from worker.batches.reuse import Reuse
+from worker.examination.outputs import are_probabilities
 from worker.runtimes.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
 NOT_OF_AN_IMAGE = (JobStopped, StorageAway, MemoryError)
 """What goes wrong while an image is read, but not because of it."""
+NO_PROBABILITIES = "the model gives no probabilities for it (not finite, or not adding up to 1)"
+"""Why an image fails that a network cannot judge, such as a square root of less than nothing."""
 WINDOW_BYTES = 32 * 2**20
 """How many pixels are decoded before they are classified."""
 
@@ -162,28 +165,31 @@ def classify_batch(
     progress: Progress,
     saved: BatchResult | None = None,
     save: Callable[[BatchResult], None] = lambda result: None,
+    chunk: int | None = None,
 ) -> BatchResult:
     """Predict every image; those in `skip` become errors with the reason given there.
 
     It goes on where a former attempt was, which `saved` holds, and calls `save` with what is
-    finished so far.
+    finished so far. A step has as many images as the predictor takes, or `chunk`.
     """
+    chunk = chunk or predictor.chunk
     ranking = Ranking.failed(reader.count, job.depth)
     errors: dict[int, str] = {}
     done = 0
-    if saved and len(saved.ranking) % predictor.chunk == 0:
+    if saved and len(saved.ranking) % chunk == 0:
         done = len(saved.ranking)
         ranking[:done], errors = saved.ranking, {**saved.errors}
     for window in windows(done, reader.count, predictor):
         pixels, failed = reader.read_span(window, skip, phases, progress)
         with phases("predict"):
-            for start in range(window.start, window.stop, predictor.chunk):
-                stop = min(start + predictor.chunk, window.stop)
+            for start in range(window.start, window.stop, chunk):
+                stop = min(start + chunk, window.stop)
                 probabilities = predictor(pixels[start - window.start : stop - window.start])
-                ranking[start:stop] = Ranking.of(probabilities, job.depth)
+                ranking[start:stop] = ranked(probabilities, job.depth)
                 for position in [at for at in failed if start <= at < stop]:
-                    errors[position] = failed[position]
                     ranking.fail(position)
+                for position in (start + ranking[start:stop].failures()).tolist():
+                    errors[position] = failed.get(position, NO_PROBABILITIES)
                 if progress.classified(stop) and stop < reader.count:
                     save(BatchResult(model=job.model, ranking=ranking[:stop], errors=errors))
     return BatchResult(model=job.model, ranking=ranking, errors=errors)
@@ -197,8 +203,10 @@ def classify_new(
     phases: Phases,
     progress: Progress,
     reuse: Reuse,
+    chunk: int | None = None,
 ) -> BatchResult:
     """The same, but only what is new to the model is computed, and kept as it is finished."""
+    chunk = chunk or predictor.chunk
     pixels, errors = reader.read_span(range(reader.count), skip, phases, progress)
     failed = sorted(errors)
     ranking = Ranking.failed(reader.count, job.depth)
@@ -206,11 +214,21 @@ def classify_new(
     wanted = pixels[good] if failed else pixels
 
     def classify(images: Pixels) -> Iterator[Ranking]:
-        for start in range(0, len(images), predictor.chunk):
-            yield Ranking.of(predictor(images[start : start + predictor.chunk]), job.depth)
+        for start in range(0, len(images), chunk):
+            yield ranked(predictor(images[start : start + chunk]), job.depth)
 
     ranking[good], reused = reuse.classify(job.model, job.depth, wanted, classify, phases, progress)
+    for position in ranking.failures().tolist():
+        errors.setdefault(position, NO_PROBABILITIES)
     return BatchResult(model=job.model, ranking=ranking, errors=errors, reused=reused)
+
+
+def ranked(probabilities: Probabilities, depth: int) -> Ranking:
+    """The likeliest classes; images for which the network gives no probabilities have none."""
+    ranking = Ranking.of(probabilities, depth)
+    for position in np.flatnonzero(~are_probabilities(probabilities)):
+        ranking.fail(int(position))
+    return ranking
 
 
 def windows(start: int, count: int, predictor: Predictor) -> list[range]:

@@ -6,6 +6,9 @@ at which image. The next attempt goes on from there; an image blamed three times
 good, as an error record. Three times, since a worker may also die of something else at just
 that moment. Halving the batch instead would cost two deaths per halving.
 
+Where every image alone is harmless and the batch dies again, a step of many images takes longer
+than its limit: from then on a step has one.
+
 A batch that has raised an unexpected error twice is walked as well. An image that raises one alone
 is left out at once.
 """
@@ -28,6 +31,11 @@ def is_suspect(history: History) -> bool:
     return bool(history.blamed) or (
         max(history.deaths, history.timeouts, history.errors) >= SUSPECT_AFTER
     )
+
+
+def is_too_slow(history: History) -> bool:
+    """Whether no image alone does harm, and many at once do: they must come one by one."""
+    return history.walk_done and max(history.deaths, history.timeouts) > SUSPECT_AFTER
 
 
 def hopeless(history: History) -> str | None:

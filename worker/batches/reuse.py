@@ -119,6 +119,7 @@ class Reuse:
             if is_time or done == new.size:
                 with phases("reuse"):
                     at = np.sort(new[kept:done])  # keys are kept in their order
+                    at = np.delete(at, ranking[at].failures())
                     self._keep(model, Known(keys=keys[:, at], ranking=ranking[at]))
                 kept = done
         return ranking[which], len(pixels) - new.size

@@ -47,7 +47,14 @@ from worker.batches.batch import (
 )
 from worker.batches.phases import Phases
 from worker.batches.progress import JobStopped, Progress
-from worker.batches.quarantine import HOPELESS_ERRORS, hopeless, is_suspect, left_out, walk
+from worker.batches.quarantine import (
+    HOPELESS_ERRORS,
+    hopeless,
+    is_suspect,
+    is_too_slow,
+    left_out,
+    walk,
+)
 from worker.batches.reuse import Reuse
 from worker.batches.watchdog import StepTooLong, Watchdog
 from worker.errors import ModelRefused
@@ -261,10 +268,13 @@ class BatchRunner:
             log.warning("Batch %s of job %s is tried image by image.", batch, job.id)
             with phases("quarantine"):
                 skip = dict(walk(reader.count, history, attempt, try_image))
+        chunk = 1 if is_too_slow(history) else predictor.chunk
         with phases("open"):
             saved = None if job.reuse else stored.results.saved(batch)
         if job.reuse:
-            return classify_new(job, reader, predictor, skip, phases, progress, self._reuse)
+            return classify_new(
+                job, reader, predictor, skip, phases, progress, self._reuse, chunk=chunk
+            )
         return classify_batch(
             job,
             reader,
@@ -274,6 +284,7 @@ class BatchRunner:
             progress,
             saved=saved,
             save=lambda result: self._save(stored, batch, result),
+            chunk=chunk,
         )
 
     def _save(self, stored: StoredJob, batch: int, result: BatchResult) -> None:

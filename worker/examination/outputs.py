@@ -9,6 +9,16 @@ ROUNDING = 0.01
 """How far probabilities may be from adding up to 1: a half-precision output rounds so much."""
 
 
+def are_probabilities(output: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which rows (N,) of an output (N, classes) are finite, not negative and add up to 1."""
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        sums = output @ np.ones(output.shape[1], output.dtype)  # far faster than `sum(axis=1)`
+        good: NDArray[np.bool_] = np.abs(sums - 1) <= ROUNDING  # NaN is not
+    if output.size and not output.min() >= -ROUNDING:
+        good &= (output >= -ROUNDING).all(axis=1)
+    return good
+
+
 def find_fault(outputs: Sequence[NDArray[np.floating]], classes: int) -> str | None:
     """Why these outputs for two images are not `classes` probabilities each, if they are not."""
     if len(outputs) != 1:
@@ -21,10 +31,9 @@ def find_fault(outputs: Sequence[NDArray[np.floating]], classes: int) -> str | N
         )
     if not np.isfinite(output).all():
         return "its output is not finite."
-    exact = output.astype(np.float64)
-    if exact.min() < -ROUNDING or float(np.abs(exact.sum(axis=1) - 1).max()) > ROUNDING:
+    if not are_probabilities(output.astype(np.float64)).all():
         return (
-            f"its outputs, from {exact.min():.3g} to {exact.max():.3g}, are no probabilities, "
+            f"its outputs, from {output.min():.3g} to {output.max():.3g}, are no probabilities, "
             "which add up to 1."
         )
     return None

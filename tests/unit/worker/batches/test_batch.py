@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from evaluation.ranking import FAILED
 from imaging.decoding.formats import can_read_heic
@@ -299,6 +300,29 @@ def test_bad_images_leave_the_scores_of_the_others_as_they_are_to_the_last_bit(
     assert sorted(rest.errors) == [1, 2]
     assert rest.errors[2] == "skipped"
     assert [len(call) for call in second.calls] == [4], "the batch keeps its shape"
+
+
+class Unsure(FakePredictor):
+    """Gives what is no probability for some values of the first pixel."""
+
+    def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
+        probabilities = super().__call__(pixels)
+        wrong = {7: [np.nan, 0, 0], 8: [np.inf, -np.inf, 0], 9: [0.9, 0.9, 0], 10: [1.3, -0.3, 0]}
+        for position, first in enumerate(pixels.reshape(len(pixels), -1)[:, 0].tolist()):
+            if first in wrong:
+                probabilities[position] = wrong[first]
+        return probabilities
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_what_is_no_probability_is_an_error_of_its_image_alone(store: JobStore, depth: int) -> None:
+    firsts = [1, 7, 2, 8, 9, 10, 4]
+    job = array_job(store, images_of(firsts), top=depth, batch_size=10)
+    result = classify_batch(job, reader_of(store, job), Unsure(), {}, Phases(), Progress())
+    expected = [first % 3 if first < 7 else FAILED for first in firsts]
+    assert result.predictions.tolist() == expected
+    assert sorted(result.errors) == [1, 3, 4, 5]
+    assert all("gives no probabilities for it" in text for text in result.errors.values())
 
 
 def test_the_result_names_the_pinned_model(store: JobStore) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from evaluation.ranking import FAILED, Ranking
 from imaging.images import Pixels
@@ -214,6 +215,22 @@ def test_a_black_image_is_not_taken_for_a_failed_one(system: System) -> None:
     job = file_job(system.jobs, black, model=system.pin, reuse=True)
     assert system.run(job) == 1
     assert system.result(job).predictions.tolist() == [FAILED, 0]
+
+
+def test_what_the_model_cannot_judge_is_tried_again_and_never_kept(system: System) -> None:
+    class Unsure(FakePredictor):
+        def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
+            return np.where(pixels[:, 0, 0] == 7, np.nan, super().__call__(pixels))
+
+    system.predictor = Unsure()
+    system.runner = system.new_runner()
+    images = images_of([1, 7, 2, 7])
+    for id, computed in (("first", 3), ("second", 1)):
+        job = system.job(id, images)
+        assert system.run(job) == computed
+        assert system.result(job).predictions.tolist() == [1, FAILED, 2, FAILED]
+        assert sorted(system.result(job).errors) == [1, 3]
+    assert [file.images for file in system.kept.files(system.pin)] == [2]
 
 
 def test_an_image_that_kills_is_found_and_never_kept(system: System) -> None:

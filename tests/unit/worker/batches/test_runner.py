@@ -604,21 +604,38 @@ def test_a_time_limit_sends_the_batch_again_and_the_chain_goes_on(system: System
     assert sorted(system.sent) == [0, 2]
 
 
-def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_given_up_in_the_end(
-    system: System,
+def results_after_many_attempts(system: System, job: Job) -> BatchResult:
+    for _ in range(10):
+        with suppress(Death):
+            system.run(job)
+        if system.jobs.of(job).results.has(0):
+            return system.jobs.of(job).results.read(0)
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("end", [StepTooLong, Death])
+def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_computed_image_by_image(
+    system: System, end: type[BaseException], reuse: bool
 ) -> None:
     def exceed(pixels: Pixels) -> None:
         if len(pixels) > 1:
+            raise end
+
+    system.predictor.before = exceed
+    job = system.array_job(range(4), reuse=reuse)
+    assert results_after_many_attempts(system, job).predictions.tolist() == [0, 1, 2, 0]
+    assert len(system.outcomes(job)) <= 4
+
+
+def test_a_batch_that_never_ends_in_time_is_given_up_in_the_end(system: System) -> None:
+    def exceed(pixels: Pixels) -> None:
+        alone = sum(len(call) == 1 for call in system.predictor.calls)
+        if len(pixels) > 1 or alone > 4:  # each once in the walk
             raise StepTooLong
 
     system.predictor.before = exceed
-    job = system.array_job(range(4))
-    attempts = 0
-    while not system.jobs.of(job).results.has(0):
-        system.run(job)
-        attempts += 1
-        assert attempts < 10
-    result = system.jobs.of(job).results.read(0)
+    result = results_after_many_attempts(system, system.array_job(range(4)))
     assert result.predictions.tolist() == [FAILED] * 4
     assert set(result.errors.values()) == {"its batch ran into the time limit of a step 4 times"}
 
