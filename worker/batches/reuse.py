@@ -120,7 +120,8 @@ class Reuse:
                 with phases("reuse"):
                     at = np.sort(new[kept:done])  # keys are kept in their order
                     at = np.delete(at, ranking[at].failures())
-                    self._keep(model, Known(keys=keys[:, at], ranking=ranking[at]))
+                    if at.size:
+                        self._keep(model, Known(keys=keys[:, at], ranking=ranking[at]))
                 kept = done
         return ranking[which], len(pixels) - new.size
 
