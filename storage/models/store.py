@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field
+from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field, model_validator
 
 from evaluation.baseline import Baseline
 from evaluation.confusion import ClassScore, Evaluation
@@ -101,6 +101,18 @@ class Manifest(BaseModel, frozen=True):
     baseline: Baseline | None = None
     """What jobs are compared with to see drift; none if the version was never tested."""
 
+    @model_validator(mode="after")
+    def _holds_together(self) -> "Manifest":
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels) or "" in self.labels:
+            raise ValueError("labels must name two classes or more, each by a name of its own")
+        if self.labels != self.evaluation.labels:
+            raise ValueError("labels must be those of the evaluation, in their order")
+        if min(self.input_shape[:2]) < 1 or self.input_shape[2] not in {1, 3}:
+            raise ValueError("input_shape must have rows, columns, and 1 or 3 channels")
+        if self.runtime and self.runtime.runtime not in self.digests:
+            raise ValueError(f"runtime is {self.runtime.runtime}, of which there is no artefact")
+        return self
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def per_class(self) -> list[ClassScore]:
@@ -117,6 +129,14 @@ class Manifest(BaseModel, frozen=True):
     def accuracy(self) -> float | None:
         """Share of right predictions on the test split; none if it was never tested."""
         return self.metrics.get("accuracy")
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, by its place."""
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    what = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what
 
 
 class Champion(BaseModel, frozen=True):
@@ -236,9 +256,10 @@ class ModelStore:
             manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
         except FileNotFoundError:
             raise self._not_found(name, number) from None
-        except ValidationError:
+        except ValidationError as error:
             raise Corrupt(
-                f"Model {name}@{number} is damaged: manifest.json is unreadable."
+                f"Model {name}@{number} is damaged: {folder / 'manifest.json'} cannot be used "
+                f"({first_fault(error)}). Restore it, or publish the model again."
             ) from None
         return ModelVersion(name=name, number=number, folder=folder, manifest=manifest)
 

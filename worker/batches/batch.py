@@ -19,6 +19,7 @@ from storage.settings import StorageSettings
 from worker.batches.phases import Phases
 from worker.batches.progress import JobStopped, Progress
 from worker.batches.reuse import Reuse
+from worker.errors import ModelRefused
 from worker.examination.outputs import are_probabilities
 from worker.runtimes.predictor import Predictor
 
@@ -185,7 +186,7 @@ def classify_batch(
             for start in range(window.start, window.stop, chunk):
                 stop = min(start + chunk, window.stop)
                 probabilities = predictor(pixels[start - window.start : stop - window.start])
-                ranking[start:stop] = ranked(probabilities, job.depth)
+                ranking[start:stop] = ranked(probabilities, job)
                 for position in [at for at in failed if start <= at < stop]:
                     ranking.fail(position)
                 for position in (start + ranking[start:stop].failures()).tolist():
@@ -215,7 +216,7 @@ def classify_new(
 
     def classify(images: Pixels) -> Iterator[Ranking]:
         for start in range(0, len(images), chunk):
-            yield ranked(predictor(images[start : start + chunk]), job.depth)
+            yield ranked(predictor(images[start : start + chunk]), job)
 
     ranking[good], reused = reuse.classify(job.model, job.depth, wanted, classify, phases, progress)
     for position in ranking.failures().tolist():
@@ -223,9 +224,17 @@ def classify_new(
     return BatchResult(model=job.model, ranking=ranking, errors=errors, reused=reused)
 
 
-def ranked(probabilities: Probabilities, depth: int) -> Ranking:
-    """The likeliest classes; images for which the network gives no probabilities have none."""
-    ranking = Ranking.of(probabilities, depth)
+def ranked(probabilities: Probabilities, job: Job) -> Ranking:
+    """The likeliest classes; images for which the network gives no probabilities have none.
+
+    Raises `ModelRefused` where it tells other classes apart than the job has.
+    """
+    if probabilities.shape[1] != len(job.labels):
+        raise ModelRefused(
+            f"The model {job.model} tells {probabilities.shape[1]} classes apart, and its "
+            f"manifest named {len(job.labels)} when the job was submitted."
+        )
+    ranking = Ranking.of(probabilities, job.depth)
     for position in np.flatnonzero(~are_probabilities(probabilities)):
         ranking.fail(int(position))
     return ranking

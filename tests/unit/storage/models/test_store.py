@@ -1,3 +1,4 @@
+import json
 import threading
 from pathlib import Path
 
@@ -152,6 +153,30 @@ def test_an_unreadable_manifest_is_corrupt(tmp_path: Path) -> None:
     (version.folder / "manifest.json").write_text("{}")
     with pytest.raises(Corrupt, match="manifest"):
         store.version("digits", 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("labels", [], "labels must name two classes"),
+        ("labels", ["one", "one", "two"], "each by a name of its own"),
+        ("labels", ["one", "", "two"], "each by a name of its own"),
+        ("labels", ["two", "one", "zero"], "those of the evaluation, in their order"),
+        ("input_shape", [0, 16, 3], "input_shape must have rows"),
+        ("input_shape", [16, 16, 2], "1 or 3 channels"),
+        ("input_shape", [16, 16], r"input_shape\.2: Field required"),
+        ("onnx_sha256", None, "runtime is onnx, of which there is no artefact"),
+    ],
+)
+def test_a_manifest_that_was_changed_by_hand_is_refused_with_the_reason(
+    tmp_path: Path, field: str, value: object, reason: str
+) -> None:
+    choice = runtime_choice(100, "onnx")
+    version = publish_both(ModelStore(tmp_path), runtime=choice)
+    path = version.folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(Corrupt, match=rf"digits@1 is damaged: .*manifest\.json .*{reason}"):
+        ModelStore(tmp_path).version("digits", 1)
 
 
 def test_references_mean_the_champion_or_exactly_one_version(tmp_path: Path) -> None:
