@@ -5,6 +5,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -19,14 +20,15 @@ from storage.errors import StorageError
 from storage.models.contract import Contract
 from storage.models.store import FILE_OF
 from trainer.errors import ImportFailed, TrainerError
-from trainer.importing.check_images import probes_of
+from trainer.importing.check_images import PROBES, patterns, probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
 from trainer.importing.originals.opening import open_original
-from trainer.importing.originals.original import Facts, require_one_output
+from trainer.importing.originals.original import Facts, Floats, require_one_output
 from trainer.importing.originals.outputs import kind_of
 from trainer.importing.originals.shapes import layout_of, shape_of
+from trainer.importing.steadiness import require_steady
 from trainer.importing.subject import TRIALS_SHARE, Subject
 
 
@@ -74,8 +76,10 @@ def convert(request: ConversionRequest) -> Conversion:
     findings = find_out(request, subject, labels, probes)
     contract = subject.contract.model_copy(update={"scaling": findings.chosen.scaling})
     format = original.write(request.folder, contract, shape)
+    artefact = open_artefact(request.folder / FILE_OF[format])
+    require_steady(artefact, np.concatenate([probes, patterns(PROBES, shape)]), request.path)
     expected = subject.probabilities(probes, contract.scaling)
-    compare(run_artefact(request.folder / FILE_OF[format], probes), expected, request.path)
+    compare(artefact(probes), expected, request.path)
     return Conversion(
         format=format,
         shape=shape,
@@ -142,17 +146,17 @@ def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:
         )
 
 
-def run_artefact(artefact: Path, images: Pixels) -> np.ndarray:
-    """Probabilities (n, classes) of what was written."""
+def open_artefact(artefact: Path) -> Callable[[Pixels], Floats]:
+    """What was written, which gives probabilities (n, classes) for pixels."""
     if artefact.suffix == ".onnx":
         from trainer.importing.originals.onnx_original import OnnxOriginal
 
-        (probabilities,) = OnnxOriginal.read(artefact)(images)
-        return probabilities
+        graph = OnnxOriginal.read(artefact)
+        return lambda pixels: graph(pixels)[0]
     import keras
 
     model = keras.saving.load_model(artefact, compile=False, safe_mode=True)
-    return np.asarray(model(images, training=False), np.float32)
+    return lambda pixels: np.asarray(model(pixels, training=False), np.float32)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from evaluation.agreement import Agreement
 from imaging.images import Shape
 from storage.class_names import canonical
 from storage.models.contract import ONE_UNIT, Contract, Source
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
+from trainer.importing.check_images import PROBES, patterns
 from trainer.importing.originals.original import Facts, Floats
 from trainer.runtimes.broad_constants import broaden_constants
 
@@ -86,7 +88,6 @@ class OnnxOriginal:
             for dim in self._input.type.tensor_type.shape.dim
         ]
         self._batch = dims[0] if dims else None
-        self._free_batch()
         self.facts = Facts(
             source=source,
             shape=tuple(dims[1:]),
@@ -116,26 +117,6 @@ class OnnxOriginal:
             )
         return cls(model, path)
 
-    def _free_batch(self) -> None:
-        """Take any number of images, where that is only a number in the file."""
-        if self._batch is None:
-            return
-        freed = onnx.ModelProto()
-        freed.CopyFrom(self._model)
-        for value in (*freed.graph.input, *freed.graph.output):
-            if value.name == self._input.name or value in list(freed.graph.output):
-                dims = value.type.tensor_type.shape.dim
-                if dims and dims[0].dim_value == self._batch:
-                    dims[0].Clear()
-                    dims[0].dim_param = "images"
-        del freed.graph.value_info[:]
-        with suppress(Exception):  # whatever the graph runs into with more of them
-            if agrees(session_of(freed, self._path), session_of(self._model, self._path)):
-                self._model, self._batch = freed, None
-                (self._input,) = (
-                    given for given in freed.graph.input if given.name == self._input.name
-                )
-
     def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
         """Its outputs for images (N, ...) as it takes them."""
         given = images.astype(self.facts.dtype)
@@ -150,13 +131,19 @@ class OnnxOriginal:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
-        """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes)."""
-        graph = self._wrapped(contract, shape)
+        """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes).
+
+        It takes any number of images where that is only a number in the file.
+        """
+        graph = self._wrapped(contract, shape, self._batch)
+        if self._batch:
+            freed = self._wrapped(contract, shape, None)
+            graph = freed if agree(freed, graph, self._path, shape) else graph
         broaden_constants(graph)
         onnx.save_model(graph, folder / FILE_OF["onnx"])
         return "onnx"
 
-    def _wrapped(self, contract: Contract, shape: Shape) -> onnx.ModelProto:
+    def _wrapped(self, contract: Contract, shape: Shape, batch: int | None) -> onnx.ModelProto:
         graph = self._model.graph
         before = Nodes("before", "pixels")
         before.add("Cast", to=TensorProto.FLOAT)
@@ -203,12 +190,12 @@ class OnnxOriginal:
             copy.CopyFrom(node)
             copy.input[:] = [renamed.get(name, name) for name in node.input]
             inner.append(copy)
-        batch = self._batch or "images"
+        images = batch or "images"
         whole = helper.make_graph(
             [*before.nodes, *inner, *after.nodes],
             "batchsight",
-            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, *shape])],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, None])],
+            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [images, *shape])],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [images, None])],
             [*graph.initializer, *before.constants, *after.constants],
         )
         whole.sparse_initializer.extend(graph.sparse_initializer)
@@ -266,23 +253,15 @@ def session_of(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSessi
         raise ImportFailed(f"{path} cannot be run: {first_line(error)}") from None
 
 
-def agrees(freed: onnxruntime.InferenceSession, fixed: onnxruntime.InferenceSession) -> bool:
-    """Whether several images at once give what they give alone."""
-    given = fixed.get_inputs()[0]
-    batch, *sides = (side if isinstance(side, int) and side > 0 else 64 for side in given.shape)
-    kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(given.type, np.float32)
-    images = np.random.default_rng(1).random((2 * batch, *sides)).astype(kind)
-    if "int" in given.type:
-        images = (255 * images).astype(given.type.removeprefix("tensor(").removesuffix(")"))
-    together = freed.run(None, {given.name: images})
-    for start in (0, batch):
-        alone = fixed.run(None, {given.name: images[start : start + batch]})
-        for whole, part in zip(together, alone, strict=True):
-            if len(whole) != 2 * batch or not np.allclose(
-                whole[start : start + batch], part, rtol=1e-4, atol=1e-5
-            ):
-                return False
-    return True
+def agree(freed: onnx.ModelProto, fixed: onnx.ModelProto, path: Path, shape: Shape) -> bool:
+    """Whether several images at once are given what each is given in batches as fixed."""
+    images = patterns(PROBES, shape)
+    try:
+        (together,) = OnnxOriginal(freed, path)(images)
+    except Exception:  # whatever the graph runs into with more of them
+        return False
+    (alone,) = OnnxOriginal(fixed, path)(images)
+    return together.shape == alone.shape and Agreement.of(together, alone).holds
 
 
 def begins_with_scaling(graph: onnx.GraphProto) -> bool:
