@@ -48,6 +48,8 @@ def save_graph(path: Path, *start: Node, batch: int | str = "n") -> None:
         [
             numpy_helper.from_array(MATRIX, "matrix"),
             numpy_helper.from_array(np.array(20, np.float32), "dark"),
+            numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+            numpy_helper.from_array(np.array(True), "yes"),
         ],
     )
     onnx.save(
@@ -120,4 +122,42 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused(
 ) -> None:
     save(tmp_path / name)
     with pytest.raises(ImportFailed, match="answer depends on the others of its batch"):
+        converted(tmp_path / name)
+
+
+def noisy_graph(path: Path) -> None:
+    """So little noise that it only shows where the network is in doubt."""
+    save_graph(
+        path, ("RandomNormalLike", ["x"], "noise", {"scale": 9.0}), ("Add", ["x", "noise"], "v", {})
+    )
+
+
+def dropping_graph(path: Path) -> None:
+    """Dropout as in training."""
+    save_graph(path, ("Dropout", ["x", "half", "yes"], "v", {}))
+
+
+def noisy_module(path: Path) -> None:
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            noise = tf.random.normal(tf.shape(x), stddev=9.0)
+            return tf.nn.softmax(tf.reduce_mean(x + noise, axis=[1, 2]) @ MATRIX)
+
+    tf.saved_model.save(Module(), path)
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "sentence"),
+    [
+        (noisy_graph, "net.onnx", "its graph holds RandomNormalLike, which draws random numbers"),
+        (dropping_graph, "net.onnx", "answers the same image differently each time"),
+        (noisy_module, "net", "its graph holds RandomNormalLike, which draws random numbers"),
+    ],
+)
+def test_a_network_that_leaves_something_to_chance_is_refused(
+    tmp_path: Path, save: Any, name: str, sentence: str
+) -> None:
+    save(tmp_path / name)
+    with pytest.raises(ImportFailed, match=sentence):
         converted(tmp_path / name)

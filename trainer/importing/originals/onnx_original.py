@@ -43,6 +43,10 @@ ACTIVATIONS = {
     "Add": "linear",
 }
 PASSING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout")
+RANDOM = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Bernoulli", "Multinomial"),
+)
 LABEL_KEYS = ("names", "labels", "classes", "class_names", "class_labels")
 TYPES = {
     TensorProto.FLOAT: "float32",
@@ -78,6 +82,11 @@ class OnnxOriginal:
                 "save a model that has the others built in."
             )
         (self._input,) = inputs
+        if drawing := [node.op_type for node in nodes_in(model) if node.op_type in RANDOM]:
+            raise ImportFailed(
+                f"{path} is not published: its graph holds {drawing[0]}, which draws random "
+                "numbers: export it in inference mode."
+            )
         kind = self._input.type.tensor_type.elem_type
         if kind not in TYPES:
             raise ImportFailed(
@@ -107,10 +116,7 @@ class OnnxOriginal:
             model = onnx.load(path, load_external_data=False)
         except Exception as error:  # protobuf and onnx raise many kinds
             raise ImportFailed(f"{path} cannot be read as ONNX: {first_line(error)}") from None
-        if any(
-            weight.data_location == TensorProto.EXTERNAL
-            for weight in (*model.graph.initializer, *tensors_in(model.graph))
-        ):
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors_in(model)):
             raise ImportFailed(
                 f"{path} keeps its weights in other files: save it as one, by "
                 "onnx.save_model(onnx.load(PATH), NEW_PATH, save_as_external_data=False)."
@@ -292,16 +298,33 @@ def last_activation(graph: onnx.GraphProto) -> str | None:
     return ACTIVATIONS.get(node.op_type) if node is not None else None
 
 
-def tensors_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """The constants among the nodes, those of inner graphs included."""
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """It and the graphs inside its nodes, as the branches of an If."""
+    yield graph
     for node in graph.node:
+        for attribute in node.attribute:
+            inner = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+            for each in inner:
+                yield from graphs_in(each)
+
+
+def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """All of them, those of inner graphs and of the model's own functions included."""
+    for graph in graphs_in(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        yield from function.node
+
+
+def tensors_in(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """All constants."""
+    for graph in graphs_in(model.graph):
+        yield from graph.initializer
+    for node in nodes_in(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from attribute.g.initializer
-                yield from tensors_in(attribute.g)
 
 
 def labels_in(model: onnx.ModelProto) -> tuple[str, ...]:
