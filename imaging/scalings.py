@@ -60,9 +60,10 @@ NAMED = {
     )
 }
 NAMES = tuple(NAMED)
+CENTRED = Scaling(name="128/1", mean=(128.0,))
 USUAL = (
     *NAMED.values(),
-    Scaling(name="128/1", mean=(128.0,)),
+    CENTRED,
     NONE.reversed(),
     NAMED["0..1"].reversed(),
     NAMED["-1..1"].reversed(),

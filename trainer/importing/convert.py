@@ -16,7 +16,6 @@ import numpy as np
 from evaluation.agreement import Agreement
 from imaging.images import Pixels
 from imaging.preprocessing import AS_KERAS
-from imaging.scalings import NONE
 from storage.errors import StorageError
 from storage.models.contract import Contract
 from storage.models.store import FILE_OF
@@ -53,11 +52,16 @@ def convert(request: ConversionRequest) -> Conversion:
     layout = layout_of(facts.shape, request.path, request.layout)
     known = request.check.shape if request.check else None
     shape = shape_of(facts.shape, layout, request.path, size=request.size, known=known)
-    told = Contract(source=facts.source, scaling=request.scaling or NONE, layout=layout)
+    told = Contract(source=facts.source, scaling=request.scaling or facts.usual, layout=layout)
     if not told.scaling.fits(shape[2]):
         raise ImportFailed(
             f"{request.path} takes images of {shape[2]} channels, and --scale "
             f"{told.scaling.name} is for others."
+        )
+    if not facts.takes(told.scaling):
+        raise ImportFailed(
+            f"{request.path} takes whole numbers ({facts.dtype}), and --scale {told.scaling.name} "
+            f"gives others: --scale {facts.usual.name} suits them."
         )
     subject = Subject(
         original=original,

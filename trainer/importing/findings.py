@@ -124,6 +124,11 @@ class Findings:
                 f"{' and '.join(self.changes)} is taken, which nobody told: as it was, "
                 f"{self.told_accuracy:.2f} were right.{doubt}"
             )
+        elif request.scaling is None and facts.usual.changes:
+            yield (
+                f"It takes {facts.dtype}, which does not hold pixels of 0 to 255: they are given "
+                f"less 128 (--scale {facts.usual.name})."
+            )
         elif request.scaling is None and not facts.scales:
             reason = "nothing at its start scales pixels, and nobody told a scale"
             if self.rivals:

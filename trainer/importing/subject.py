@@ -51,8 +51,9 @@ class Subject:
     ) -> list[Trial]:
         """As told, and then in the usual other scales as long as there is time."""
         told = self.contract.scaling
-        others = [s for s in USUAL if s != told and s.fits(self.shape[2])]
-        if self.original.facts.scales and not told.changes:
+        facts = self.original.facts
+        others = [s for s in USUAL if s != told and s.fits(self.shape[2]) and facts.takes(s)]
+        if facts.scales and not told.changes:
             others = [s for s in others if s == NONE.reversed()]
         pixels = check.read(rows, self.shape, way)
         trials: list[Trial] = []

@@ -381,6 +381,36 @@ def test_onnx_of_whole_numbers_is_given_them(tmp_path: Path) -> None:
     assert not any("0 to 255" in note for note in conversion.notes)
 
 
+def test_signed_bytes_are_given_pixels_less_128(tmp_path: Path) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE], kind=TensorProto.INT8), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+
+    def recipe(x: Floats) -> Any:
+        planes = (x.transpose(0, 3, 1, 2) - 128).astype(np.int8)
+        return softmax(session.run(None, {"images": planes})[0])
+
+    conversion = assert_equal(Foreign(path=tmp_path / "net.onnx"), recipe)
+    assert any("are given less 128 (--scale 128/1)" in note for note in conversion.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scaling"),
+    [
+        (TensorProto.INT8, NONE),
+        (TensorProto.INT8, NONE.reversed()),
+        (TensorProto.UINT8, NAMED["0..1"]),
+        (TensorProto.UINT8, parse("128/1")),
+        (TensorProto.INT32, NAMED["caffe"]),
+    ],
+)
+def test_pixels_that_a_whole_number_does_not_hold_are_refused(
+    tmp_path: Path, kind: int, scaling: Scaling
+) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE], kind=kind), tmp_path / "net.onnx")
+    with pytest.raises(ImportFailed, match=rf"takes whole numbers .* --scale {scaling.name} gives"):
+        Foreign(path=tmp_path / "net.onnx", scaling=scaling).convert()
+
+
 def half(path: Path) -> Any:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.images import Shape
+from imaging.scalings import CENTRED, NONE, Scaling
 from storage.models.contract import Contract, Layout, Output, Source
 from storage.models.store import ArtefactFormat
 from trainer.errors import ImportFailed
@@ -33,6 +34,20 @@ class Facts:
     """The names of its classes, if the file has them."""
     framework: str | None = None
     """Version of what wrote it."""
+
+    @property
+    def usual(self) -> Scaling:
+        """What it is given where nobody tells: pixels as they are, if its type holds them."""
+        return NONE if self.takes(NONE) else CENTRED
+
+    def takes(self, scaling: Scaling) -> bool:
+        """Whether its type holds pixels that are scaled so."""
+        if not self.dtype.startswith(("int", "uint")):
+            return True
+        scaled = scaling(np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1))
+        info = np.iinfo(self.dtype)
+        whole = np.array_equal(scaled, scaled.round())
+        return whole and info.min <= scaled.min() and scaled.max() <= info.max
 
 
 class Original(Protocol):
