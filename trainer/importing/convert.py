@@ -105,9 +105,10 @@ def labels_of(request: ConversionRequest, facts: Facts) -> tuple[str, ...]:
     if not labels and request.check:
         labels = tuple(sorted(set(request.check.classes)))
     if not labels:
+        where = f" clearly in {facts.unclear_labels!r}" if facts.unclear_labels else ""
         raise ImportFailed(
-            f"{request.path} does not name its classes: give their names by --labels, a file with "
-            "one a line, in the order of its outputs."
+            f"{request.path} does not name its classes{where}: give their names by --labels, a "
+            "file with one a line, in the order of its outputs."
         )
     if request.check:
         request.check.require_classes(labels)

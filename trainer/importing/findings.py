@@ -160,6 +160,11 @@ class Findings:
         if not request.labels and facts.labels:
             yield "The names of its classes are those in the file (--labels says otherwise)."
         elif not request.labels and request.check:
+            if facts.unclear_labels:
+                yield (
+                    f"The file does not name its classes clearly in {facts.unclear_labels!r}, "
+                    "which is left aside (--labels names them)."
+                )
             yield (
                 f"Its classes are those of {request.check.name}, sorted by name, as Keras sorts "
                 "folders (--labels says otherwise)."

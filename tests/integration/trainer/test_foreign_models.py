@@ -369,6 +369,19 @@ def test_onnx_in_nchw_takes_any_number_of_images(
     assert conversion.labels == LABELS, "as its metadata say"
 
 
+def test_class_names_that_are_not_clear_are_left_aside_and_told(tmp_path: Path) -> None:
+    model = graph(["n", 3, SIDE, SIDE])
+    model.metadata_props[0].value = str(set(LABELS))
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ImportFailed, match="does not name its classes clearly in 'names': give"):
+        Foreign(path=tmp_path / "net.onnx", labels=()).convert()
+    np.save(tmp_path / "check.npy", images(count=5))
+    check = CheckImages(name="check", classes=LABELS, array=tmp_path / "check.npy")
+    conversion = Foreign(path=tmp_path / "net.onnx", labels=()).convert(check)
+    assert conversion.labels == LABELS
+    assert any("clearly in 'names', which is left aside" in note for note in conversion.notes)
+
+
 def test_onnx_of_whole_numbers_is_given_them(tmp_path: Path) -> None:
     onnx.save(graph(["n", 3, SIDE, SIDE], kind=TensorProto.UINT8), tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")

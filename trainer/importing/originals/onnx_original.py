@@ -1,9 +1,6 @@
 """An ONNX graph, its own or made of a TensorFlow graph, and the same with nodes put around it."""
 
-import ast
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from evaluation.agreement import Agreement
 from imaging.images import Shape
-from storage.class_names import canonical
 from storage.models.contract import ONE_UNIT, Contract, Source
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
 from trainer.importing.check_images import PROBES, patterns
+from trainer.importing.originals.onnx_class_names import names_in
 from trainer.importing.originals.original import Facts, Floats
 from trainer.runtimes.broad_constants import broaden_constants
 
@@ -47,7 +44,6 @@ RANDOM = (
     *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
     *("Bernoulli", "Multinomial"),
 )
-LABEL_KEYS = ("names", "labels", "classes", "class_names", "class_labels")
 TYPES = {
     TensorProto.FLOAT: "float32",
     TensorProto.FLOAT16: "float16",
@@ -97,6 +93,7 @@ class OnnxOriginal:
             for dim in self._input.type.tensor_type.shape.dim
         ]
         self._batch = dims[0] if dims else None
+        labels, unclear = names_in(model)
         self.facts = Facts(
             source=source,
             shape=tuple(dims[1:]),
@@ -104,7 +101,8 @@ class OnnxOriginal:
             scales=TYPES[kind].startswith(("uint", "int")) or begins_with_scaling(graph),
             activation=last_activation(graph),
             outputs=tuple(output.name for output in graph.output),
-            labels=labels_in(model),
+            labels=labels,
+            unclear_labels=unclear,
             framework=framework or (f"{model.producer_name} {model.producer_version}".strip()),
         )
         self._session = session_of(self._model, path)
@@ -325,23 +323,6 @@ def tensors_in(model: onnx.ModelProto) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-
-
-def labels_in(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of classes from the metadata, as a list, a dictionary by number or lines."""
-    metadata = {entry.key.lower(): entry.value for entry in model.metadata_props}
-    text = next((metadata[key] for key in LABEL_KEYS if metadata.get(key)), "")
-    found: object = None
-    for read in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            found = read(text)
-            break
-    if isinstance(found, dict):
-        found = [found[key] for key in sorted(found, key=lambda key: int(str(key)))]
-    if not isinstance(found, list):
-        found = text.splitlines() if "\n" in text else text.split(",")
-    names = tuple(canonical(str(name)) for name in found)
-    return names if len(names) > 1 and all(names) and len(set(names)) == len(names) else ()
 
 
 def first_line(error: Exception) -> str:

@@ -32,6 +32,8 @@ class Facts:
     outputs: tuple[str, ...] = ("output",)
     labels: tuple[str, ...] = ()
     """The names of its classes, if the file has them."""
+    unclear_labels: str = ""
+    """What in the file may name them, and can be read in several ways or none."""
     framework: str | None = None
     """Version of what wrote it."""
 
