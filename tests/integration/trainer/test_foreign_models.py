@@ -394,6 +394,100 @@ def test_onnx_of_whole_numbers_is_given_them(tmp_path: Path) -> None:
     assert not any("0 to 255" in note for note in conversion.notes)
 
 
+def renamed(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = names.get(value.name, value.name)
+    return model
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"logits": "probabilities"},
+        {"images": "probabilities", "logits": "pixels"},
+        {"features": "pixels", "kernel": "probabilities"},
+        {"floats": "batchsight_before_0", "rows": "batchsight_after_constant_0"},
+    ],
+)
+def test_names_in_a_graph_are_its_own(tmp_path: Path, names: dict[str, str]) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE]), tmp_path / "plain.onnx")
+    onnx.save(renamed(graph(["n", 3, SIDE, SIDE]), names), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "plain.onnx")
+
+    def recipe(x: Floats) -> Any:
+        return softmax(session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0])
+
+    assert_equal(Foreign(path=tmp_path / "net.onnx", scaling=NONE), recipe)
+
+
+def test_what_was_published_can_be_imported_again(tmp_path: Path) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE]), tmp_path / "net.onnx")
+    first = Foreign(path=tmp_path / "net.onnx", scaling=NAMED["imagenet"])
+    model = first.load(first.convert())
+    again = tmp_path / "again" / "net.onnx"
+    again.parent.mkdir()
+    (tmp_path / "artefact" / "model.onnx").rename(again)
+    conversion = assert_equal(Foreign(path=again), lambda x: model(x.astype(np.uint8)))
+    assert conversion.contract.output == "probabilities"
+    assert conversion.contract.scaling == NONE
+
+
+def branching_graph(path: Path) -> Any:
+    """Scales bright images in a branch, which reads them as they were given."""
+    model = graph(["n", 3, SIDE, SIDE])
+    del model.graph.node[0]  # its Cast
+    floats = helper.make_tensor_value_info("floats", TensorProto.FLOAT, None)
+    branches = {
+        "then_branch": helper.make_node("Div", ["images", "white"], ["floats"]),
+        "else_branch": helper.make_node("Identity", ["images"], ["floats"]),
+    }
+    graphs = {
+        name: helper.make_graph([node], name, [], [floats]) for name, node in branches.items()
+    }
+    first = [
+        helper.make_node("ReduceMax", ["images"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "limit"], ["bright"]),
+        helper.make_node("If", ["bright"], ["floats"], **graphs),
+    ]
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*first, *rest])
+    for name, value in (("white", 255), ("limit", 1.5)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path)
+    return lambda x: softmax(session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0])
+
+
+def branching_module(path: Path) -> Any:
+    inner = network()
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            if tf.reduce_max(x) > 1.5:
+                x = x / 2
+            return inner(x)
+
+    module = Module()
+    module.inner = inner
+    tf.saved_model.save(module, path)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("save", "name"), [(branching_graph, "net.onnx"), (branching_module, "net")]
+)
+def test_branches_read_the_image_too(
+    tmp_path: Path, save: Callable[[Path], Any], name: str
+) -> None:
+    recipe = save(tmp_path / name)
+    assert_equal(Foreign(path=tmp_path / name, scaling=NONE), recipe)
+
+
 def test_signed_bytes_are_given_pixels_less_128(tmp_path: Path) -> None:
     onnx.save(graph(["n", 3, SIDE, SIDE], kind=TensorProto.INT8), tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")

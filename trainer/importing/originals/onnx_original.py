@@ -93,6 +93,7 @@ class OnnxOriginal:
             for dim in self._input.type.tensor_type.shape.dim
         ]
         self._batch = dims[0] if dims else None
+        self._session = session_of(self._model, path)
         labels, unclear = names_in(model)
         self.facts = Facts(
             source=source,
@@ -105,7 +106,6 @@ class OnnxOriginal:
             unclear_labels=unclear,
             framework=framework or (f"{model.producer_name} {model.producer_version}".strip()),
         )
-        self._session = session_of(self._model, path)
 
     @classmethod
     def read(cls, path: Path) -> "OnnxOriginal":
@@ -149,7 +149,9 @@ class OnnxOriginal:
 
     def _wrapped(self, contract: Contract, shape: Shape, batch: int | None) -> onnx.ModelProto:
         graph = self._model.graph
-        before = Nodes("before", "pixels")
+        taken = names_of(graph)
+        pixels, answer = free_name("pixels", taken), free_name("probabilities", taken)
+        before = Nodes(free_name(f"{PREFIX}before", taken), pixels)
         before.add("Cast", to=TensorProto.FLOAT)
         scaling = contract.scaling
         if scaling.bgr:
@@ -165,9 +167,10 @@ class OnnxOriginal:
                 before.add("Reshape", before.constant(np.array([0, 0, -1])))
             case "flat":
                 before.add("Reshape", before.constant(np.array([0, -1])))
-        before.add("Cast", to=self._input.type.tensor_type.elem_type)
+        # What the network takes has its name still: the branches of an If may read it as well.
+        before.add("Cast", name=self._input.name, to=self._input.type.tensor_type.elem_type)
 
-        after = Nodes("after", graph.output[0].name)
+        after = Nodes(free_name(f"{PREFIX}after", taken), graph.output[0].name)
         after.add("Cast", to=TensorProto.FLOAT)
         after.add("Flatten", axis=1)
         match contract.output:
@@ -185,21 +188,14 @@ class OnnxOriginal:
             after.last = after.constant(np.ones((1, 1), np.float32))
             after.add("Sub", second)
             after.add("Concat", second, axis=1)
-        after.add("Identity", name="probabilities")
+        after.add("Identity", name=answer)
 
-        renamed = {self._input.name: before.last}
-        inner = []
-        for node in graph.node:
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            copy.input[:] = [renamed.get(name, name) for name in node.input]
-            inner.append(copy)
         images = batch or "images"
         whole = helper.make_graph(
-            [*before.nodes, *inner, *after.nodes],
+            [*before.nodes, *graph.node, *after.nodes],
             "batchsight",
-            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [images, *shape])],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [images, None])],
+            [helper.make_tensor_value_info(pixels, TensorProto.UINT8, [images, *shape])],
+            [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [images, None])],
             [*graph.initializer, *before.constants, *after.constants],
         )
         whole.sparse_initializer.extend(graph.sparse_initializer)
@@ -213,7 +209,7 @@ class Nodes:
     """A chain of nodes, each of which takes what the one before gives."""
 
     def __init__(self, name: str, first: str) -> None:
-        self._name = f"{PREFIX}{name}"
+        self._name = name
         self.last = first
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
@@ -231,6 +227,25 @@ class Nodes:
         name = f"{self._name}_constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
+
+
+def names_of(graph: onnx.GraphProto) -> frozenset[str]:
+    """All that nodes, tensors and constants are called, those of inner graphs included."""
+    names: list[str] = []
+    for each in graphs_in(graph):
+        for node in each.node:
+            names += [node.name, *node.input, *node.output]
+        known = (each.input, each.output, each.value_info, each.initializer)
+        names += [value.name for values in known for value in values]
+        names += [sparse.values.name for sparse in each.sparse_initializer]
+    return frozenset(names)
+
+
+def free_name(name: str, taken: frozenset[str]) -> str:
+    """This name, longer if any that is taken begins so."""
+    while any(other.startswith(name) for other in taken):
+        name += "_"
+    return name
 
 
 def channelwise(numbers: tuple[float, ...]) -> np.ndarray:
