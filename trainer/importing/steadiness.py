@@ -13,11 +13,19 @@ from trainer.importing.originals.original import Floats
 Answer = Callable[[Pixels], Floats]
 
 
-def require_steady(original: Answer, artefact: Answer, images: Pixels, path: Path) -> None:
+def require_steady(
+    original: Answer, artefact: Answer, images: Pixels, path: Path, coarseness: float
+) -> None:
     """Raise `ImportFailed` where other images beside it, or chance, change an image's answer.
 
     ONNX Runtime may leave chance out of one of the two.
     """
+
+    def same(first: Floats, second: Floats) -> bool:
+        # What is no number equals its like.
+        apart = np.abs(np.nan_to_num(first) - np.nan_to_num(second))
+        return bool(apart.max() <= max(SAME_SCORE, coarseness))
+
     together = artefact(images)
     alone = np.concatenate([artefact(image[None]) for image in images])
     by_chance = not same(original(images), original(images))
@@ -33,9 +41,3 @@ def require_steady(original: Answer, artefact: Answer, images: Pixels, path: Pat
         "in it computes over the first axis, which counts the images: a mean over all axes, or "
         "batch normalisation that is still in training."
     )
-
-
-def same(first: Floats, second: Floats) -> bool:
-    """Whether these are the same answers but for rounding; what is no number equals its like."""
-    apart = np.abs(np.nan_to_num(first) - np.nan_to_num(second))
-    return bool(apart.max() <= SAME_SCORE)

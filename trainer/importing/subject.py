@@ -11,7 +11,13 @@ from imaging.scalings import NONE, USUAL, Scaling
 from storage.models.contract import Contract
 from trainer.importing.check_images import CheckImages
 from trainer.importing.fit import Trial
-from trainer.importing.originals.original import Floats, Original, laid_out, probabilities_of
+from trainer.importing.originals.original import (
+    Floats,
+    Original,
+    Outputs,
+    laid_out,
+    probabilities_of,
+)
 
 MOST_TRIED, FEWEST_TRIED = 300, 24
 TRIALS_SHARE = 0.25
@@ -29,7 +35,7 @@ class Subject:
     contract: Contract
     preprocessing: Preprocessing
 
-    def outputs(self, pixels: Pixels, scaling: Scaling) -> list[Floats]:
+    def outputs(self, pixels: Pixels, scaling: Scaling) -> list[Outputs]:
         """What it gives for uint8 pixels (n, H, W, C), scaled so."""
         return self.original(laid_out(scaling(pixels), self.contract.layout))
 

@@ -518,6 +518,34 @@ def test_pixels_that_a_whole_number_does_not_hold_are_refused(
         Foreign(path=tmp_path / "net.onnx", scaling=scaling).convert()
 
 
+@pytest.mark.parametrize("end", ["logits", "softmax"])
+def test_half_precision_may_round_its_own_outputs(tmp_path: Path, end: str) -> None:
+    """ONNX Runtime computes between half-precision nodes as it likes."""
+    random = np.random.default_rng(5)
+    matrix = numpy_helper.from_array(random.normal(0, 1 / 60, (3, 5)).astype(np.float16), "matrix")
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["means", "matrix"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+    ]
+    half = TensorProto.FLOAT16
+    net = helper.make_graph(
+        nodes if end == "softmax" else nodes[:2],
+        "net",
+        [helper.make_tensor_value_info("images", half, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info(end, half, ["n", 5])],
+        [matrix],
+    )
+    opset = helper.make_opsetid("", 13)
+    onnx.save(helper.make_model(net, opset_imports=[opset], ir_version=8), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (given,) = session.run(None, {"images": images().astype(np.float16)})
+    assert given.dtype == np.float16
+    foreign = Foreign(path=tmp_path / "net.onnx", scaling=NONE)
+    expected = softmax(given) if end == "logits" else given
+    np.testing.assert_allclose(foreign.load(foreign.convert())(images()), expected, atol=1e-3)
+
+
 def half(path: Path) -> Any:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:

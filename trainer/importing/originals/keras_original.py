@@ -15,7 +15,7 @@ from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.originals.original import Facts, Floats
+from trainer.importing.originals.original import Facts, Outputs
 
 CHUNK = 16
 
@@ -48,7 +48,7 @@ class KerasOriginal:
             framework=f"keras {architecture.keras}" if architecture.keras else None,
         )
 
-    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+    def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
         parts = [
             [

@@ -17,7 +17,7 @@ from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
 from trainer.importing.check_images import PROBES, patterns
 from trainer.importing.originals.onnx_class_names import names_in
-from trainer.importing.originals.original import Facts, Floats
+from trainer.importing.originals.original import Facts, Outputs
 from trainer.runtimes.broad_constants import broaden_constants
 
 OLDEST_OPSET = 7
@@ -121,7 +121,7 @@ class OnnxOriginal:
             )
         return cls(model, path)
 
-    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+    def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
         given = images.astype(self.facts.dtype)
         step = self._batch or max(len(given), 1)

@@ -15,6 +15,8 @@ from storage.models.store import ArtefactFormat
 from trainer.errors import ImportFailed
 
 Floats = NDArray[np.float32]
+Outputs = NDArray[np.floating]
+"""In the precision of the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Original(Protocol):
     def facts(self) -> Facts:
         """What its file says."""
 
-    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+    def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) in its own layout and scaling."""
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
@@ -79,7 +81,7 @@ def laid_out(pixels: Floats, layout: Layout) -> Floats:
             return pixels
 
 
-def probabilities_of(output: NDArray[np.generic], kind: Output) -> Floats:
+def probabilities_of(output: Outputs, kind: Output) -> Floats:
     """Probabilities (N, classes) from what a network gives."""
     given = output.astype(np.float64).reshape(len(output), -1)
     match kind:
@@ -97,6 +99,14 @@ def probabilities_of(output: NDArray[np.generic], kind: Output) -> Floats:
             second = (1 + given) / 2
             given = np.concatenate([1 - second, second], axis=1)
     return given.astype(np.float32)
+
+
+def coarseness_of(output: Outputs) -> float:
+    """How far apart probabilities may be since a network rounds what it gives to half precision."""
+    if output.dtype != np.float16:
+        return 0.0
+    largest = np.abs(output.astype(np.float64)).max(initial=1)
+    return float(np.finfo(np.float16).eps * largest / 2)
 
 
 def require_one_output(path: Path, names: Sequence[str]) -> None:
