@@ -286,9 +286,24 @@ def saved_by_tensorflow(path: Path) -> Any:
     return inner
 
 
+def saved_for_one_image(path: Path) -> Any:
+    inner = network()
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            return inner(x)
+
+    module = Module()
+    module.inner = inner
+    tf.saved_model.save(module, path)
+    return lambda x: np.concatenate([module(image[None]) for image in x])
+
+
 @pytest.mark.parametrize(
     ("save", "name", "source"),
     [
+        (saved_for_one_image, "net", "saved-model"),
         (keras_3_h5, "net.h5", "keras"),
         (keras_2, "net.h5", "keras-2"),
         (keras_2, "net.keras", "keras-2"),

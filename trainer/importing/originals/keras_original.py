@@ -15,9 +15,7 @@ from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.originals.original import Facts, Outputs
-
-CHUNK = 16
+from trainer.importing.originals.original import Facts, Outputs, in_batches
 
 
 class KerasOriginal:
@@ -50,16 +48,11 @@ class KerasOriginal:
 
     def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
-        parts = [
-            [
-                np.asarray(tf.cast(output, tf.float32))
-                for output in keras.tree.flatten(
-                    self._model(tf.constant(images[start : start + CHUNK]), training=False)
-                )
-            ]
-            for start in range(0, len(images), CHUNK)
-        ]
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return in_batches(self._run, images, None)
+
+    def _run(self, images: NDArray[np.generic]) -> list[Outputs]:
+        outputs = keras.tree.flatten(self._model(tf.constant(images), training=False))
+        return [np.asarray(tf.cast(output, tf.float32)) for output in outputs]
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The file itself if nothing has to be put around the network."""

@@ -17,7 +17,7 @@ from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
 from trainer.importing.check_images import PROBES, patterns
 from trainer.importing.originals.onnx_class_names import names_in
-from trainer.importing.originals.original import Facts, Outputs
+from trainer.importing.originals.original import Facts, Outputs, in_batches
 from trainer.runtimes.broad_constants import broaden_constants
 
 OLDEST_OPSET = 7
@@ -123,16 +123,9 @@ class OnnxOriginal:
 
     def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
+        name = self._input.name
         given = images.astype(self.facts.dtype)
-        step = self._batch or max(len(given), 1)
-        parts = []
-        for start in range(0, len(given), step):
-            chunk = given[start : start + step]
-            missing = step - len(chunk)
-            padded = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
-            outputs = self._session.run(None, {self._input.name: padded})
-            parts.append([output[: len(chunk)] for output in outputs])
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return in_batches(lambda few: self._session.run(None, {name: few}), given, self._batch)
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes).

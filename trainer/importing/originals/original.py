@@ -1,6 +1,6 @@
 """A model from elsewhere as its author has it: what it takes, what it gives, and how to run it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from trainer.errors import ImportFailed
 Floats = NDArray[np.float32]
 Outputs = NDArray[np.floating]
 """In the precision of the network."""
+CHUNK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,22 @@ def probabilities_of(output: Outputs, kind: Output) -> Floats:
             second = (1 + given) / 2
             given = np.concatenate([1 - second, second], axis=1)
     return given.astype(np.float32)
+
+
+def in_batches(
+    run: Callable[[NDArray[np.generic]], Sequence[Outputs]],
+    images: NDArray[np.generic],
+    fixed: int | None,
+) -> list[Outputs]:
+    """What a network gives for images, a few at once: if it takes a fixed number, always that."""
+    size = fixed or CHUNK
+    parts = []
+    for start in range(0, len(images), size):
+        chunk = images[start : start + size]
+        missing = size - len(chunk) if fixed else 0
+        filled = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
+        parts.append([np.atleast_1d(output)[: len(chunk)] for output in run(filled)])
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def coarseness_of(output: Outputs) -> float:
