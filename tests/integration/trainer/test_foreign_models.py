@@ -600,7 +600,35 @@ def any_size(path: Path) -> Any:
     return model.predict_on_batch
 
 
-@pytest.mark.parametrize("save", [half, flat, channels_first, one_at_a_time, any_size])
+def named_ends(path: Path) -> Any:
+    """An input and an output that go by names."""
+    pixels = keras.Input((SIDE, SIDE, 3), name="pixels")
+    inner = network()
+    keras.Model({"image": pixels}, {"classes": inner(pixels)}).save(path)
+    return inner.predict_on_batch
+
+
+def listed_ends(path: Path) -> Any:
+    pixels = keras.Input((SIDE, SIDE, 3))
+    inner = network()
+    keras.Model([pixels], [inner(pixels)]).save(path)
+    return inner.predict_on_batch
+
+
+def row_in_a_table(path: Path) -> Any:
+    pixels = keras.Input((SIDE, SIDE, 3))
+    inner = network()
+    keras.Model(pixels, keras.layers.Reshape((1, 5))(inner(pixels))).save(path)
+    return inner.predict_on_batch
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        *(half, flat, channels_first, one_at_a_time, any_size),
+        *(named_ends, listed_ends, row_in_a_table),
+    ],
+)
 def test_networks_that_look_odd_are_taken(tmp_path: Path, save: Callable[[Path], Any]) -> None:
     recipe = save(tmp_path / "net.keras")
     size = (SIDE, SIDE) if save is any_size else None

@@ -51,13 +51,13 @@ class KerasOriginal:
         return in_batches(self._run, images, None)
 
     def _run(self, images: NDArray[np.generic]) -> list[Outputs]:
-        outputs = keras.tree.flatten(self._model(tf.constant(images), training=False))
+        outputs = keras.tree.flatten(called(self._model, tf.constant(images)))
         return [np.asarray(tf.cast(output, tf.float32)) for output in outputs]
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The file itself if nothing has to be put around the network."""
         as_it_is = self.facts.shape == tuple(shape) and self._path.suffix == ".keras"
-        if as_it_is and not contract.wraps:
+        if as_it_is and not contract.wraps and is_plain(self._model, shape):
             shutil.copyfile(self._path, folder / FILE_OF["keras"])
             return "keras"
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
@@ -85,7 +85,7 @@ def around(model: Any, pixels: Any, contract: Contract, shape: Shape) -> Any:
             scaled = keras.layers.Reshape(shape[:2])(scaled)
         case "flat":
             scaled = keras.layers.Flatten()(scaled)
-    (answer,) = keras.tree.flatten(model(scaled, training=False))
+    (answer,) = keras.tree.flatten(called(model, scaled))
     if len(answer.shape) > 2:
         answer = keras.layers.Flatten()(answer)
     match contract.output:
@@ -101,6 +101,22 @@ def around(model: Any, pixels: Any, contract: Contract, shape: Shape) -> Any:
         first = keras.layers.Rescaling(-1.0, offset=1.0, **full)(answer)
         answer = keras.layers.Concatenate(**full)([first, answer])
     return answer
+
+
+def called(model: Any, images: Any) -> Any:
+    """What a network gives for images, which it may take in a list or by a name."""
+    taken = getattr(model, "input", None)
+    if isinstance(taken, dict | list | tuple):
+        images = keras.tree.pack_sequence_as(taken, [images])
+    return model(images, training=False)
+
+
+def is_plain(model: Any, shape: Shape) -> bool:
+    """Whether it takes images as they are, and gives nothing but a row of numbers for each."""
+    if isinstance(getattr(model, "input", None), dict | list | tuple):
+        return False
+    answer = model(np.zeros((1, *shape), np.uint8), training=False)
+    return tf.is_tensor(answer) and len(answer.shape) == 2
 
 
 def numbers(array: np.ndarray) -> float | list[float]:
