@@ -37,6 +37,8 @@ from trainer.importing.originals.shapes import layout_of, shape_of
 from trainer.importing.steadiness import require_steady
 from trainer.importing.subject import TRIALS_SHARE, Subject
 
+CHANNELS_IN_WORDS = {1: "grey", 3: "RGB", 4: "RGBA"}
+
 
 def main() -> None:
     """Answer one request."""
@@ -60,9 +62,11 @@ def convert(request: ConversionRequest) -> Conversion:
     shape = shape_of(facts.shape, layout, request.path, size=request.size, known=known)
     told = Contract(source=facts.source, scaling=request.scaling or facts.usual, layout=layout)
     if not told.scaling.fits(shape[2]):
+        plain = told.scaling.model_copy(update={"bgr": False})
+        option = "--channels bgr" if plain.fits(shape[2]) else f"--scale {told.scaling.name}"
         raise ImportFailed(
-            f"{request.path} takes images of {shape[2]} channels, and --scale "
-            f"{told.scaling.name} is for others."
+            f"{request.path} takes {CHANNELS_IN_WORDS[shape[2]]} images, and {option} is for "
+            "others."
         )
     if not facts.takes(told.scaling):
         raise ImportFailed(

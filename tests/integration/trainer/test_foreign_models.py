@@ -323,6 +323,27 @@ def test_every_format_gives_what_its_author_gets(
     assert conversion.contract.source == source
 
 
+@pytest.mark.parametrize(
+    ("save", "written", "name"),
+    [
+        (keras_3_h5, "net.keras", "NET.KERAS"),
+        (keras_3_h5, "net.keras", "net.h5"),
+        (keras_3_h5, "net.h5", "NET.H5"),
+        (keras_3_h5, "net.h5", "net.hdf5"),
+        (keras_2, "net.keras", "NET.KERAS"),
+        (keras_2, "net.keras", "net.h5"),
+        (keras_2, "net.h5", "NET.H5"),
+    ],
+)
+def test_a_file_is_what_it_holds(
+    tmp_path: Path, save: Callable[[Path], Any], written: str, name: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    model = save(tmp_path / "there" / written)
+    (tmp_path / "there" / written).rename(tmp_path / name)
+    assert_equal(Foreign(path=tmp_path / name, scaling=NONE), lambda x: np.asarray(model(x)))
+
+
 def graph(
     shape: list[int | str], *, fixed: bool = False, kind: int = TensorProto.FLOAT
 ) -> onnx.ModelProto:
@@ -705,6 +726,18 @@ def test_what_is_no_classifier_of_images_gets_a_sentence(
         Foreign(path=tmp_path / "net.keras").convert()
     assert sentence in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "option"),
+    [(NONE.reversed(), "--channels bgr"), (NAMED["imagenet"], "--scale imagenet")],
+)
+def test_a_scale_for_other_channels_is_refused_by_its_option(
+    tmp_path: Path, scaling: Scaling, option: str
+) -> None:
+    network((8, 8, 1)).save(tmp_path / "net.keras")
+    with pytest.raises(ImportFailed, match=f"takes grey images, and {option} is for others"):
+        Foreign(path=tmp_path / "net.keras", scaling=scaling).convert()
 
 
 def test_layers_that_keras_does_not_have_are_named(tmp_path: Path) -> None:

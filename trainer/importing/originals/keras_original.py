@@ -1,6 +1,7 @@
 """A model that Keras 3 loads, and the same with layers put around it."""
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
+from trainer.importing.originals.keras_file import named_by_content
 from trainer.importing.originals.original import Facts, Outputs, in_batches
 
 
@@ -24,7 +26,8 @@ class KerasOriginal:
     def __init__(self, path: Path, architecture: Architecture) -> None:
         self._path = path
         try:
-            self._model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            with named_by_content(path) as file:
+                self._model = keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises whatever its deserialisation runs into
             reason = architecture.obstacle(keras.__version__) or reason_of(error)
             raise ImportFailed(f"{path} is not published: it cannot be loaded: {reason}") from None
@@ -56,7 +59,7 @@ class KerasOriginal:
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The file itself if nothing has to be put around the network."""
-        as_it_is = self.facts.shape == tuple(shape) and self._path.suffix == ".keras"
+        as_it_is = self.facts.shape == tuple(shape) and zipfile.is_zipfile(self._path)
         if as_it_is and not contract.wraps and is_plain(self._model, shape):
             shutil.copyfile(self._path, folder / FILE_OF["keras"])
             return "keras"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.models.contract import Output
+from storage.models.contract import ONE_UNIT, Output
 from trainer.errors import ImportFailed
 
 ROUNDING = 0.01
@@ -45,6 +45,11 @@ def kind_of(
             "in the order of its outputs."
         )
     if told:
+        if told in ONE_UNIT:
+            raise ImportFailed(
+                f"{path} has {units:,} units, and --output {told} is for one, which tells two "
+                "classes apart."
+            )
         return told
     if activation == "softmax" or (flat.min() >= -ROUNDING and adds_up(flat)):
         return "probabilities"
@@ -80,6 +85,11 @@ def kind_of_one(
     if told == "logits":
         return "sigmoid-logit"
     if told:
+        if told not in ONE_UNIT:
+            raise ImportFailed(
+                f"{path} has one unit, and --output {told} is for one each class: sigmoid, tanh or "
+                "logits is what one can be."
+            )
         return told
     if activation == "tanh":
         return "tanh"

@@ -17,6 +17,7 @@ from process.heavy_imports import keras_imports
 from storage.models.contract import Contract, Source
 from storage.models.store import ArtefactFormat
 from trainer.errors import ImportFailed
+from trainer.importing.originals.keras_file import named_by_content
 from trainer.importing.originals.onnx_original import OnnxOriginal
 from trainer.importing.originals.original import Outputs, in_batches, require_one_output
 from trainer.runtimes.onnx_conversion import onnx_of
@@ -118,7 +119,8 @@ def open_keras_2(path: Path, version: str | None) -> TensorFlowOriginal:
                 f"{path} was written by Keras 2, which takes `pip install tf-keras` to be read."
             ) from None
     try:
-        model = tf_keras.models.load_model(path, compile=False)
+        with named_by_content(path) as file:
+            model = tf_keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras raises whatever its deserialisation runs into
         raise ImportFailed(
             f"{path} cannot be loaded: {short(error)} If it has parts of its own, export it where "

@@ -67,3 +67,15 @@ def test_what_is_no_classifier_is_refused_in_a_sentence(
         kind(output, classes, activation)
     assert str(told.value).startswith("net.onnx ")
     assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize("told", ["sigmoid", "tanh"])
+def test_several_units_are_no_output_of_one(told: Output) -> None:
+    with pytest.raises(ImportFailed, match=f"has 5 units, and --output {told} is for one"):
+        kind([[0.2] * 5, [0.3] * 5], 5, told=told)
+
+
+@pytest.mark.parametrize("told", ["probabilities", "log-probabilities"])
+def test_one_unit_is_no_output_of_several(told: Output) -> None:
+    with pytest.raises(ImportFailed, match=f"has one unit, and --output {told} is for one each"):
+        kind([[0.2], [0.3]], 2, told=told)
