@@ -5,7 +5,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from time import perf_counter
 import numpy as np
 
 from evaluation.agreement import Agreement
-from imaging.images import Pixels
+from imaging.images import Pixels, Shape
 from imaging.preprocessing import AS_KERAS
+from process.keras_errors import reason_of
 from storage.errors import StorageError
 from storage.models.contract import Contract
 from storage.models.store import FILE_OF
@@ -80,8 +82,10 @@ def convert(request: ConversionRequest) -> Conversion:
         preprocessing=request.preprocessing or AS_KERAS,
     )
     probes = probes_of(request.check, subject.shape, subject.preprocessing)
+    with running(request.path, shape):
+        outputs = subject.outputs(probes, told.scaling)
     output = kind_of(
-        subject.outputs(probes, told.scaling),
+        outputs,
         request.path,
         classes=len(labels),
         activation=facts.activation,
@@ -96,7 +100,8 @@ def convert(request: ConversionRequest) -> Conversion:
     coarseness = coarseness_of(answers)
     few = np.concatenate([probes[::2], patterns(PROBES, shape)[1::2]])
     own = partial(subject.probabilities, scaling=contract.scaling)
-    require_steady(own, artefact, few, request.path, coarseness)
+    with running(request.path, shape):
+        require_steady(own, artefact, few, request.path, coarseness)
     expected = probabilities_of(answers, contract.output)
     compare(artefact(probes), expected, request.path, coarseness)
     return Conversion(
@@ -154,6 +159,19 @@ def find_out(
     if better and better.sure:
         raise ImportFailed(f"{request.path} is not published: {better}")
     return Findings.of(check, told=told, chosen=chosen, scalings=scalings, ways=ways, better=better)
+
+
+@contextmanager
+def running(path: Path, shape: Shape) -> Iterator[None]:
+    """Raise `ImportFailed` with what a network runs into when it is given images."""
+    try:
+        yield
+    except TrainerError:
+        raise
+    except Exception as error:  # Keras, TensorFlow and ONNX Runtime have many kinds
+        raise ImportFailed(
+            f"{path} cannot be run on images of {' x '.join(map(str, shape))}: {reason_of(error)}"
+        ) from None
 
 
 def compare(given: np.ndarray, expected: np.ndarray, path: Path, coarseness: float) -> None:

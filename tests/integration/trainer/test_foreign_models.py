@@ -740,6 +740,72 @@ def test_a_scale_for_other_channels_is_refused_by_its_option(
         Foreign(path=tmp_path / "net.keras", scaling=scaling).convert()
 
 
+def remembering(path: Path, library: Any = keras) -> None:
+    rows = library.Input(batch_shape=(1, 8, 8))
+    x = library.layers.LSTM(4, stateful=True, name="memory")(rows)
+    library.Model(rows, library.layers.Dense(5)(x)).save(path)
+
+
+def remembering_keras_2(path: Path) -> None:
+    remembering(path, tf_keras)
+
+
+def four_at_a_time(path: Path) -> None:
+    pixels = keras.Input((8, 8, 3), batch_size=4)
+    x = keras.ops.reshape(pixels, (4, 192))
+    keras.Model(pixels, keras.layers.Dense(5)(x)).save(path)
+
+
+def of_one_size(path: Path) -> None:
+    pixels = keras.Input((None, None, 3))
+    x = keras.ops.reshape(pixels, (-1, 192))
+    keras.Model(pixels, keras.layers.Dense(5)(x)).save(path)
+
+
+def graph_in_rows_of(width: int, path: Path) -> None:
+    """Of 4 x 4 features of an image it makes rows of so many."""
+    model = graph(["n", 3, "h", "w"])
+    del model.graph.initializer[:]
+    for name, value in {
+        "kernel": np.ones((1, 3, 3, 3), np.float32),
+        "flat": np.array([-1, width]),
+        "matrix": np.ones((width, 5), np.float32),
+    }.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    model.graph.node[4].CopyFrom(helper.make_node("Reshape", ["positive", "flat"], ["rows"]))
+    onnx.save(model, path)
+
+
+def graph_of_one_size(path: Path) -> None:
+    graph_in_rows_of(7, path)
+
+
+def graph_of_one_size_in_two_rows(path: Path) -> None:
+    graph_in_rows_of(8, path)
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "sentence"),
+    [
+        (remembering, "net.keras", "its layer 'memory' is stateful, so that an image's answer"),
+        (remembering_keras_2, "net.h5", "its layer 'memory' is stateful, so that an image's"),
+        (four_at_a_time, "net.keras", "takes a fixed number of images at a time, 4: save it"),
+        (of_one_size, "net.keras", "cannot be run on images of 9 x 9 x 3: Input to reshape is a"),
+        (graph_of_one_size, "net.onnx", "cannot be run on images of 9 x 9 x 3: The input tensor"),
+        (graph_of_one_size_in_two_rows, "net.onnx", "9 x 9 x 3: it gives 16 answers to 8"),
+    ],
+)
+def test_what_cannot_be_run_image_by_image_gets_a_sentence(
+    tmp_path: Path, save: Callable[[Path], None], name: str, sentence: str
+) -> None:
+    save(tmp_path / name)
+    size = (9, 9) if "of_one_size" in save.__name__ else None
+    with pytest.raises(ImportFailed) as told:
+        Foreign(path=tmp_path / name, scaling=NONE, size=size).convert()
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 def test_layers_that_keras_does_not_have_are_named(tmp_path: Path) -> None:
     class Scale(keras.layers.Layer):
         def call(self, pixels: Any) -> Any:

@@ -39,6 +39,7 @@ class KerasOriginal:
                 "save a model that has the others built in."
             )
         (given,) = inputs or (None,)
+        self._batch = given.shape[0] if given else None
         self.facts = Facts(
             source="keras",
             shape=given.shape[1:] if given else (None, None, None),
@@ -54,7 +55,15 @@ class KerasOriginal:
         return in_batches(self._run, images, None)
 
     def _run(self, images: NDArray[np.generic]) -> list[Outputs]:
-        outputs = keras.tree.flatten(called(self._model, tf.constant(images)))
+        try:
+            outputs = keras.tree.flatten(called(self._model, tf.constant(images)))
+        except Exception:  # Keras raises whatever its layers run into
+            if self._batch is None:
+                raise
+            raise ImportFailed(
+                f"{self._path} takes a fixed number of images at a time, {self._batch}: "
+                "save it with an open number, by keras.Input(shape) without batch_size."
+            ) from None
         return [np.asarray(tf.cast(output, tf.float32)) for output in outputs]
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:

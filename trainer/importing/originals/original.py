@@ -114,7 +114,11 @@ def in_batches(
         chunk = images[start : start + size]
         missing = size - len(chunk) if fixed else 0
         filled = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
-        parts.append([np.atleast_1d(output)[: len(chunk)] for output in run(filled)])
+        outputs = [np.atleast_1d(output) for output in run(filled)]
+        for output in outputs:
+            if len(output) != len(filled):
+                raise ValueError(f"it gives {len(output):,} answers to {len(filled):,}")
+        parts.append([output[: len(chunk)] for output in outputs])
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
