@@ -25,12 +25,7 @@ class Scaling(BaseModel, frozen=True, extra="forbid"):
     @property
     def changes(self) -> bool:
         """Whether it leaves pixels otherwise than they are."""
-        return self.bgr or not self.gives_whole_numbers
-
-    @property
-    def gives_whole_numbers(self) -> bool:
-        """Whether pixels from 0 to 255 remain that, in whatever order."""
-        return set(self.mean) == {0.0} and set(self.deviation) == {1.0}
+        return self.bgr or set(self.mean) != {0.0} or set(self.deviation) != {1.0}
 
     def fits(self, channels: int) -> bool:
         """Whether pixels of so many channels can be scaled so."""
@@ -65,9 +60,10 @@ NAMED = {
     )
 }
 NAMES = tuple(NAMED)
+CENTRED = Scaling(name="128/1", mean=(128.0,))
 USUAL = (
     *NAMED.values(),
-    Scaling(name="128/1", mean=(128.0,)),
+    CENTRED,
     NONE.reversed(),
     NAMED["0..1"].reversed(),
     NAMED["-1..1"].reversed(),

@@ -5,29 +5,42 @@
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from evaluation.agreement import Agreement
-from imaging.images import Pixels
+from evaluation.ranking import SAME_SCORE
+from imaging.images import Pixels, Shape
 from imaging.preprocessing import AS_KERAS
-from imaging.scalings import NONE
+from process.keras_errors import reason_of
 from storage.errors import StorageError
 from storage.models.contract import Contract
 from storage.models.store import FILE_OF
 from trainer.errors import ImportFailed, TrainerError
-from trainer.importing.check_images import probes_of
+from trainer.importing.check_images import PROBES, patterns, probes_of
 from trainer.importing.conversions import Conversion, ConversionAnswer, ConversionRequest
 from trainer.importing.findings import Findings
 from trainer.importing.fit import Check
 from trainer.importing.originals.opening import open_original
-from trainer.importing.originals.original import Facts, require_one_output
+from trainer.importing.originals.original import (
+    Facts,
+    Floats,
+    coarseness_of,
+    probabilities_of,
+    require_one_output,
+)
 from trainer.importing.originals.outputs import kind_of
 from trainer.importing.originals.shapes import layout_of, shape_of
+from trainer.importing.steadiness import require_steady
 from trainer.importing.subject import TRIALS_SHARE, Subject
+
+CHANNELS_IN_WORDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def main() -> None:
@@ -50,17 +63,18 @@ def convert(request: ConversionRequest) -> Conversion:
     layout = layout_of(facts.shape, request.path, request.layout)
     known = request.check.shape if request.check else None
     shape = shape_of(facts.shape, layout, request.path, size=request.size, known=known)
-    told = Contract(source=facts.source, scaling=request.scaling or NONE, layout=layout)
+    told = Contract(source=facts.source, scaling=request.scaling or facts.usual, layout=layout)
     if not told.scaling.fits(shape[2]):
+        plain = told.scaling.model_copy(update={"bgr": False})
+        option = "--channels bgr" if plain.fits(shape[2]) else f"--scale {told.scaling.name}"
         raise ImportFailed(
-            f"{request.path} takes images of {shape[2]} channels, and --scale "
-            f"{told.scaling.name} is for others."
+            f"{request.path} takes {CHANNELS_IN_WORDS[shape[2]]} images, and {option} is for "
+            "others."
         )
-    if facts.takes_whole_numbers and not told.scaling.gives_whole_numbers:
+    if not facts.takes(told.scaling):
         raise ImportFailed(
-            f"{request.path} takes whole numbers ({facts.dtype}), and --scale "
-            f"{told.scaling.name} gives fractions or less than 0: pixels are given to it as they "
-            "are, by --scale none."
+            f"{request.path} takes whole numbers ({facts.dtype}), and --scale {told.scaling.name} "
+            f"gives others: --scale {facts.usual.name} suits them."
         )
     subject = Subject(
         original=original,
@@ -69,8 +83,10 @@ def convert(request: ConversionRequest) -> Conversion:
         preprocessing=request.preprocessing or AS_KERAS,
     )
     probes = probes_of(request.check, subject.shape, subject.preprocessing)
+    with running(request.path, shape):
+        outputs = subject.answers(probes)
     output = kind_of(
-        subject.answers(probes),
+        outputs,
         request.path,
         classes=len(labels),
         activation=facts.activation,
@@ -80,8 +96,15 @@ def convert(request: ConversionRequest) -> Conversion:
     findings = find_out(request, subject, labels, probes)
     contract = subject.contract.model_copy(update={"scaling": findings.chosen.scaling})
     format = original.write(request.folder, contract, shape)
-    expected = subject.probabilities(probes, contract.scaling)
-    compare(run_artefact(request.folder / FILE_OF[format], probes), expected, request.path)
+    artefact = open_artefact(request.folder / FILE_OF[format])
+    (answers,) = subject.outputs(probes, contract.scaling)
+    coarseness = coarseness_of(answers)
+    few = np.concatenate([probes[::2], patterns(PROBES, shape)[1::2]])
+    own = partial(subject.probabilities, scaling=contract.scaling)
+    with running(request.path, shape):
+        require_steady(own, artefact, few, request.path, coarseness)
+    expected = probabilities_of(answers, contract.output)
+    compare(artefact(probes), expected, request.path, coarseness)
     return Conversion(
         format=format,
         shape=shape,
@@ -101,9 +124,10 @@ def labels_of(request: ConversionRequest, facts: Facts) -> tuple[str, ...]:
     if not labels and request.check:
         labels = tuple(sorted(set(request.check.classes)))
     if not labels:
+        where = f" clearly in {facts.unclear_labels!r}" if facts.unclear_labels else ""
         raise ImportFailed(
-            f"{request.path} does not name its classes: give their names by --labels, a file with "
-            "one a line, in the order of its outputs."
+            f"{request.path} does not name its classes{where}: give their names by --labels, a "
+            "file with one a line, in the order of its outputs."
         )
     if request.check:
         request.check.require_classes(labels)
@@ -138,27 +162,40 @@ def find_out(
     return Findings.of(check, told=told, chosen=chosen, scalings=scalings, ways=ways, better=better)
 
 
-def compare(given: np.ndarray, expected: np.ndarray, path: Path) -> None:
+@contextmanager
+def running(path: Path, shape: Shape) -> Iterator[None]:
+    """Raise `ImportFailed` with what a network runs into when it is given images."""
+    try:
+        yield
+    except TrainerError:
+        raise
+    except Exception as error:  # Keras, TensorFlow and ONNX Runtime have many kinds
+        raise ImportFailed(
+            f"{path} cannot be run on images of {' x '.join(map(str, shape))}: {reason_of(error)}"
+        ) from None
+
+
+def compare(given: np.ndarray, expected: np.ndarray, path: Path, coarseness: float) -> None:
     """Raise `ImportFailed` unless the artefact gives what the file and plain NumPy give."""
     agreement = Agreement.of(given, expected)
-    if not agreement.holds:
+    if not agreement.difference <= max(SAME_SCORE, coarseness):  # what is no number is no less
         raise ImportFailed(
             f"{path} is not published: its probabilities would differ by "
             f"{agreement.difference:.2g} from those of the file."
         )
 
 
-def run_artefact(artefact: Path, images: Pixels) -> np.ndarray:
-    """Probabilities (n, classes) of what was written."""
+def open_artefact(artefact: Path) -> Callable[[Pixels], Floats]:
+    """What was written, which gives probabilities (n, classes) for pixels."""
     if artefact.suffix == ".onnx":
         from trainer.importing.originals.onnx_original import OnnxOriginal
 
-        (probabilities,) = OnnxOriginal.read(artefact)(images)
-        return probabilities
+        graph = OnnxOriginal.read(artefact)
+        return lambda pixels: np.asarray(graph(pixels)[0], np.float32)
     import keras
 
     model = keras.saving.load_model(artefact, compile=False, safe_mode=True)
-    return np.asarray(model(images, training=False), np.float32)
+    return lambda pixels: np.asarray(model(pixels, training=False), np.float32)
 
 
 if __name__ == "__main__":

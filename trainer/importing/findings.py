@@ -130,6 +130,11 @@ class Findings:
                 f"WARNING: It scales pixels itself, and --scale {name} is done before that: say "
                 "--scale none if once is enough."
             )
+        elif request.scaling is None and facts.usual.changes:
+            yield (
+                f"It takes {facts.dtype}, which does not hold pixels of 0 to 255: they are given "
+                f"less 128 (--scale {facts.usual.name})."
+            )
         elif request.scaling is None and not facts.scales:
             reason = "nothing at its start scales pixels, and nobody told a scale"
             if self.rivals:
@@ -166,6 +171,11 @@ class Findings:
         if not request.labels and facts.labels:
             yield "The names of its classes are those in the file (--labels says otherwise)."
         elif not request.labels and request.check:
+            if facts.unclear_labels:
+                yield (
+                    f"The file does not name its classes clearly in {facts.unclear_labels!r}, "
+                    "which is left aside (--labels names them)."
+                )
             yield (
                 f"Its classes are those of {request.check.name}, sorted by name, as Keras sorts "
                 "folders (--labels says otherwise)."

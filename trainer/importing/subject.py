@@ -11,7 +11,13 @@ from imaging.scalings import NAMED, NONE, USUAL, Scaling
 from storage.models.contract import Contract
 from trainer.importing.check_images import CheckImages
 from trainer.importing.fit import Trial
-from trainer.importing.originals.original import Floats, Original, laid_out, probabilities_of
+from trainer.importing.originals.original import (
+    Floats,
+    Original,
+    Outputs,
+    laid_out,
+    probabilities_of,
+)
 
 MOST_TRIED, FEWEST_TRIED = 300, 24
 TRIALS_SHARE = 0.25
@@ -30,19 +36,18 @@ class Subject:
     contract: Contract
     preprocessing: Preprocessing
 
-    def outputs(self, pixels: Pixels, scaling: Scaling) -> list[Floats]:
+    def outputs(self, pixels: Pixels, scaling: Scaling) -> list[Outputs]:
         """What it gives for uint8 pixels (n, H, W, C), scaled so."""
         return self.original(laid_out(scaling(pixels), self.contract.layout))
 
-    def answers(self, pixels: Pixels) -> list[Floats]:
+    def answers(self, pixels: Pixels) -> list[Outputs]:
         """The same for pixels as told, and then in other ranges and far beyond.
 
         What is a probability remains one whatever comes in, and what is none comes to light.
         """
         answers = [self.outputs(pixels, self.contract.scaling)]
-        if not self.original.facts.takes_whole_numbers:
-            others = [scaling for scaling in RANGES if scaling.fits(self.shape[2])]
-            answers += [finite(self.outputs(pixels, scaling)) for scaling in others]
+        others = [scaling for scaling in RANGES if self.original.facts.takes(scaling)]
+        answers += [finite(self.outputs(pixels, scaling)) for scaling in others]
         return [np.concatenate(each) for each in zip(*answers, strict=True)]
 
     def probabilities(self, pixels: Pixels, scaling: Scaling) -> Floats:
@@ -63,8 +68,9 @@ class Subject:
     ) -> list[Trial]:
         """As told, and then in the usual other scales as long as there is time."""
         told = self.contract.scaling
-        others = [s for s in USUAL if s != told and s.fits(self.shape[2])]
-        if self.original.facts.scales and not told.changes:
+        facts = self.original.facts
+        others = [s for s in USUAL if s != told and s.fits(self.shape[2]) and facts.takes(s)]
+        if facts.scales and not told.changes:
             others = [s for s in others if s == NONE.reversed()]
         pixels = check.read(rows, self.shape, way)
         trials: list[Trial] = []
@@ -88,7 +94,7 @@ class Subject:
         return Trial(scaling=scaling, preprocessing=way, probabilities=probabilities)
 
 
-def finite(outputs: list[Floats]) -> list[Floats]:
+def finite(outputs: list[Outputs]) -> list[Outputs]:
     """Of each, those images for which it is a number."""
     return [out[np.isfinite(out).reshape(len(out), -1).all(axis=1)] for out in outputs]
 

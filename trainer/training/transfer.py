@@ -4,7 +4,7 @@ Lower layers see edges and colours, which are the same everywhere, and stay as t
 every batch normalisation: a few hundred images would spoil what it knows of many more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from process.keras_errors import reason_of
+from storage.models.contract import Source
 from storage.models.store import ModelVersion
 from trainer.errors import TrainingFailed
 
@@ -29,6 +30,12 @@ HEAD_BATCH = 32
 HEAD_IMAGES = 20_000
 """Features of so many images, at most, are held in memory to learn a head from."""
 CHUNK = 64
+SOURCE_IN_WORDS: Mapping[Source, str] = {
+    "keras": "a Keras model",
+    "keras-2": "a model of Keras 2",
+    "saved-model": "a SavedModel",
+    "onnx": "an ONNX file",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +105,10 @@ class Transfer:
 def features_of(version: ModelVersion) -> keras.Model:
     """A published version without its head; raises `TrainingFailed`."""
     if "tensorflow" not in version.manifest.digests:
+        source = version.manifest.contract.source if version.manifest.contract else "onnx"
         raise TrainingFailed(
-            f"{version} is an ONNX network, which can answer but not learn: "
-            "import the Keras model that it was made from."
+            f"{version} was imported from {SOURCE_IN_WORDS[source]} and is an ONNX graph, which "
+            "can answer but not learn: import the same network as a model of Keras 3."
         )
     version = version.on("tensorflow")
     version.verify()

@@ -286,9 +286,24 @@ def saved_by_tensorflow(path: Path) -> Any:
     return inner
 
 
+def saved_for_one_image(path: Path) -> Any:
+    inner = network()
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            return inner(x)
+
+    module = Module()
+    module.inner = inner
+    tf.saved_model.save(module, path)
+    return lambda x: np.concatenate([module(image[None]) for image in x])
+
+
 @pytest.mark.parametrize(
     ("save", "name", "source"),
     [
+        (saved_for_one_image, "net", "saved-model"),
         (keras_3_h5, "net.h5", "keras"),
         (keras_2, "net.h5", "keras-2"),
         (keras_2, "net.keras", "keras-2"),
@@ -306,6 +321,27 @@ def test_every_format_gives_what_its_author_gets(
     foreign = Foreign(path=tmp_path / name, scaling=NONE)
     conversion = assert_equal(foreign, lambda x: np.asarray(model(x)))
     assert conversion.contract.source == source
+
+
+@pytest.mark.parametrize(
+    ("save", "written", "name"),
+    [
+        (keras_3_h5, "net.keras", "NET.KERAS"),
+        (keras_3_h5, "net.keras", "net.h5"),
+        (keras_3_h5, "net.h5", "NET.H5"),
+        (keras_3_h5, "net.h5", "net.hdf5"),
+        (keras_2, "net.keras", "NET.KERAS"),
+        (keras_2, "net.keras", "net.h5"),
+        (keras_2, "net.h5", "NET.H5"),
+    ],
+)
+def test_a_file_is_what_it_holds(
+    tmp_path: Path, save: Callable[[Path], Any], written: str, name: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    model = save(tmp_path / "there" / written)
+    (tmp_path / "there" / written).rename(tmp_path / name)
+    assert_equal(Foreign(path=tmp_path / name, scaling=NONE), lambda x: np.asarray(model(x)))
 
 
 def graph(
@@ -369,6 +405,19 @@ def test_onnx_in_nchw_takes_any_number_of_images(
     assert conversion.labels == LABELS, "as its metadata say"
 
 
+def test_class_names_that_are_not_clear_are_left_aside_and_told(tmp_path: Path) -> None:
+    model = graph(["n", 3, SIDE, SIDE])
+    model.metadata_props[0].value = str(set(LABELS))
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ImportFailed, match="does not name its classes clearly in 'names': give"):
+        Foreign(path=tmp_path / "net.onnx", labels=()).convert()
+    np.save(tmp_path / "check.npy", images(count=5))
+    check = CheckImages(name="check", classes=LABELS, array=tmp_path / "check.npy")
+    conversion = Foreign(path=tmp_path / "net.onnx", labels=()).convert(check)
+    assert conversion.labels == LABELS
+    assert any("clearly in 'names', which is left aside" in note for note in conversion.notes)
+
+
 def test_onnx_of_whole_numbers_is_given_them(tmp_path: Path) -> None:
     onnx.save(graph(["n", 3, SIDE, SIDE], kind=TensorProto.UINT8), tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
@@ -379,6 +428,158 @@ def test_onnx_of_whole_numbers_is_given_them(tmp_path: Path) -> None:
 
     conversion = assert_equal(Foreign(path=tmp_path / "net.onnx"), recipe)
     assert not any("0 to 255" in note for note in conversion.notes)
+
+
+def renamed(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = names.get(value.name, value.name)
+    return model
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"logits": "probabilities"},
+        {"images": "probabilities", "logits": "pixels"},
+        {"features": "pixels", "kernel": "probabilities"},
+        {"floats": "batchsight_before_0", "rows": "batchsight_after_constant_0"},
+    ],
+)
+def test_names_in_a_graph_are_its_own(tmp_path: Path, names: dict[str, str]) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE]), tmp_path / "plain.onnx")
+    onnx.save(renamed(graph(["n", 3, SIDE, SIDE]), names), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "plain.onnx")
+
+    def recipe(x: Floats) -> Any:
+        return softmax(session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0])
+
+    assert_equal(Foreign(path=tmp_path / "net.onnx", scaling=NONE), recipe)
+
+
+def test_what_was_published_can_be_imported_again(tmp_path: Path) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE]), tmp_path / "net.onnx")
+    first = Foreign(path=tmp_path / "net.onnx", scaling=NAMED["imagenet"])
+    model = first.load(first.convert())
+    again = tmp_path / "again" / "net.onnx"
+    again.parent.mkdir()
+    (tmp_path / "artefact" / "model.onnx").rename(again)
+    conversion = assert_equal(Foreign(path=again), lambda x: model(x.astype(np.uint8)))
+    assert conversion.contract.output == "probabilities"
+    assert conversion.contract.scaling == NONE
+
+
+def branching_graph(path: Path) -> Any:
+    """Scales bright images in a branch, which reads them as they were given."""
+    model = graph(["n", 3, SIDE, SIDE])
+    del model.graph.node[0]  # its Cast
+    floats = helper.make_tensor_value_info("floats", TensorProto.FLOAT, None)
+    branches = {
+        "then_branch": helper.make_node("Div", ["images", "white"], ["floats"]),
+        "else_branch": helper.make_node("Identity", ["images"], ["floats"]),
+    }
+    graphs = {
+        name: helper.make_graph([node], name, [], [floats]) for name, node in branches.items()
+    }
+    first = [
+        helper.make_node("ReduceMax", ["images"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "limit"], ["bright"]),
+        helper.make_node("If", ["bright"], ["floats"], **graphs),
+    ]
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*first, *rest])
+    for name, value in (("white", 255), ("limit", 1.5)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path)
+    return lambda x: softmax(session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0])
+
+
+def branching_module(path: Path) -> Any:
+    inner = network()
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            if tf.reduce_max(x) > 1.5:
+                x = x / 2
+            return inner(x)
+
+    module = Module()
+    module.inner = inner
+    tf.saved_model.save(module, path)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("save", "name"), [(branching_graph, "net.onnx"), (branching_module, "net")]
+)
+def test_branches_read_the_image_too(
+    tmp_path: Path, save: Callable[[Path], Any], name: str
+) -> None:
+    recipe = save(tmp_path / name)
+    assert_equal(Foreign(path=tmp_path / name, scaling=NONE), recipe)
+
+
+def test_signed_bytes_are_given_pixels_less_128(tmp_path: Path) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE], kind=TensorProto.INT8), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+
+    def recipe(x: Floats) -> Any:
+        planes = (x.transpose(0, 3, 1, 2) - 128).astype(np.int8)
+        return softmax(session.run(None, {"images": planes})[0])
+
+    conversion = assert_equal(Foreign(path=tmp_path / "net.onnx"), recipe)
+    assert any("are given less 128 (--scale 128/1)" in note for note in conversion.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scaling"),
+    [
+        (TensorProto.INT8, NONE),
+        (TensorProto.INT8, NONE.reversed()),
+        (TensorProto.UINT8, NAMED["0..1"]),
+        (TensorProto.UINT8, parse("128/1")),
+        (TensorProto.INT32, NAMED["caffe"]),
+    ],
+)
+def test_pixels_that_a_whole_number_does_not_hold_are_refused(
+    tmp_path: Path, kind: int, scaling: Scaling
+) -> None:
+    onnx.save(graph(["n", 3, SIDE, SIDE], kind=kind), tmp_path / "net.onnx")
+    with pytest.raises(ImportFailed, match=rf"takes whole numbers .* --scale {scaling.name} gives"):
+        Foreign(path=tmp_path / "net.onnx", scaling=scaling).convert()
+
+
+@pytest.mark.parametrize("end", ["logits", "softmax"])
+def test_half_precision_may_round_its_own_outputs(tmp_path: Path, end: str) -> None:
+    """ONNX Runtime computes between half-precision nodes as it likes."""
+    random = np.random.default_rng(5)
+    matrix = numpy_helper.from_array(random.normal(0, 1 / 60, (3, 5)).astype(np.float16), "matrix")
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["means", "matrix"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+    ]
+    half = TensorProto.FLOAT16
+    net = helper.make_graph(
+        nodes if end == "softmax" else nodes[:2],
+        "net",
+        [helper.make_tensor_value_info("images", half, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info(end, half, ["n", 5])],
+        [matrix],
+    )
+    opset = helper.make_opsetid("", 13)
+    onnx.save(helper.make_model(net, opset_imports=[opset], ir_version=8), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (given,) = session.run(None, {"images": images().astype(np.float16)})
+    assert given.dtype == np.float16
+    foreign = Foreign(path=tmp_path / "net.onnx", scaling=NONE)
+    expected = softmax(given) if end == "logits" else given
+    np.testing.assert_allclose(foreign.load(foreign.convert())(images()), expected, atol=1e-3)
 
 
 def half(path: Path) -> Any:
@@ -420,7 +621,35 @@ def any_size(path: Path) -> Any:
     return model.predict_on_batch
 
 
-@pytest.mark.parametrize("save", [half, flat, channels_first, one_at_a_time, any_size])
+def named_ends(path: Path) -> Any:
+    """An input and an output that go by names."""
+    pixels = keras.Input((SIDE, SIDE, 3), name="pixels")
+    inner = network()
+    keras.Model({"image": pixels}, {"classes": inner(pixels)}).save(path)
+    return inner.predict_on_batch
+
+
+def listed_ends(path: Path) -> Any:
+    pixels = keras.Input((SIDE, SIDE, 3))
+    inner = network()
+    keras.Model([pixels], [inner(pixels)]).save(path)
+    return inner.predict_on_batch
+
+
+def row_in_a_table(path: Path) -> Any:
+    pixels = keras.Input((SIDE, SIDE, 3))
+    inner = network()
+    keras.Model(pixels, keras.layers.Reshape((1, 5))(inner(pixels))).save(path)
+    return inner.predict_on_batch
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        *(half, flat, channels_first, one_at_a_time, any_size),
+        *(named_ends, listed_ends, row_in_a_table),
+    ],
+)
 def test_networks_that_look_odd_are_taken(tmp_path: Path, save: Callable[[Path], Any]) -> None:
     recipe = save(tmp_path / "net.keras")
     size = (SIDE, SIDE) if save is any_size else None
@@ -529,6 +758,84 @@ def test_what_is_no_classifier_of_images_gets_a_sentence(
     build().save(tmp_path / "net.keras")
     with pytest.raises(ImportFailed) as told:
         Foreign(path=tmp_path / "net.keras").convert()
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "option"),
+    [(NONE.reversed(), "--channels bgr"), (NAMED["imagenet"], "--scale imagenet")],
+)
+def test_a_scale_for_other_channels_is_refused_by_its_option(
+    tmp_path: Path, scaling: Scaling, option: str
+) -> None:
+    network((8, 8, 1)).save(tmp_path / "net.keras")
+    with pytest.raises(ImportFailed, match=f"takes grey images, and {option} is for others"):
+        Foreign(path=tmp_path / "net.keras", scaling=scaling).convert()
+
+
+def remembering(path: Path, library: Any = keras) -> None:
+    rows = library.Input(batch_shape=(1, 8, 8))
+    x = library.layers.LSTM(4, stateful=True, name="memory")(rows)
+    library.Model(rows, library.layers.Dense(5)(x)).save(path)
+
+
+def remembering_keras_2(path: Path) -> None:
+    remembering(path, tf_keras)
+
+
+def four_at_a_time(path: Path) -> None:
+    pixels = keras.Input((8, 8, 3), batch_size=4)
+    x = keras.ops.reshape(pixels, (4, 192))
+    keras.Model(pixels, keras.layers.Dense(5)(x)).save(path)
+
+
+def of_one_size(path: Path) -> None:
+    pixels = keras.Input((None, None, 3))
+    x = keras.ops.reshape(pixels, (-1, 192))
+    keras.Model(pixels, keras.layers.Dense(5)(x)).save(path)
+
+
+def graph_in_rows_of(width: int, path: Path) -> None:
+    """Of 4 x 4 features of an image it makes rows of so many."""
+    model = graph(["n", 3, "h", "w"])
+    del model.graph.initializer[:]
+    for name, value in {
+        "kernel": np.ones((1, 3, 3, 3), np.float32),
+        "flat": np.array([-1, width]),
+        "matrix": np.ones((width, 5), np.float32),
+    }.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    model.graph.node[4].CopyFrom(helper.make_node("Reshape", ["positive", "flat"], ["rows"]))
+    onnx.save(model, path)
+
+
+def graph_of_one_size(path: Path) -> None:
+    graph_in_rows_of(7, path)
+
+
+def graph_of_one_size_in_two_rows(path: Path) -> None:
+    graph_in_rows_of(8, path)
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "sentence"),
+    [
+        (remembering, "net.keras", "its layer 'memory' is stateful, so that an image's answer"),
+        (remembering_keras_2, "net.h5", "its layer 'memory' is stateful, so that an image's"),
+        (four_at_a_time, "net.keras", "takes a fixed number of images at a time, 4: save it"),
+        (of_one_size, "net.keras", "cannot be run on images of 9 x 9 x 3: Input to reshape is a"),
+        (graph_of_one_size, "net.onnx", "cannot be run on images of 9 x 9 x 3: The input tensor"),
+        (graph_of_one_size_in_two_rows, "net.onnx", "9 x 9 x 3: it gives 16 answers to 8"),
+    ],
+)
+def test_what_cannot_be_run_image_by_image_gets_a_sentence(
+    tmp_path: Path, save: Callable[[Path], None], name: str, sentence: str
+) -> None:
+    save(tmp_path / name)
+    size = (9, 9) if "of_one_size" in save.__name__ else None
+    with pytest.raises(ImportFailed) as told:
+        Foreign(path=tmp_path / name, scaling=NONE, size=size).convert()
     assert sentence in str(told.value)
     assert "\n" not in str(told.value)
 

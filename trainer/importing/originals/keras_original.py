@@ -1,6 +1,7 @@
 """A model that Keras 3 loads, and the same with layers put around it."""
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from storage.models.architecture import Architecture
 from storage.models.contract import ONE_UNIT, Contract
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.originals.original import Facts, Floats
-
-CHUNK = 16
+from trainer.importing.originals.keras_file import named_by_content
+from trainer.importing.originals.original import Facts, Outputs, in_batches
 
 
 class KerasOriginal:
@@ -26,7 +26,8 @@ class KerasOriginal:
     def __init__(self, path: Path, architecture: Architecture) -> None:
         self._path = path
         try:
-            self._model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            with named_by_content(path) as file:
+                self._model = keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises whatever its deserialisation runs into
             reason = architecture.obstacle(keras.__version__) or reason_of(error)
             raise ImportFailed(f"{path} is not published: it cannot be loaded: {reason}") from None
@@ -38,6 +39,7 @@ class KerasOriginal:
                 "save a model that has the others built in."
             )
         (given,) = inputs or (None,)
+        self._batch = given.shape[0] if given else None
         self.facts = Facts(
             source="keras",
             shape=given.shape[1:] if given else (None, None, None),
@@ -48,23 +50,26 @@ class KerasOriginal:
             framework=f"keras {architecture.keras}" if architecture.keras else None,
         )
 
-    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+    def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
-        parts = [
-            [
-                np.asarray(tf.cast(output, tf.float32))
-                for output in keras.tree.flatten(
-                    self._model(tf.constant(images[start : start + CHUNK]), training=False)
-                )
-            ]
-            for start in range(0, len(images), CHUNK)
-        ]
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return in_batches(self._run, images, None)
+
+    def _run(self, images: NDArray[np.generic]) -> list[Outputs]:
+        try:
+            outputs = keras.tree.flatten(called(self._model, tf.constant(images)))
+        except Exception:  # Keras raises whatever its layers run into
+            if self._batch is None:
+                raise
+            raise ImportFailed(
+                f"{self._path} takes a fixed number of images at a time, {self._batch}: "
+                "save it with an open number, by keras.Input(shape) without batch_size."
+            ) from None
+        return [np.asarray(tf.cast(output, tf.float32)) for output in outputs]
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
         """The file itself if nothing has to be put around the network."""
-        as_it_is = self.facts.shape == tuple(shape) and self._path.suffix == ".keras"
-        if as_it_is and not contract.wraps:
+        as_it_is = self.facts.shape == tuple(shape) and zipfile.is_zipfile(self._path)
+        if as_it_is and not contract.wraps and is_plain(self._model, shape):
             shutil.copyfile(self._path, folder / FILE_OF["keras"])
             return "keras"
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
@@ -92,7 +97,7 @@ def around(model: Any, pixels: Any, contract: Contract, shape: Shape) -> Any:
             scaled = keras.layers.Reshape(shape[:2])(scaled)
         case "flat":
             scaled = keras.layers.Flatten()(scaled)
-    (answer,) = keras.tree.flatten(model(scaled, training=False))
+    (answer,) = keras.tree.flatten(called(model, scaled))
     if len(answer.shape) > 2:
         answer = keras.layers.Flatten()(answer)
     match contract.output:
@@ -108,6 +113,22 @@ def around(model: Any, pixels: Any, contract: Contract, shape: Shape) -> Any:
         first = keras.layers.Rescaling(-1.0, offset=1.0, **full)(answer)
         answer = keras.layers.Concatenate(**full)([first, answer])
     return answer
+
+
+def called(model: Any, images: Any) -> Any:
+    """What a network gives for images, which it may take in a list or by a name."""
+    taken = getattr(model, "input", None)
+    if isinstance(taken, dict | list | tuple):
+        images = keras.tree.pack_sequence_as(taken, [images])
+    return model(images, training=False)
+
+
+def is_plain(model: Any, shape: Shape) -> bool:
+    """Whether it takes images as they are, and gives nothing but a row of numbers for each."""
+    if isinstance(getattr(model, "input", None), dict | list | tuple):
+        return False
+    answer = model(np.zeros((1, *shape), np.uint8), training=False)
+    return tf.is_tensor(answer) and len(answer.shape) == 2
 
 
 def numbers(array: np.ndarray) -> float | list[float]:

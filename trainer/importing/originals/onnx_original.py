@@ -1,9 +1,6 @@
 """An ONNX graph, its own or made of a TensorFlow graph, and the same with nodes put around it."""
 
-import ast
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from evaluation.agreement import Agreement
 from imaging.images import Shape
-from storage.class_names import canonical
 from storage.models.contract import ONE_UNIT, Contract, Source
 from storage.models.store import FILE_OF, ArtefactFormat
 from trainer.errors import ImportFailed
-from trainer.importing.originals.original import Facts, Floats
+from trainer.importing.check_images import PROBES, patterns
+from trainer.importing.originals.onnx_class_names import names_in
+from trainer.importing.originals.original import Facts, Outputs, in_batches
 from trainer.runtimes.broad_constants import broaden_constants
 
 OLDEST_OPSET = 7
@@ -41,7 +40,10 @@ ACTIVATIONS = {
     "Add": "linear",
 }
 PASSING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout")
-LABEL_KEYS = ("names", "labels", "classes", "class_names", "class_labels")
+RANDOM = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Bernoulli", "Multinomial"),
+)
 TYPES = {
     TensorProto.FLOAT: "float32",
     TensorProto.FLOAT16: "float16",
@@ -76,6 +78,11 @@ class OnnxOriginal:
                 "save a model that has the others built in."
             )
         (self._input,) = inputs
+        if drawing := [node.op_type for node in nodes_in(model) if node.op_type in RANDOM]:
+            raise ImportFailed(
+                f"{path} is not published: its graph holds {drawing[0]}, which draws random "
+                "numbers: export it in inference mode."
+            )
         kind = self._input.type.tensor_type.elem_type
         if kind not in TYPES:
             raise ImportFailed(
@@ -86,7 +93,8 @@ class OnnxOriginal:
             for dim in self._input.type.tensor_type.shape.dim
         ]
         self._batch = dims[0] if dims else None
-        self._free_batch()
+        self._session = session_of(self._model, path)
+        labels, unclear = names_in(model)
         self.facts = Facts(
             source=source,
             shape=tuple(dims[1:]),
@@ -94,10 +102,10 @@ class OnnxOriginal:
             scales=TYPES[kind].startswith(("uint", "int")) or begins_with_scaling(graph),
             activation=last_activation(graph),
             outputs=tuple(output.name for output in graph.output),
-            labels=labels_in(model),
+            labels=labels,
+            unclear_labels=unclear,
             framework=framework or (f"{model.producer_name} {model.producer_version}".strip()),
         )
-        self._session = session_of(self._model, path)
 
     @classmethod
     def read(cls, path: Path) -> "OnnxOriginal":
@@ -106,59 +114,37 @@ class OnnxOriginal:
             model = onnx.load(path, load_external_data=False)
         except Exception as error:  # protobuf and onnx raise many kinds
             raise ImportFailed(f"{path} cannot be read as ONNX: {first_line(error)}") from None
-        if any(
-            weight.data_location == TensorProto.EXTERNAL
-            for weight in (*model.graph.initializer, *tensors_in(model.graph))
-        ):
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors_in(model)):
             raise ImportFailed(
                 f"{path} keeps its weights in other files: save it as one, by "
                 "onnx.save_model(onnx.load(PATH), NEW_PATH, save_as_external_data=False)."
             )
         return cls(model, path)
 
-    def _free_batch(self) -> None:
-        """Take any number of images, where that is only a number in the file."""
-        if self._batch is None:
-            return
-        freed = onnx.ModelProto()
-        freed.CopyFrom(self._model)
-        for value in (*freed.graph.input, *freed.graph.output):
-            if value.name == self._input.name or value in list(freed.graph.output):
-                dims = value.type.tensor_type.shape.dim
-                if dims and dims[0].dim_value == self._batch:
-                    dims[0].Clear()
-                    dims[0].dim_param = "images"
-        del freed.graph.value_info[:]
-        with suppress(Exception):  # whatever the graph runs into with more of them
-            if agrees(session_of(freed, self._path), session_of(self._model, self._path)):
-                self._model, self._batch = freed, None
-                (self._input,) = (
-                    given for given in freed.graph.input if given.name == self._input.name
-                )
-
-    def __call__(self, images: NDArray[np.generic]) -> list[Floats]:
+    def __call__(self, images: NDArray[np.generic]) -> list[Outputs]:
         """Its outputs for images (N, ...) as it takes them."""
+        name = self._input.name
         given = images.astype(self.facts.dtype)
-        step = self._batch or max(len(given), 1)
-        parts = []
-        for start in range(0, len(given), step):
-            chunk = given[start : start + step]
-            missing = step - len(chunk)
-            padded = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
-            outputs = self._session.run(None, {self._input.name: padded})
-            parts.append([output[: len(chunk)] for output in outputs])
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return in_batches(lambda few: self._session.run(None, {name: few}), given, self._batch)
 
     def write(self, folder: Path, contract: Contract, shape: Shape) -> ArtefactFormat:
-        """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes)."""
-        graph = self._wrapped(contract, shape)
+        """The graph from uint8 (N, H, W, C) to float32 probabilities (N, classes).
+
+        It takes any number of images where that is only a number in the file.
+        """
+        graph = self._wrapped(contract, shape, self._batch)
+        if self._batch:
+            freed = self._wrapped(contract, shape, None)
+            graph = freed if agree(freed, graph, self._path, shape) else graph
         broaden_constants(graph)
         onnx.save_model(graph, folder / FILE_OF["onnx"])
         return "onnx"
 
-    def _wrapped(self, contract: Contract, shape: Shape) -> onnx.ModelProto:
+    def _wrapped(self, contract: Contract, shape: Shape, batch: int | None) -> onnx.ModelProto:
         graph = self._model.graph
-        before = Nodes("before", "pixels")
+        taken = names_of(graph)
+        pixels, answer = free_name("pixels", taken), free_name("probabilities", taken)
+        before = Nodes(free_name(f"{PREFIX}before", taken), pixels)
         before.add("Cast", to=TensorProto.FLOAT)
         scaling = contract.scaling
         if scaling.bgr:
@@ -174,9 +160,10 @@ class OnnxOriginal:
                 before.add("Reshape", before.constant(np.array([0, 0, -1])))
             case "flat":
                 before.add("Reshape", before.constant(np.array([0, -1])))
-        before.add("Cast", to=self._input.type.tensor_type.elem_type)
+        # What the network takes has its name still: the branches of an If may read it as well.
+        before.add("Cast", name=self._input.name, to=self._input.type.tensor_type.elem_type)
 
-        after = Nodes("after", graph.output[0].name)
+        after = Nodes(free_name(f"{PREFIX}after", taken), graph.output[0].name)
         after.add("Cast", to=TensorProto.FLOAT)
         after.add("Flatten", axis=1)
         match contract.output:
@@ -194,21 +181,14 @@ class OnnxOriginal:
             after.last = after.constant(np.ones((1, 1), np.float32))
             after.add("Sub", second)
             after.add("Concat", second, axis=1)
-        after.add("Identity", name="probabilities")
+        after.add("Identity", name=answer)
 
-        renamed = {self._input.name: before.last}
-        inner = []
-        for node in graph.node:
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            copy.input[:] = [renamed.get(name, name) for name in node.input]
-            inner.append(copy)
-        batch = self._batch or "images"
+        images = batch or "images"
         whole = helper.make_graph(
-            [*before.nodes, *inner, *after.nodes],
+            [*before.nodes, *graph.node, *after.nodes],
             "batchsight",
-            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, *shape])],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, None])],
+            [helper.make_tensor_value_info(pixels, TensorProto.UINT8, [images, *shape])],
+            [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [images, None])],
             [*graph.initializer, *before.constants, *after.constants],
         )
         whole.sparse_initializer.extend(graph.sparse_initializer)
@@ -222,7 +202,7 @@ class Nodes:
     """A chain of nodes, each of which takes what the one before gives."""
 
     def __init__(self, name: str, first: str) -> None:
-        self._name = f"{PREFIX}{name}"
+        self._name = name
         self.last = first
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
@@ -240,6 +220,25 @@ class Nodes:
         name = f"{self._name}_constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
+
+
+def names_of(graph: onnx.GraphProto) -> frozenset[str]:
+    """All that nodes, tensors and constants are called, those of inner graphs included."""
+    names: list[str] = []
+    for each in graphs_in(graph):
+        for node in each.node:
+            names += [node.name, *node.input, *node.output]
+        known = (each.input, each.output, each.value_info, each.initializer)
+        names += [value.name for values in known for value in values]
+        names += [sparse.values.name for sparse in each.sparse_initializer]
+    return frozenset(names)
+
+
+def free_name(name: str, taken: frozenset[str]) -> str:
+    """This name, longer if any that is taken begins so."""
+    while any(other.startswith(name) for other in taken):
+        name += "_"
+    return name
 
 
 def channelwise(numbers: tuple[float, ...]) -> np.ndarray:
@@ -266,23 +265,15 @@ def session_of(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSessi
         raise ImportFailed(f"{path} cannot be run: {first_line(error)}") from None
 
 
-def agrees(freed: onnxruntime.InferenceSession, fixed: onnxruntime.InferenceSession) -> bool:
-    """Whether several images at once give what they give alone."""
-    given = fixed.get_inputs()[0]
-    batch, *sides = (side if isinstance(side, int) and side > 0 else 64 for side in given.shape)
-    kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(given.type, np.float32)
-    images = np.random.default_rng(1).random((2 * batch, *sides)).astype(kind)
-    if "int" in given.type:
-        images = (255 * images).astype(given.type.removeprefix("tensor(").removesuffix(")"))
-    together = freed.run(None, {given.name: images})
-    for start in (0, batch):
-        alone = fixed.run(None, {given.name: images[start : start + batch]})
-        for whole, part in zip(together, alone, strict=True):
-            if len(whole) != 2 * batch or not np.allclose(
-                whole[start : start + batch], part, rtol=1e-4, atol=1e-5
-            ):
-                return False
-    return True
+def agree(freed: onnx.ModelProto, fixed: onnx.ModelProto, path: Path, shape: Shape) -> bool:
+    """Whether several images at once are given what each is given in batches as fixed."""
+    images = patterns(PROBES, shape)
+    try:
+        (together,) = OnnxOriginal(freed, path)(images)
+    except Exception:  # whatever the graph runs into with more of them
+        return False
+    (alone,) = OnnxOriginal(fixed, path)(images)
+    return together.shape == alone.shape and Agreement.of(together, alone).holds
 
 
 def begins_with_scaling(graph: onnx.GraphProto) -> bool:
@@ -313,33 +304,33 @@ def last_activation(graph: onnx.GraphProto) -> str | None:
     return ACTIVATIONS.get(node.op_type) if node is not None else None
 
 
-def tensors_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """The constants among the nodes, those of inner graphs included."""
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """It and the graphs inside its nodes, as the branches of an If."""
+    yield graph
     for node in graph.node:
+        for attribute in node.attribute:
+            inner = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+            for each in inner:
+                yield from graphs_in(each)
+
+
+def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """All of them, those of inner graphs and of the model's own functions included."""
+    for graph in graphs_in(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        yield from function.node
+
+
+def tensors_in(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """All constants."""
+    for graph in graphs_in(model.graph):
+        yield from graph.initializer
+    for node in nodes_in(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from attribute.g.initializer
-                yield from tensors_in(attribute.g)
-
-
-def labels_in(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of classes from the metadata, as a list, a dictionary by number or lines."""
-    metadata = {entry.key.lower(): entry.value for entry in model.metadata_props}
-    text = next((metadata[key] for key in LABEL_KEYS if metadata.get(key)), "")
-    found: object = None
-    for read in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            found = read(text)
-            break
-    if isinstance(found, dict):
-        found = [found[key] for key in sorted(found, key=lambda key: int(str(key)))]
-    if not isinstance(found, list):
-        found = text.splitlines() if "\n" in text else text.split(",")
-    names = tuple(canonical(str(name)) for name in found)
-    return names if len(names) > 1 and all(names) and len(set(names)) == len(names) else ()
 
 
 def first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 from process.heavy_imports import keras_imports
-from storage.models.architecture import Architecture
+from storage.models.architecture import Architecture, name_of, parts, settings
 from storage.models.store import check_archive
 from trainer.errors import ImportFailed
 from trainer.importing.model_files import find_obstacle
@@ -32,6 +32,13 @@ def open_original(path: Path) -> Original:
         architecture = Architecture.read(path, str(path))
     else:
         architecture = hdf5_architecture(path)
+    for part in parts(architecture.config):
+        if settings(part).get("stateful"):
+            raise ImportFailed(
+                f"{path} is not published: its layer {name_of(part)!r} is stateful, so that an "
+                "image's answer depends on those before it. Build it with stateful=False, give it "
+                "these weights and save that."
+            )
     if (architecture.keras or "2").startswith("2"):
         from trainer.importing.originals.tensorflow_graph import open_keras_2
 

@@ -1,6 +1,7 @@
 """Which images a network takes, told by its file or its owner."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from imaging.images import MODE_OF_CHANNELS, Shape
@@ -9,11 +10,25 @@ from trainer.errors import ImportFailed
 
 Declared = tuple[int | None, ...]
 RGB = 3
+RANKS: Mapping[Layout, int] = {"nhwc": 3, "nchw": 3, "nhw": 2, "flat": 1}
+RANKS_IN_WORDS: Mapping[Layout, str] = {
+    "nhwc": "height x width x channels",
+    "nchw": "channels x height x width",
+    "nhw": "height x width",
+    "flat": "all numbers of an image in a row",
+}
+MOST_NUMBERS = 100_000_000
+"""Of one image: a process with limits could not hold a few of larger ones."""
 
 
 def layout_of(declared: Declared, path: Path, told: Layout | None) -> Layout:
     """How it takes them; raises `ImportFailed` where nothing tells."""
     if told:
+        if len(declared) != RANKS[told]:
+            raise ImportFailed(
+                f"{path} takes {in_words(declared)}, and --layout {told} is for networks that take "
+                f"{RANKS_IN_WORDS[told]}."
+            )
         return told
     match declared:
         case [first, second, third]:
@@ -80,7 +95,13 @@ def shape_of(
             f"{path} takes images of any size, and a version takes one: name that of its training, "
             "by --size 224 for example."
         )
-    return height, width, channels or (known[2] if known else RGB)
+    channels = channels or (known[2] if known else RGB)
+    if height * width * channels > MOST_NUMBERS:
+        raise ImportFailed(
+            f"{path} would take images of {height:,} x {width:,} x {channels}: {MOST_NUMBERS:,} "
+            "numbers an image is the most."
+        )
+    return height, width, channels
 
 
 def triple(declared: Declared, path: Path) -> tuple[int | None, int | None, int | None]:

@@ -60,7 +60,9 @@ def test_what_is_told_counts() -> None:
         ([[-0.3], [0.9]], None, "sigmoid", "gives -0.3 to 0.9"),
         ([[-3], [0.9]], None, "tanh", "gives -3 to 0.9"),
         ([[0.3], [0.9]], None, "probabilities", "gives one of two: say sigmoid, tanh or logits"),
+        ([[0.3], [0.9]], None, "log-probabilities", "gives one of two: say sigmoid"),
         ([[0.3, 0.7]], None, "sigmoid", "is for one unit that tells two classes apart"),
+        ([[0.3, 0.7]], None, "tanh", "is for one unit that tells two classes apart"),
     ],
 )
 def test_what_is_told_and_cannot_be_right_is_refused(

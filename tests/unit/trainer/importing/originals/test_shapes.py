@@ -69,3 +69,25 @@ def test_what_is_no_image_is_refused_by_name(declared: Declared, sentence: str) 
 def test_another_size_than_its_own_is_refused() -> None:
     with pytest.raises(ImportFailed, match="takes images 224 pixels high, whatever --size says"):
         shape((224, 224, 3), size=(96, 96))
+
+
+@pytest.mark.parametrize(
+    ("declared", "layout", "sentence"),
+    [
+        ((28, 28, 1), "flat", "takes 28 x 28 x 1, and --layout flat is for networks that take all"),
+        ((784,), "nhwc", "takes 784, and --layout nhwc is for networks that take height x width"),
+        ((28, 28, 1), "nhw", "takes 28 x 28 x 1, and --layout nhw is for"),
+        ((28, 28), "nchw", "takes 28 x 28, and --layout nchw is for networks that take channels"),
+        ((), "flat", "takes single numbers, and --layout flat"),
+    ],
+)
+def test_a_layout_must_have_as_many_dimensions(
+    declared: Declared, layout: Layout, sentence: str
+) -> None:
+    with pytest.raises(ImportFailed, match=sentence):
+        shape(declared, layout)
+
+
+def test_images_that_no_memory_holds_are_refused() -> None:
+    with pytest.raises(ImportFailed, match="100,000 x 100,000 x 3: 100,000,000 numbers an image"):
+        shape((None, None, 3), size=(100_000, 100_000))
