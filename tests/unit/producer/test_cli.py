@@ -420,8 +420,9 @@ def test_a_damaged_job_is_a_sentence(house: House) -> None:
 
 
 def test_a_damaged_model_manifest_is_a_sentence(house: House) -> None:
-    (house.root / "models/digits/1/manifest.json").write_text("{")
-    assert_sentence(house.submit(), "Model digits@1 is damaged: manifest.json is unreadable.")
+    path = house.root / "models/digits/1/manifest.json"
+    path.write_text("{")
+    assert_sentence(house.submit(), f"Model digits@1 is damaged: {path} cannot be used (Invalid")
 
 
 @pytest.mark.parametrize(

@@ -150,13 +150,18 @@ def test_files_and_arrays_know_of_each_other(system: System) -> None:
 
 
 def test_nothing_is_taken_from_another_model(system: System) -> None:
+    class Other(FakePredictor):
+        def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
+            return np.roll(super().__call__(pixels), 1, axis=1)
+
     images = noise(20)
     system.run(system.job("first", images))
     other = publish(ModelStore(system.jobs.root), content=b"another model").pin
-    system.predictor.classes = 2
+    system.predictor = Other()
+    system.runner = system.new_runner()
     job = system.job("second", images, model=other)
     assert system.run(job) == 20
-    assert system.predictions(job) == (images[:, 0, 0, 0] % 2).tolist()
+    assert system.predictions(job) == ((images[:, 0, 0, 0].astype(int) + 1) % 3).tolist()
 
 
 def test_a_first_run_has_the_scores_of_a_job_without_reuse_to_the_last_bit(

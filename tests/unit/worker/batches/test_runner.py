@@ -628,6 +628,15 @@ def test_a_batch_that_only_exceeds_the_limit_as_a_whole_is_computed_image_by_ima
     assert len(system.outcomes(job)) <= 4
 
 
+def test_a_model_of_other_classes_than_its_job_has_fails_the_job(system: System) -> None:
+    system.predictor.classes = 5
+    job = system.array_job(range(4))
+    system.run(job)
+    stop = system.jobs.of(job).stopped()
+    assert stop is not None
+    assert "tells 5 classes apart, and its manifest named 3" in stop.reason
+
+
 def test_a_batch_that_never_ends_in_time_is_given_up_in_the_end(system: System) -> None:
     def exceed(pixels: Pixels) -> None:
         alone = sum(len(call) == 1 for call in system.predictor.calls)
