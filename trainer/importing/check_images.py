@@ -43,6 +43,24 @@ class CheckImages(BaseModel, frozen=True):
         rows: list[int] = np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
         return rows
 
+    def readable(
+        self, rows: Sequence[int], shape: Shape, preprocessing: Preprocessing
+    ) -> tuple[list[int], list[str]]:
+        """Which of these images can be read, and which cannot, with the reason.
+
+        Raises `ImportFailed` if none can.
+        """
+        good, bad = [], []
+        for row in rows:
+            try:
+                self.read([row], shape, preprocessing)
+                good.append(row)
+            except ImportFailed as error:
+                bad.append(str(error))
+        if not good:
+            raise ImportFailed(f"No image of {self.name} can be read: {bad[0]}.")
+        return good, bad
+
     def read(self, rows: Sequence[int], shape: Shape, preprocessing: Preprocessing) -> Pixels:
         """Pixels (n, H, W, C) of these images; raises `ImportFailed`."""
         if self.array:
@@ -56,7 +74,8 @@ class CheckImages(BaseModel, frozen=True):
                 content = self.files[row].read_bytes()
                 pixels.append(decode_image(content, shape, preprocessing))
             except (ImageError, OSError) as error:
-                raise ImportFailed(f"{self.files[row]} cannot be checked: {error}.") from None
+                where = Path(*self.files[row].parts[-2:])  # with its class
+                raise ImportFailed(f"{where} ({error})") from None
         return np.stack(pixels)
 
     def require_classes(self, labels: Sequence[str]) -> None:
@@ -77,7 +96,8 @@ def probes_of(
     """A few images of a check, or patterns of chance: uint8 (count, H, W, C)."""
     if check is None:
         return patterns(count, shape)
-    return check.read(check.sample(count), shape, preprocessing)
+    rows, _ = check.readable(check.sample(count), shape, preprocessing)
+    return check.read(rows, shape, preprocessing)
 
 
 def patterns(count: int, shape: Shape) -> Pixels:

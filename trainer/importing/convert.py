@@ -140,7 +140,8 @@ def find_out(
     """Try the usual ways on the check's images; raises `ImportFailed` if what is told is wrong."""
     if request.check is None:
         return Findings.untried(subject)
-    rows = request.check.sample(subject.affordable(probes, request.seconds))
+    sample = request.check.sample(subject.affordable(probes, request.seconds))
+    rows, broken = request.check.readable(sample, subject.shape, subject.preprocessing)
     until = perf_counter() + TRIALS_SHARE * request.seconds
     check = Check(labels, [request.check.classes[row] for row in rows])
     scalings = subject.try_scalings(request.check, rows, subject.preprocessing, until)
@@ -159,7 +160,10 @@ def find_out(
     better = check.better_fit(tried, chosen)
     if better and better.sure:
         raise ImportFailed(f"{request.path} is not published: {better}")
-    return Findings.of(check, told=told, chosen=chosen, scalings=scalings, ways=ways, better=better)
+    findings = Findings.of(
+        check, told=told, chosen=chosen, scalings=scalings, ways=ways, better=better
+    )
+    return replace(findings, broken=tuple(broken))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from trainer.importing.subject import Subject
 
 NEAR_GUESSING = 3.0
 """An accuracy that is less than so many times that of guessing is worth a word."""
+MOST_NAMED = 3
 MOST_RIVALS = 3
 """So many are named, and the others counted."""
 SCALES = ", ".join(name for name in NAMES if name != "none")
@@ -46,6 +47,8 @@ class Findings:
     other_way: str = ""
     """A way to its size that has more right, which may be chance."""
     better: BetterFit | None = None
+    broken: tuple[str, ...] = ()
+    """Images of the check that cannot be read, with the reason."""
 
     @classmethod
     def untried(cls, subject: Subject) -> "Findings":
@@ -108,6 +111,10 @@ class Findings:
         if request.check.files:  # of a data set all will be counted
             share = f"{self.accuracy:.2f} of {self.checked:,} images"
             yield f"{share} of {request.check.name} are right."
+        if self.broken:
+            more = len(self.broken) - MOST_NAMED
+            listed = [*self.broken[:MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
+            yield f"Left out of {request.check.name}: {', '.join(listed)}."
         if self.accuracy < min(NEAR_GUESSING * self.guess, 0.5):
             yield (
                 f"WARNING: {self.accuracy:.2f} of the images are right, and guessing gives "

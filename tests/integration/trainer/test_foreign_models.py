@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from imaging.images import Pixels, Shape
 from imaging.preprocessing import DEFAULT
@@ -685,6 +686,26 @@ def test_a_scale_that_is_told_wrong_is_refused_with_the_right_one(tmp_path: Path
     wrong = Foreign(path=tmp_path / "net.keras", scaling=NONE)
     with pytest.raises(ImportFailed, match=r"as told 0\.\d\d of 120 .* -1\.\.1 it would be 1\.00"):
         wrong.convert(check)
+
+
+def test_a_picture_of_a_check_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    network().save(tmp_path / "net.keras")
+    files = []
+    for number, pixels in enumerate(images(count=12)):
+        files.append(tmp_path / f"ant/{number}.png")
+        files[-1].parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(files[-1])
+    files[3].write_bytes(files[3].read_bytes()[:100])
+    check = CheckImages(name="photos", classes=("ant",) * 12, files=tuple(files))
+    foreign = Foreign(path=tmp_path / "net.keras", scaling=NONE, labels=LABELS)
+    conversion = foreign.convert(check)
+    assert conversion.checked == 11
+    (note,) = (note for note in conversion.notes if note.startswith("Left out of photos: "))
+    assert "ant/3.png (damaged image" in note
+    for file in files:
+        file.write_bytes(b"no picture")
+    with pytest.raises(ImportFailed, match=r"No image of photos can be read: ant/0\.png \("):
+        foreign.convert(check)
 
 
 @pytest.mark.parametrize("kind", ["keras", "onnx"])
