@@ -252,6 +252,8 @@ class Pipeline:
         return dataset
 
     def _judge_now(self, version: ModelVersion) -> Promotion:
+        if version.manifest.dataset is None:
+            return self.gate.refuse(version, None, "it was never tested on a data set")
         try:
             dataset = self.data_set_of(version)
         except StorageError as error:

@@ -63,6 +63,7 @@ SUMMARY: dict[str, Any] = {
     "reason": "the first champion",
     "seconds": 12.0,
 }
+UNKNOWN_OF_IMPORTED = ("dataset", "dataset_sha256", "seed", "epochs", "batch_size")
 
 
 class FakePipeline(Pipeline):
@@ -496,6 +497,16 @@ def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
     assert promotion.reason.startswith("there is no data set 'gone'")
 
 
+def test_what_was_never_tested_is_promoted_by_force_without_advice_to_do_so(house: House) -> None:
+    fields: dict[str, Any] = dict.fromkeys(UNKNOWN_OF_IMPORTED)
+    publish(house.models, network=IMPORTED, metrics={}, **fields)
+    assert_sentence(house.run("promote", "digits@1"), "by `trainer promote digits@1 --force`")
+    assert house.run("promote", "digits@1", "--force").stderr == (
+        "digits@1 is the champion now, by force. The gate cannot judge it: it was never tested on "
+        "a data set.\n"
+    )
+
+
 def test_what_the_gate_would_pass_and_is_forced_all_the_same_is_told_so(house: House) -> None:
     house.publish()
     assert house.run("promote", "digits@1", "--force").stderr == (
@@ -654,9 +665,12 @@ def test_what_passed_with_a_remark_is_told_wherever_the_verdict_is(house: House)
 def test_an_imported_model_is_listed_and_shown_without_what_is_not_known(
     house: House, tmp_path: Path
 ) -> None:
-    unknown = ("dataset", "dataset_sha256", "seed", "epochs", "batch_size")
     nothing = Evaluation(labels=LABELS, confusion=((0,) * 3,) * 3)
-    fields: dict[str, Any] = {**dict.fromkeys(unknown), "network": IMPORTED, "metrics": {}}
+    fields: dict[str, Any] = {
+        **dict.fromkeys(UNKNOWN_OF_IMPORTED),
+        "network": IMPORTED,
+        "metrics": {},
+    }
     publish(house.models, "foreign", evaluation=nothing, **fields)
     (line,) = json.loads(house.run("models", "--json").stdout)
     assert (line["accuracy"], line["dataset"], line["network"]) == (None, None, IMPORTED)
