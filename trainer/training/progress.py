@@ -2,7 +2,9 @@
 
 from pydantic import BaseModel
 
+from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
+from storage.models.contract import Contract
 
 
 class EpochReport(BaseModel, frozen=True):
@@ -41,6 +43,13 @@ class ImportSummary(BaseModel, frozen=True):
     promoted: bool
     reason: str
     preprocessing: Preprocessing
+    contract: Contract | None
+    """Scale and order of channels, layout and kind of output, as told or found out."""
+    input_shape: Shape
+    classes: tuple[str, ...]
+    """In the order of the outputs."""
+    check_accuracy: float | None
+    """Share of the images of --check, or of the data set, that it had right when it was tried."""
     notes: tuple[str, ...]
     """What was assumed and what looks odd, a sentence each."""
 

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from evaluation.agreement import Agreement
 from evaluation.confusion import Evaluation
+from imaging.preprocessing import Preprocessing
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
@@ -43,7 +44,7 @@ from tests.processes import REPOSITORY, modules_after
 from trainer import cli
 from trainer.commands.given import Given
 from trainer.datasets.downloads import Downloads
-from trainer.pipeline import Outcome, Pipeline
+from trainer.pipeline import Outcome, Pipeline, misfit_of_parent
 from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
@@ -393,6 +394,33 @@ def test_show_tells_the_figures_of_every_class(house: House) -> None:
         assert fact in shown
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
     assert rows["one"] == ["1.0000", "0.8000", "0.8889", "5"]
+
+
+def test_show_tells_how_pictures_are_decoded_and_the_names_of_the_classes(house: House) -> None:
+    classes = tuple(f"class {i}" for i in range(12))
+    evaluation = Evaluation(labels=classes, confusion=((0,) * 12,) * 12)
+    whole = Preprocessing(scaled_decoding=False)
+    publish(house.models, labels=classes, evaluation=evaluation, preprocessing=whole)
+    shown = house.run("show", "digits@1").stdout
+    assert "by stretch, antialias, full decoding\n" in shown
+    assert f"  classes   {', '.join(classes[:10])} and 2 more\n" in shown
+    publish(house.models)
+    shown = house.run("show", "digits@2").stdout
+    assert "by stretch, antialias, scaled decoding\n" in shown
+    assert "  classes   zero, one, two\n" in shown
+
+
+def test_images_of_another_size_are_to_be_added_again_as_the_parent_has_seen_pictures(
+    house: House,
+) -> None:
+    dataset = add_dataset(house.models.folder.parent, [0, 1])
+    how = Preprocessing(resize="crop", shorter_side=12, scaled_decoding=False)
+    parent = publish(house.models, input_shape=(9, 9, 1), preprocessing=how)
+    command = (
+        "`trainer data add digits folder:DIR --replace --size 9x9 --resize crop --interpolation "
+        "antialias --shorter-side 12 --full-decoding`"
+    )
+    assert command in (misfit_of_parent(parent, dataset) or "")
 
 
 def test_show_tells_which_runtime_was_chosen_why_and_what_each_costs(house: House) -> None:
