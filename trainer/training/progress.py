@@ -23,13 +23,15 @@ class EpochReport(BaseModel, frozen=True):
     """Whether it ended in an earlier process, and this one goes on after it."""
 
     def __str__(self) -> str:
+        """One line of a terminal of 80 columns."""
         width = len(str(self.epochs))
-        going_on = "going on after " if self.resumed else ""
+        epoch = f"epoch {self.epoch:{width}}/{self.epochs}"
+        accuracy = f"accuracy {self.accuracy:.4f}, val {self.val_accuracy:.4f}"
+        if self.resumed:
+            return f"going on after {epoch}  {accuracy}"
         return (
-            f"{going_on}epoch {self.epoch:{width}}/{self.epochs}"
-            f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
-            f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
-            f"{', head only' if self.head_only else ''}"
+            f"{epoch}  {accuracy}  loss {self.loss:.4f}, val {self.val_loss:.4f}"
+            f"  {self.seconds:.1f} s{' (head)' if self.head_only else ''}"
         )
 
 

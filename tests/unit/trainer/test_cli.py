@@ -196,7 +196,7 @@ def program(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
 def test_training_prints_a_line_per_epoch_and_the_verdict(house: House) -> None:
     done = house.run("train", "--dataset", "digits", "--network", "mlp")
     assert done.exit_code == 0
-    assert done.stderr.startswith("epoch 1/2   accuracy 0.5000, validation 0.6000")
+    assert done.stderr.startswith("epoch 1/2  accuracy 0.5000, val 0.6000")
     assert done.stdout == (
         "digits@1: mlp on digits@1, test accuracy 0.9000, trained in 3 s. Champion: it is new.\n"
     )
@@ -238,6 +238,23 @@ def test_every_preset_brings_its_own_epochs_and_batch_size(house: House) -> None
         ("cnn", cnn.epochs, cnn.batch_size, False, 1, "mnist"),
         ("mlp", 2, 7, False, 9, "other"),
     ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"head_only": True}, {"resumed": True}])
+def test_an_epoch_is_one_line_of_a_terminal(changes: dict[str, bool]) -> None:
+    long = EpochReport(
+        epoch=1, epochs=84, accuracy=0.5, val_accuracy=1, loss=1.5, val_loss=1.25, seconds=12.5
+    )
+    assert len(str(long.model_copy(update=changes))) <= 80
+
+
+@pytest.mark.parametrize("command", ["add", "append"])
+def test_the_help_on_data_fits_a_terminal(
+    house: House, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = house.run("data", command, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_version_of_a_data_set_is_trained_on_under_the_name_of_the_data_set(
@@ -307,7 +324,7 @@ def test_a_queued_training_is_followed_to_its_verdict(house: House) -> None:
     assert done.exit_code == 0
     assert json.loads(done.stdout) == SUMMARY
     assert "there trains it." in done.stderr
-    assert "epoch 1/2   accuracy 0.5000" in done.stderr
+    assert "epoch 1/2  accuracy 0.5000" in done.stderr
     (message,) = house.queue.sent
     assert (message.dataset, message.network, message.epochs) == ("digits", "mlp", 5)
     assert house.pipeline.requests == []
