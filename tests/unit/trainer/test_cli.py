@@ -240,6 +240,18 @@ def test_every_preset_brings_its_own_epochs_and_batch_size(house: House) -> None
     ]
 
 
+def test_why_few_images_are_seen_so_often_is_told(house: House) -> None:
+    add_dataset(house.models.folder.parent, [0, 1] * 47)
+    command = ("train", "--dataset", "digits", "--network", "cnn")
+    done = house.run(*command)
+    (request,) = house.pipeline.requests
+    told = f"Up to {request.epochs} epochs instead of 20, until the validation loss no longer falls"
+    assert done.stderr.startswith(f"{told}: 94 images in batches of 16 are few")
+    assert request.epochs * 6 >= 2_000
+    assert "instead of" not in house.run(*command, "--epochs", "30").stderr
+    assert "instead of" not in house.run("train", "--dataset", "digits").stderr
+
+
 @pytest.mark.parametrize("changes", [{}, {"head_only": True}, {"resumed": True}])
 def test_an_epoch_is_one_line_of_a_terminal(changes: dict[str, bool]) -> None:
     long = EpochReport(
