@@ -206,6 +206,7 @@ class Pipeline:
         """Make a version champion if it passes the gate; the verdict is kept beside it."""
         while True:
             number = self._champion_number(version.name)
+            log.debug("Judging %s on the test images of %s ...", version, dataset)
             promotion = self._judge(version, number, dataset)
             write_promotion(version, promotion)
             if not promotion.passed:

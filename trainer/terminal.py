@@ -33,10 +33,10 @@ class SayHandler(logging.Handler):
         say(record.getMessage())
 
 
-def say_logs() -> None:
-    """Show what the trainer logs from now on."""
+def say_logs(*, phases: bool = False) -> None:
+    """Show what the trainer logs from now on, with the phases of long work if asked."""
     logger = logging.getLogger("trainer")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if phases else logging.INFO)
     if not logger.handlers:
         logger.addHandler(SayHandler())
 

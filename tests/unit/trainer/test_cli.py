@@ -41,6 +41,7 @@ from tests.builders import (
     runtime_choice,
 )
 from tests.processes import REPOSITORY, modules_after
+from tests.terminal import lines_on_terminal
 from trainer import cli
 from trainer.commands.given import Given
 from trainer.datasets.downloads import Downloads
@@ -552,6 +553,23 @@ def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
     assert promotion is not None
     assert len(promotion.overrides) == 1
     assert promotion.reason.startswith("there is no data set 'gone'")
+
+
+def test_a_terminal_is_told_what_lasts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = house.models.folder.parent
+    add_dataset(root, [0, 1])
+    publish(house.models, input_shape=(9, 9, 1))
+    monkeypatch.setenv("BATCHSIGHT_STORAGE", str(root))
+    told = lines_on_terminal(
+        "from trainer.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass",
+        "promote",
+        "digits@1",
+        columns=200,
+        descriptor=2,
+    )
+    assert told[0] == "Judging digits@1 on the test images of digits@1 ..."
+    assert told[1].startswith("error: digits@1 is not promoted: digits@1 takes images of 9 x 9 x 1")
+    assert "Judging" not in house.run("promote", "digits@1").stderr
 
 
 def test_what_was_never_tested_is_promoted_by_force_without_advice_to_do_so(house: House) -> None:
