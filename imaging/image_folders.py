@@ -10,7 +10,7 @@ contains the link. Everything passed over is counted by kind.
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,9 @@ PROGRAM_FOLDERS = frozenset(
 """Folders of archives, network storage and file systems, in lower case. Images in them are copies,
 thumbnails or rubbish."""
 
+MOST_NAMED = 3
+"""Other files whose names are told."""
+
 FOLDER = "\0"
 """Stands behind the name of a folder that is still to be listed. No name contains it, and all other
 characters come after it: a folder comes before the files whose names begin like its own."""
@@ -61,6 +64,8 @@ class Listing(NamedTuple):
     linked: frozenset[str]
     """Those of them that are links or were reached through one."""
     passed_over: PassedOver
+    other_files: list[str]
+    """The first few of those passed over as `other_files`."""
 
 
 def list_images(folder: Path, *, follow_links: bool = False, strict: bool = False) -> Listing:
@@ -72,6 +77,7 @@ def list_images(folder: Path, *, follow_links: bool = False, strict: bool = Fals
     files: list[str] = []
     linked: set[str] = set()
     passed_over: Counter[str] = Counter()
+    named: list[str] = []
     todo = [FOLDER]
     while todo:
         path = todo.pop()
@@ -80,7 +86,7 @@ def list_images(folder: Path, *, follow_links: bool = False, strict: bool = Fals
             continue
         below = path.removesuffix(FOLDER)
         prefix = f"{below}/" if below else ""
-        images, folders = [], []
+        images, folders, others = [], [], []
         with os.scandir(folder / below) as entries:
             for entry in entries:
                 kind = kind_of(entry, strict=strict)
@@ -93,18 +99,21 @@ def list_images(folder: Path, *, follow_links: bool = False, strict: bool = Fals
                     folders.append(prefix + entry.name + FOLDER)
                 elif kind != "linked_folders" or not follow_links:
                     passed_over[kind] += 1
+                    if kind == "other_files" and len(named) < MOST_NAMED:
+                        others.append(prefix + entry.name)
                 elif contains_itself(Path(entry.path)):
                     passed_over["looping_links"] += 1
                 else:
                     folders.append(prefix + entry.name + FOLDER)
                     linked.add(folders[-1])
+        named += sorted(others)[: MOST_NAMED - len(named)]
         if path in linked:
             linked.update(images, folders)
         if folders:
             todo += sorted(images + folders, reverse=True)
         else:
             files += sorted(images)
-    return Listing(files, frozenset(linked.intersection(files)), passed_over)
+    return Listing(files, frozenset(linked.intersection(files)), passed_over, named)
 
 
 def subfolders(folder: Path, *, follow_links: bool = False) -> list[str]:
@@ -161,13 +170,22 @@ def contains_itself(link: Path) -> bool:
     return any(above.resolve().is_relative_to(target) for above in link.parents)
 
 
-def describe_passed_over(passed_over: PassedOver) -> str:
-    """`114 .tif (no supported format), 3 hidden files`; empty when nothing was passed over."""
+def describe_passed_over(passed_over: PassedOver, other_files: Sequence[str] = ()) -> str:
+    """`114 .tif (no supported format), 3 hidden files`; empty when nothing was passed over.
+
+    `other_files` names the first of these.
+    """
     formats = [f"{passed_over[kind]:,} {kind}" for kind in sorted(passed_over.keys() - KINDS)]
     parts = [f"{', '.join(formats)} (no supported format)"] if formats else []
     for kind, (one, several) in KINDS.items():
         if count := passed_over.get(kind, 0):
             parts.append(f"{count:,} {one if count == 1 else several}")
+    if other_files:
+        more = passed_over["other_files"] - len(other_files)
+        named = ", ".join(
+            os.fsencode(name).decode(errors="backslashreplace") for name in other_files
+        )
+        parts[-1] += f" ({named}{f' and {more:,} more' if more else ''})"
     return ", ".join(parts)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.command_line import FAILED, INTERRUPTED, OneSentence, Share, as_json
+from console.counts import counted
 from console.output import print_json, say
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
         for note in handle.notes:
             say(note)
         job = handle.job
-        batches = f"{job.batches:,} batch{'es' if job.batches > 1 else ''}"
-        say(f"Job {job.id}: {job.total:,} images in {batches} for {job.model}.")
+        images = counted(job.total, "image")
+        batches = counted(job.batches, "batch", "batches")
+        say(f"Job {job.id}: {images} in {batches} for {job.model}.")
         if wait:
             follow(handle, json_)
             return
@@ -204,7 +206,7 @@ def label(job_id: str, file: str) -> None:
     done = handle.label(Path(file))
     for note in done.notes:
         say(note)
-    labels = f"{done.total:,} label{'' if done.total == 1 else 's'}"
+    labels = counted(done.total, "label")
     say(f"Job {job_id}: {labels}, {done.new:,} new, {done.changed:,} changed.")
     dataset = handle.dataset() or "NAME"
     say(f"`producer report {job_id}` counts with them.")
@@ -251,11 +253,13 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
     handle = client().job(job_id)
     done = handle.resume(failed_only=failed_only)
     if done.damaged:
-        say(f"{done.damaged} damaged results are computed again.")
+        results = counted(done.damaged, "damaged result is", "damaged results are")
+        say(f"{results} computed again.")
     if done.doubtful:
-        batches = "1 batch is" if done.doubtful == 1 else f"{done.doubtful:,} batches are"
+        batches = counted(done.doubtful, "batch is", "batches are")
         say(f"{batches} computed again: there were two different outcomes.")
-    say(f"Job {job_id}: {done.missing:,} of {handle.job.batches:,} batches to do.")
+    batches = counted(handle.job.batches, "batch", "batches")
+    say(f"Job {job_id}: {done.missing:,} of {batches} to do.")
     if wait:
         follow(handle, json_)
     elif json_:
@@ -272,9 +276,11 @@ def verify(job_id: str) -> None:
         click.echo(fault)
         faults += 1
     done = len(handle.stored.results.done())
-    say(f"{done:,} of {handle.job.batches:,} batches read, {faults or 'no'} faults found.")
+    batches = counted(handle.job.batches, "batch", "batches")
+    found = counted(faults, "fault") if faults else "no faults"
+    say(f"{done:,} of {batches} read, {found} found.")
     if repeated := handle.stored.repeated():
-        batches = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
+        batches = counted(repeated, "batch was", "batches were")
         say(f"{batches} computed more than once, with the same outcome.")
     if faults:
         click.get_current_context().exit(FAULTS_FOUND)
@@ -294,7 +300,8 @@ def prune(*, older_than: str, dry_run: bool) -> None:
         click.echo(entry.name)
     megabytes = sum(entry.bytes for entry in pruned) / 1e6
     would = "would be removed" if dry_run else "removed"
-    say(f"{len(pruned)} jobs, drafts and reuse folders {would}, {megabytes:,.1f} MB.")
+    removed = counted(len(pruned), "job, draft or reuse folder", "jobs, drafts and reuse folders")
+    say(f"{removed} {would}, {megabytes:,.1f} MB.")
 
 
 def parse_age(text: str) -> timedelta:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from console.counts import counted
 from console.errors import BatchsightError
 from dispatch.batch_message import message_of
 from dispatch.predict_queue import PredictQueue, RedisQueue
@@ -186,8 +187,9 @@ class JobHandle:
                 if done < self.job.batches
                 else f"`producer results {self.id}` writes the records all the same."
             )
+            batches = counted(self.job.batches, "batch", "batches")
             raise JobStopped(
-                f"Job {self.id} ended with {done} of {self.job.batches} batches done: "
+                f"Job {self.id} ended with {done:,} of {batches} done: "
                 f"{end.reason if end else 'results are missing.'} {way_out}"
             )
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imaging.images import Shape
+from imaging.preprocessing import DEFAULT, Preprocessing
 from storage.datasets.store import DataSet, DatasetStore, parse_reference
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication, StorageError
 from storage.models.promotions import Override, Promotion, read_promotion, write_promotion
@@ -181,6 +182,10 @@ class Pipeline:
             promoted=verdict.promoted,
             reason=verdict.reason,
             preprocessing=version.manifest.preprocessing,
+            contract=version.manifest.contract,
+            input_shape=version.manifest.input_shape,
+            classes=version.manifest.labels,
+            check_accuracy=version.manifest.metrics.get("check_accuracy"),
             notes=imported.notes,
         )
 
@@ -201,6 +206,7 @@ class Pipeline:
         """Make a version champion if it passes the gate; the verdict is kept beside it."""
         while True:
             number = self._champion_number(version.name)
+            log.debug("Judging %s on the test images of %s ...", version, dataset)
             promotion = self._judge(version, number, dataset)
             write_promotion(version, promotion)
             if not promotion.passed:
@@ -252,6 +258,8 @@ class Pipeline:
         return dataset
 
     def _judge_now(self, version: ModelVersion) -> Promotion:
+        if version.manifest.dataset is None:
+            return self.gate.refuse(version, None, "it was never tested on a data set")
         try:
             dataset = self.data_set_of(version)
         except StorageError as error:
@@ -282,16 +290,29 @@ def misfit_of_parent(parent: ModelVersion, dataset: DataSet) -> str | None:
     wanted, shape = parent.manifest.input_shape, dataset.description.shape
     if wanted == shape:
         return None
-    how = parent.manifest.preprocessing
     source = dataset.description.origin.partition(" (")[0]
     if not source.startswith(("folder:", "list:")):
         source = "folder:DIR"
     return (
         f"{parent} takes images of {shape_in_words(wanted)}, and those of {dataset} have "
         f"{shape_in_words(shape)}: add them again with `trainer data add {dataset.name} "
-        f"{shlex.quote(source)} --replace --size {wanted[0]}x{wanted[1]} --resize {how.resize} "
-        f"--interpolation {how.interpolation}`."
+        f"{shlex.quote(source)} --replace --size {wanted[0]}x{wanted[1]} "
+        f"{options_of(parent.manifest.preprocessing)}`."
     )
+
+
+def options_of(how: Preprocessing) -> str:
+    """The options by which images of a new data set come to their size in this way."""
+    options = f"--resize {how.resize} --interpolation {how.interpolation}"
+    if how.shorter_side:
+        options += f" --shorter-side {how.shorter_side}"
+    if how.fill != DEFAULT.fill:
+        options += f" --fill {bytes(how.fill).hex()}"
+    if how.colours != DEFAULT.colours:
+        options += f" --colours {how.colours}"
+    if how.filters and not how.scaled_decoding:
+        options += " --full-decoding"
+    return options
 
 
 def shape_in_words(shape: Shape) -> str:

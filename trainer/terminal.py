@@ -33,10 +33,10 @@ class SayHandler(logging.Handler):
         say(record.getMessage())
 
 
-def say_logs() -> None:
-    """Show what the trainer logs from now on."""
+def say_logs(*, phases: bool = False) -> None:
+    """Show what the trainer logs from now on, with the phases of long work if asked."""
     logger = logging.getLogger("trainer")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if phases else logging.INFO)
     if not logger.handlers:
         logger.addHandler(SayHandler())
 
@@ -117,6 +117,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     from storage.models.promotions import read_promotion
     from storage.models.runtime_choice import TITLES
     from storage.models.store import IMPORTED
+    from trainer.datasets.class_folders import brief
 
     manifest = version.manifest
     console = stdout()
@@ -147,6 +148,8 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     facts["pictures"] = f"to {shape} by {how.resize}, {how.interpolation}"
     if how.shorter_side:
         facts["pictures"] += f", the shorter side {how.shorter_side} first"
+    if how.filters:
+        facts["pictures"] += f", {'scaled' if how.scaled_decoding else 'full'} decoding"
     if contract := manifest.contract:
         facts["network"] = (
             f"imported, {contract.source}: takes {contract.layout}, scale {contract.scaling.name}"
@@ -154,6 +157,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
         )
     if how.background is not None:
         facts["pictures"] += f", over #{bytes(how.background).hex()}"
+    facts["classes"] = brief(manifest.labels)
     facts |= {
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
         "file": f"{_readable_size(line.bytes)}, SHA-256 {manifest.sha256[:12]}",

@@ -14,8 +14,8 @@ from producer.results.summary import Summary
 from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
-MANY_ERRORS = 0.01
-"""Share of failed images from which on they are called many."""
+MANY_ERRORS = 0.1
+"""Share of failed images above which they are called many."""
 WIDE_INTERVAL = 0.2
 """An accuracy that is known no better than this is over few images."""
 TOLERATED_LOSS = 0.01

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 
+from console.counts import counted
 from imaging.errors import ImageError
 from producer.results.records import (
     ERRORS_FILE,
@@ -116,7 +117,8 @@ def merge_faults(stored: StoredJob) -> Iterator[str]:
     job, folder = stored.job, stored.folder
     missing = set(range(job.batches)) - stored.results.done()
     if missing:
-        yield f"{PREDICTIONS_FILE} is there, but {len(missing)} batches have no result."
+        batches = counted(len(missing), "batch has", "batches have")
+        yield f"{PREDICTIONS_FILE} is there, but {batches} no result."
         return
     with PredictionsWriter(folder) as writer:
         for batch in range(job.batches):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from imaging.image_folders import KINDS, PassedOver, describe_passed_over, list_images
+from imaging.image_folders import KINDS, Listing, describe_passed_over, list_images
 from producer.errors import EmptySource, SourceError
 from producer.sources.packing import Listed, pack_images
 from producer.sources.source import Prepared, Request, list_briefly
@@ -41,7 +41,7 @@ class FolderSource:
         except OSError as error:
             where, why = printable(str(error.filename)), error.strerror
             raise SourceError(f"The folder {where} cannot be read ({why}).") from None
-        notes = passed_over_notes(listing.passed_over)
+        notes = passed_over_notes(listing)
         if not listing.files:
             nothing = f"{self.description} holds no images: there is nothing to classify."
             raise EmptySource(" ".join([nothing, *notes]))
@@ -91,6 +91,8 @@ class FolderSource:
         return f"; submit {path} to have the images of that one alone{labels}"
 
     def _unlabelled(self, count: int, total: int) -> str:
+        if count == total > 1:
+            return f"None of the {total:,} images of {self.description} has a label"
         are = "is" if count == 1 else "are"
         return f"{count:,} of the {total:,} images of {self.description} {are} taken as unlabelled"
 
@@ -119,14 +121,15 @@ class FolderSource:
         return describe
 
 
-def passed_over_notes(passed_over: PassedOver) -> list[str]:
+def passed_over_notes(listing: Listing) -> list[str]:
     """One sentence about what of a folder is not taken, if anything."""
+    passed_over = listing.passed_over
     if not passed_over:
         return []
     hint = "; --follow-links takes linked folders too" if passed_over.get("linked_folders") else ""
     if passed_over.keys() - KINDS:
         hint += "; --strict has each image of such a format be an error"
-    return [f"Passed over: {describe_passed_over(passed_over)}{hint}."]
+    return [f"Passed over: {describe_passed_over(passed_over, listing.other_files)}{hint}."]
 
 
 def labels_of(subfolders: Iterable[str], labels: Sequence[str]) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Image files that a table names, line by line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+from console.counts import counted
 from producer.errors import UnknownLabel
 from producer.sources.array_labels import unknown_hint
 from producer.sources.file_sources import stored_path
@@ -37,7 +38,8 @@ class ManifestSource:
     def prepare(self, draft: JobDraft, request: Request) -> Prepared:
         """Pack the images; raises `BadManifest` naming the first line that cannot be used.
 
-        The lines are read twice: ids must be unique before any image is read.
+        The others that cannot be used are counted. The lines are read twice: ids must be unique
+        before any image is read.
         """
         self._table = Table(
             self._path,
@@ -49,9 +51,8 @@ class ManifestSource:
         self._check_ids(request.limit)
         others = self._others(request.limit)
         classes = Classes(request.labels)
-        listed = (self._listed(row, request, classes, others) for row in self._table)
         return pack_images(
-            listed,
+            self._all_listed(request, classes, others),
             lambda item: item,
             draft,
             request,
@@ -82,6 +83,27 @@ class ManifestSource:
                 f"Lines {first} and {second} of {self.description} have one id, {shorten(id)!r}: "
                 "give each image its own, in a column `id`."
             )
+
+    def _all_listed(
+        self, request: Request, classes: Classes, others: tuple[str, ...]
+    ) -> Iterator[Listed]:
+        rows = islice(self._table, request.limit)
+        for row in rows:
+            try:
+                listed = self._listed(row, request, classes, others)
+            except (BadManifest, UnknownLabel) as error:
+                bad = 0
+                for later in rows:
+                    try:
+                        self._listed(later, request, classes, others)
+                    except (BadManifest, UnknownLabel):
+                        bad += 1
+                if not bad:
+                    raise
+                lines = counted(bad, "more line")
+                told = str(error).removesuffix(".")
+                raise type(error)(f"{told}; {lines} cannot be used either.") from None
+            yield listed
 
     def _listed(
         self, row: Row, request: Request, classes: Classes, others: tuple[str, ...]

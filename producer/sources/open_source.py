@@ -51,6 +51,11 @@ def open_source(
         if not isinstance(source, str | os.PathLike):
             raise SourceError(f"{usage}: this is a {type(source).__name__}.")
         arguments.append(os.fspath(source))
+        if not arguments[-1]:
+            raise SourceError(
+                "One of the names to submit is empty, as of a shell variable that is not set: "
+                "name files, folders and data sets; . is the working folder."
+            )
     if len(arguments) != 1:
         return FilesSource([Path(argument) for argument in arguments])
     argument = arguments[0]

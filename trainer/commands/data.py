@@ -51,9 +51,11 @@ def add_data(
     """Import SOURCE as the data set NAME, or as its next version.
 
     \b
-    Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise SOURCE is one of
-      folder:DIR   images in one subfolder per class, below train/ and test/ (or val/) or not
-      list:FILE    a .csv, .tsv or .jsonl with path and label, and split if you like
+    Known by name, without a SOURCE: mnist, fashion-mnist, cifar-10. Otherwise
+    SOURCE is one of
+      folder:DIR   images in one subfolder per class, which may lie below
+                   train/ and test/ (or val/)
+      list:FILE    a .csv, .tsv or .jsonl with path, label and perhaps split
       npz:FILE     uint8 images and labels in x_train, y_train, x_test and y_test
       idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
@@ -104,8 +106,8 @@ def append_data(name: str, source: str, *, strict: bool) -> None:
     \b
     SOURCE is one of
       job:JOB      the images of a job that `producer label` has given labels to
-      folder:DIR   images in one subfolder per class; they are fitted to the data set's size
-      list:FILE    a .csv, .tsv or .jsonl with path and label; they are fitted, too
+      folder:DIR   images in one subfolder per class, fitted to its size
+      list:FILE    a .csv, .tsv or .jsonl with path and label; fitted as well
       npz:FILE     uint8 images and labels in x_train and y_train
       idx:DIR      train-images and train-labels as IDX files
       cifar:DIR    CIFAR-10's python batches

@@ -1,5 +1,6 @@
 """What commands work with: as the environment configures it, or as their caller brings it."""
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ def open_pipeline() -> "Pipeline":
     from trainer.pipeline import Pipeline
     from trainer.settings import read_settings
 
-    say_logs()
-    given = click.get_current_context().find_object(Given)
+    context = click.get_current_context()
+    say_logs(phases=sys.stderr.isatty() and not context.params.get("json_"))
+    given = context.find_object(Given)
     if given:
         return given.pipeline
     storage, _, settings = read_settings()

@@ -79,14 +79,17 @@ def train(
             say(f"Network: {why} --network takes another.")
     if queue and weights not in (None, IMAGENET, RANDOM):
         raise click.UsageError("--weights FILE is for a training here: leave out --queue.")
+    images = open_pipeline().training_images(options["dataset"])
     request = TrainingRequest.with_defaults(
-        **options,
-        network=network,
-        parent=parent,
-        weights=weights,
-        images=open_pipeline().training_images(options["dataset"]),
+        **options, network=network, parent=parent, weights=weights, images=images
     )
     check_name(request.name, "model name")
+    if (
+        images is not None
+        and options["epochs"] is None
+        and (note := request.note_on_epochs(images))
+    ):
+        say(note)
     summary = train_queued(request) if queue else train_here(request)
     if json_:
         print_json(summary.model_dump(mode="json"))

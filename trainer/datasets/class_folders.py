@@ -81,7 +81,7 @@ def find_classes(folder: Path) -> dict[str, ClassFiles]:
         raise SourceError(f"The folder {where} cannot be read ({why}).") from None
     taken = sum(len(paths) for classes in found.values() for paths in classes.values())
     told = describe_passed_over(
-        {**listing.passed_over, "unclassed_images": len(listing.files) - taken}
+        {**listing.passed_over, "unclassed_images": len(listing.files) - taken}, listing.other_files
     )
     if told:
         log.info("Passed over: %s.", told)
@@ -148,7 +148,9 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
     found: ClassFiles = {name: [] for name in subfolders(place, follow_links=True)}
     if not found:
         loose = sum(file.startswith(prefix) for file in listing.files)
-        told = describe_passed_over({**listing.passed_over, "unclassed_images": loose})
+        told = describe_passed_over(
+            {**listing.passed_over, "unclassed_images": loose}, listing.other_files
+        )
         raise SourceError(
             f"{place} has no subfolders: the images of each class go into one of its name"
             f"{f' (passed over: {told})' if told else ''}."
@@ -159,7 +161,7 @@ def read_classes(folder: Path, split: str, listing: Listing) -> ClassFiles:
             if inside:
                 found[name].append(folder / file)
     if empty := [printable(name) for name, paths in found.items() if not paths]:
-        told = describe_passed_over(listing.passed_over)
+        told = describe_passed_over(listing.passed_over, listing.other_files)
         raise SourceError(
             f"{place} has no images ({IN_WORDS}) in {brief(empty)}: add some or remove "
             f"{'that folder' if len(empty) == 1 else 'those folders'}"

@@ -2,13 +2,19 @@
 
 import codecs
 import re
+import unicodedata
 from pathlib import Path
 
 from storage.class_names import canonical
 from trainer.errors import ImportFailed
 
 BYTES_LIMIT = 1_000_000
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+LINE_END = re.compile(r"\r\n|\n|\r")
+INVISIBLE = ("Cf", "Zl", "Zp")
+"""Categories of characters that nobody sees, and that make two names of what looks like one."""
+CONTROL = "Cc"
+JOINERS = str.maketrans("", "", "\u200c\u200d")
+"""Invisible as well, and needed in words of some scripts, none of which is ASCII."""
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -20,23 +26,36 @@ def read_labels(path: Path) -> tuple[str, ...]:
     text = decode(path)
     if text.startswith(("[", "{")):
         raise ImportFailed(f"{path} looks like JSON: write the names alone, one a line.")
-    labels = [canonical(line) for line in text.rstrip().splitlines()]
+    labels = [canonical(line) for line in LINE_END.split(text.rstrip())]
     if len(labels) < 2:
         raise ImportFailed(f"{path} must name two classes or more, one a line.")
     first: dict[str, int] = {}
     for number, label in enumerate(labels, start=1):
         if not label:
             raise ImportFailed(f"{path}: line {number} is empty, where a class must be named.")
-        if CONTROL.search(label):
+        if any(unicodedata.category(character) == CONTROL for character in label):
             raise ImportFailed(
                 f"{path}: line {number} holds more than a name, or no text: {label[:80]!r}."
             )
-        if first.setdefault(label, number) != number:
+        if hidden := invisible_in(label):
             raise ImportFailed(
-                f"{path}: lines {first[label]} and {number} both name {label!r}; "
+                f"{path}: line {number} holds a character that nobody sees, "
+                f"U+{ord(hidden):04X}: {label[:80]!a}. Remove it."
+            )
+        seen = label.translate(JOINERS)
+        if first.setdefault(seen, number) != number:
+            raise ImportFailed(
+                f"{path}: lines {first[seen]} and {number} both name {label!r}; "
                 "each class has a name of its own."
             )
     return tuple(labels)
+
+
+def invisible_in(name: str) -> str:
+    """The first character of a name that nobody sees, "" without one."""
+    seen = name.translate(JOINERS)
+    shown = name if seen.isascii() else seen
+    return next((c for c in shown if unicodedata.category(c) in INVISIBLE), "")
 
 
 def decode(path: Path) -> str:

@@ -4,6 +4,7 @@ Nobody but a clean process with limits opens the file; it writes an artefact tha
 and gives probabilities. A worker's process then tests that as it tests any version.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from console.counts import counted
 from evaluation.baseline import Baseline
 from evaluation.confusion import Evaluation
 from imaging.preprocessing import Preprocessing
@@ -39,6 +41,8 @@ from trainer.promotion.examination_process import Examination, said_of_it
 from trainer.promotion.gate import SPLIT, Gate, find_misfit
 from trainer.runtimes.choice import choose_runtime
 from trainer.runtimes.onnx_export import COPIES
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "trainer.importing.convert"
 
@@ -86,6 +90,7 @@ def import_model(
         raise ImportFailed(f"{path} is larger than {MODEL_BYTES_LIMIT / 1e9:.0f} GB.")
     with models.draft(request.name) as draft:
         check = images_to_check(request.check, dataset)
+        log.debug(loading(request, check))
         conversion = convert(request, check, draft, gate)
         manifest = describe(conversion, draft / FILE_OF[conversion.format], dataset)
         version, found = examine(
@@ -97,6 +102,12 @@ def import_model(
             manifest = manifest.model_copy(update=test_results(found, manifest, dataset))
             notes.extend(notes_on_dataset(conversion.preprocessing, dataset))
         return Imported(version=models.publish(request.name, draft, manifest), notes=tuple(notes))
+
+
+def loading(request: ImportRequest, check: CheckImages | None) -> str:
+    """What the process that loads the file is about to do."""
+    tries = f" and trying it on {counted(len(check.classes), 'image')}" if check else ""
+    return f"Loading {request.path}{tries} ..."
 
 
 def convert(

@@ -34,6 +34,7 @@ def choose_runtime(
     `ExaminationFailed` when the version cannot be used as it was made; whatever is wrong with its
     export is a reason not to choose that.
     """
+    log.debug("Examining %s ...", draft)
     made = gate.examine(draft, images)
     if draft.manifest.format == "onnx":
         choice = RuntimeChoice(
@@ -41,6 +42,7 @@ def choose_runtime(
         )
         return decided(draft, choice), made
     alone = partial(RuntimeChoice, runtime="tensorflow", metrics={"tensorflow": made.metrics})
+    log.debug("Exporting %s to ONNX, and examining that ...", draft)
     try:
         export, answers = exported(draft, images, gate)
     except ExaminationFailed as error:

@@ -2,7 +2,9 @@
 
 from pydantic import BaseModel
 
+from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
+from storage.models.contract import Contract
 
 
 class EpochReport(BaseModel, frozen=True):
@@ -21,13 +23,15 @@ class EpochReport(BaseModel, frozen=True):
     """Whether it ended in an earlier process, and this one goes on after it."""
 
     def __str__(self) -> str:
+        """One line of a terminal of 80 columns."""
         width = len(str(self.epochs))
-        going_on = "going on after " if self.resumed else ""
+        epoch = f"epoch {self.epoch:{width}}/{self.epochs}"
+        accuracy = f"accuracy {self.accuracy:.4f}, val {self.val_accuracy:.4f}"
+        if self.resumed:
+            return f"going on after {epoch}  {accuracy}"
         return (
-            f"{going_on}epoch {self.epoch:{width}}/{self.epochs}"
-            f"   accuracy {self.accuracy:.4f}, validation {self.val_accuracy:.4f}"
-            f"   loss {self.loss:.4f}, validation {self.val_loss:.4f}   {self.seconds:.1f} s"
-            f"{', head only' if self.head_only else ''}"
+            f"{epoch}  {accuracy}  loss {self.loss:.4f}, val {self.val_loss:.4f}"
+            f"  {self.seconds:.1f} s{' (head)' if self.head_only else ''}"
         )
 
 
@@ -41,6 +45,13 @@ class ImportSummary(BaseModel, frozen=True):
     promoted: bool
     reason: str
     preprocessing: Preprocessing
+    contract: Contract | None
+    """Scale and order of channels, layout and kind of output, as told or found out."""
+    input_shape: Shape
+    classes: tuple[str, ...]
+    """In the order of the outputs."""
+    check_accuracy: float | None
+    """Share of the images of --check, or of the data set, that it had right when it was tried."""
     notes: tuple[str, ...]
     """What was assumed and what looks odd, a sentence each."""
 

@@ -128,6 +128,17 @@ class TrainingRequest:
         """The message that asks for this, under the name `run`."""
         return TrainModel(**asdict(self), run=run, scheduled=scheduled)
 
+    def note_on_epochs(self, images: int) -> str | None:
+        """Why there are more epochs than the preset says, if there are, for so many images."""
+        preset = get_recipe(self.network, self.preset, learned=self.is_learned)
+        if self.epochs <= preset.epochs:
+            return None
+        return (
+            f"Up to {self.epochs:,} epochs instead of {preset.epochs:,}, until the validation loss "
+            f"no longer falls: {images:,} images in batches of {self.batch_size} are few, and it "
+            f"takes {preset.least_steps:,} steps or so to learn."
+        )
+
     @property
     def recipe(self) -> Recipe:
         """The preset, changed as asked for; raises `UnknownNetwork` or `UnknownPreset`."""

@@ -61,7 +61,7 @@ def test_a_queued_training_shows_its_epochs_and_publishes_a_model(
     assert summary["model"] == "queued@1"
     assert summary["promoted"] is True
     assert "trains it." in done.stderr
-    for epoch in ("epoch 1/2   accuracy", "epoch 2/2   accuracy"):
+    for epoch in ("epoch 1/2  accuracy", "epoch 2/2  accuracy"):
         assert epoch in done.stderr
     version = ModelStore(Path(environment["BATCHSIGHT_STORAGE"])).resolve("queued")
     version.verify()

@@ -70,7 +70,7 @@ def test_what_is_passed_over_is_counted_by_kind(
 def test_a_folder_called_like_an_image_is_a_folder(tmp_path: Path) -> None:
     put(tmp_path, "folder.jpg/a.png")
     (tmp_path / "empty.png").mkdir()
-    assert list_images(tmp_path) == (["folder.jpg/a.png"], frozenset(), {})
+    assert list_images(tmp_path) == (["folder.jpg/a.png"], frozenset(), {}, [])
 
 
 def test_pipes_and_sockets_are_counted_and_not_opened(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_links_to_folders_are_counted_or_followed_as_asked(tmp_path: Path) -> No
     assert (counted.files, counted.passed_over) == (["red/3.png"], {"linked_folders": 2})
     followed = list_images(tmp_path / "d", follow_links=True)
     links = ["azure/1.png", "azure/deep/2.png", "blue/1.png", "blue/deep/2.png"]
-    assert followed == ([*links, "red/3.png"], frozenset(links), {})
+    assert followed == ([*links, "red/3.png"], frozenset(links), {}, [])
 
 
 @pytest.mark.parametrize("target", [".", "..", "../..", "../../../", "b", "c"])
@@ -175,3 +175,15 @@ def test_what_is_passed_over_is_told_in_a_few_words() -> None:
         "1 broken link"
     )
     assert describe_passed_over({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a/notes.txt", "labels.csv"), "2 other files (labels.csv, a/notes.txt)"),
+        (("5", "4", "3", "2", "1"), "5 other files (1, 2, 3 and 2 more)"),
+    ],
+)
+def test_the_first_other_files_are_named(tmp_path: Path, names: tuple[str, ...], told: str) -> None:
+    listing = list_images(put(tmp_path, *names))
+    assert describe_passed_over(listing.passed_over, listing.other_files) == told

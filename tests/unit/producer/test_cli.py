@@ -136,8 +136,8 @@ def test_submit_tells_and_counts_what_of_a_folder_it_passes_over(
     done = house.run("submit", folder, "--job-id", "job", "--json")
     assert done.stderr.splitlines() == [
         "Passed over: 1 .jxl (no supported format), 1 hidden file, 1 link to a folder, 1 other "
-        "file; --follow-links takes linked folders too; --strict has each image of such a format "
-        "be an error.",
+        "file (notes.txt); --follow-links takes linked folders too; --strict has each image of "
+        "such a format be an error.",
         "Job job: 2 images in 1 batch for digits@1.",
     ]
     counts = {".jxl": 1, "hidden_files": 1, "linked_folders": 1, "other_files": 1}
@@ -599,7 +599,7 @@ def test_verify_lists_faults_on_stdout_with_exit_code_5(house: House) -> None:
     done = house.run("verify", "job")
     assert done.exit_code == 5
     assert "000002.npz is damaged" in done.stdout
-    assert done.stderr == "4 of 4 batches read, 1 faults found.\n"
+    assert done.stderr == "4 of 4 batches read, 1 fault found.\n"
 
 
 def test_a_job_with_reuse_tells_its_hit_rate(house: House) -> None:

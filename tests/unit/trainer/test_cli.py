@@ -22,6 +22,7 @@ from rich.console import Console
 
 from evaluation.agreement import Agreement
 from evaluation.confusion import Evaluation
+from imaging.preprocessing import Preprocessing
 from messaging.errors import BrokerUnavailable
 from messaging.messages import TrainModel
 from storage.datasets.store import DatasetStore
@@ -40,10 +41,11 @@ from tests.builders import (
     runtime_choice,
 )
 from tests.processes import REPOSITORY, modules_after
+from tests.terminal import lines_on_terminal
 from trainer import cli
 from trainer.commands.given import Given
 from trainer.datasets.downloads import Downloads
-from trainer.pipeline import Outcome, Pipeline
+from trainer.pipeline import Outcome, Pipeline, misfit_of_parent
 from trainer.promotion.examination_process import Examination
 from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
@@ -63,6 +65,7 @@ SUMMARY: dict[str, Any] = {
     "reason": "the first champion",
     "seconds": 12.0,
 }
+UNKNOWN_OF_IMPORTED = ("dataset", "dataset_sha256", "seed", "epochs", "batch_size")
 
 
 class FakePipeline(Pipeline):
@@ -194,7 +197,7 @@ def program(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
 def test_training_prints_a_line_per_epoch_and_the_verdict(house: House) -> None:
     done = house.run("train", "--dataset", "digits", "--network", "mlp")
     assert done.exit_code == 0
-    assert done.stderr.startswith("epoch 1/2   accuracy 0.5000, validation 0.6000")
+    assert done.stderr.startswith("epoch 1/2  accuracy 0.5000, val 0.6000")
     assert done.stdout == (
         "digits@1: mlp on digits@1, test accuracy 0.9000, trained in 3 s. Champion: it is new.\n"
     )
@@ -236,6 +239,35 @@ def test_every_preset_brings_its_own_epochs_and_batch_size(house: House) -> None
         ("cnn", cnn.epochs, cnn.batch_size, False, 1, "mnist"),
         ("mlp", 2, 7, False, 9, "other"),
     ]
+
+
+def test_why_few_images_are_seen_so_often_is_told(house: House) -> None:
+    add_dataset(house.models.folder.parent, [0, 1] * 47)
+    command = ("train", "--dataset", "digits", "--network", "cnn")
+    done = house.run(*command)
+    (request,) = house.pipeline.requests
+    told = f"Up to {request.epochs} epochs instead of 20, until the validation loss no longer falls"
+    assert done.stderr.startswith(f"{told}: 94 images in batches of 16 are few")
+    assert request.epochs * 6 >= 2_000
+    assert "instead of" not in house.run(*command, "--epochs", "30").stderr
+    assert "instead of" not in house.run("train", "--dataset", "digits").stderr
+
+
+@pytest.mark.parametrize("changes", [{}, {"head_only": True}, {"resumed": True}])
+def test_an_epoch_is_one_line_of_a_terminal(changes: dict[str, bool]) -> None:
+    long = EpochReport(
+        epoch=1, epochs=84, accuracy=0.5, val_accuracy=1, loss=1.5, val_loss=1.25, seconds=12.5
+    )
+    assert len(str(long.model_copy(update=changes))) <= 80
+
+
+@pytest.mark.parametrize("command", ["add", "append"])
+def test_the_help_on_data_fits_a_terminal(
+    house: House, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = house.run("data", command, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_version_of_a_data_set_is_trained_on_under_the_name_of_the_data_set(
@@ -305,7 +337,7 @@ def test_a_queued_training_is_followed_to_its_verdict(house: House) -> None:
     assert done.exit_code == 0
     assert json.loads(done.stdout) == SUMMARY
     assert "there trains it." in done.stderr
-    assert "epoch 1/2   accuracy 0.5000" in done.stderr
+    assert "epoch 1/2  accuracy 0.5000" in done.stderr
     (message,) = house.queue.sent
     assert (message.dataset, message.network, message.epochs) == ("digits", "mlp", 5)
     assert house.pipeline.requests == []
@@ -392,6 +424,33 @@ def test_show_tells_the_figures_of_every_class(house: House) -> None:
         assert fact in shown
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
     assert rows["one"] == ["1.0000", "0.8000", "0.8889", "5"]
+
+
+def test_show_tells_how_pictures_are_decoded_and_the_names_of_the_classes(house: House) -> None:
+    classes = tuple(f"class {i}" for i in range(12))
+    evaluation = Evaluation(labels=classes, confusion=((0,) * 12,) * 12)
+    whole = Preprocessing(scaled_decoding=False)
+    publish(house.models, labels=classes, evaluation=evaluation, preprocessing=whole)
+    shown = house.run("show", "digits@1").stdout
+    assert "by stretch, antialias, full decoding\n" in shown
+    assert f"  classes   {', '.join(classes[:10])} and 2 more\n" in shown
+    publish(house.models)
+    shown = house.run("show", "digits@2").stdout
+    assert "by stretch, antialias, scaled decoding\n" in shown
+    assert "  classes   zero, one, two\n" in shown
+
+
+def test_images_of_another_size_are_to_be_added_again_as_the_parent_has_seen_pictures(
+    house: House,
+) -> None:
+    dataset = add_dataset(house.models.folder.parent, [0, 1])
+    how = Preprocessing(resize="crop", shorter_side=12, scaled_decoding=False)
+    parent = publish(house.models, input_shape=(9, 9, 1), preprocessing=how)
+    command = (
+        "`trainer data add digits folder:DIR --replace --size 9x9 --resize crop --interpolation "
+        "antialias --shorter-side 12 --full-decoding`"
+    )
+    assert command in (misfit_of_parent(parent, dataset) or "")
 
 
 def test_show_tells_which_runtime_was_chosen_why_and_what_each_costs(house: House) -> None:
@@ -494,6 +553,33 @@ def test_what_cannot_be_judged_is_promoted_only_by_force(house: House) -> None:
     assert promotion is not None
     assert len(promotion.overrides) == 1
     assert promotion.reason.startswith("there is no data set 'gone'")
+
+
+def test_a_terminal_is_told_what_lasts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = house.models.folder.parent
+    add_dataset(root, [0, 1])
+    publish(house.models, input_shape=(9, 9, 1))
+    monkeypatch.setenv("BATCHSIGHT_STORAGE", str(root))
+    told = lines_on_terminal(
+        "from trainer.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass",
+        "promote",
+        "digits@1",
+        columns=200,
+        descriptor=2,
+    )
+    assert told[0] == "Judging digits@1 on the test images of digits@1 ..."
+    assert told[1].startswith("error: digits@1 is not promoted: digits@1 takes images of 9 x 9 x 1")
+    assert "Judging" not in house.run("promote", "digits@1").stderr
+
+
+def test_what_was_never_tested_is_promoted_by_force_without_advice_to_do_so(house: House) -> None:
+    fields: dict[str, Any] = dict.fromkeys(UNKNOWN_OF_IMPORTED)
+    publish(house.models, network=IMPORTED, metrics={}, **fields)
+    assert_sentence(house.run("promote", "digits@1"), "by `trainer promote digits@1 --force`")
+    assert house.run("promote", "digits@1", "--force").stderr == (
+        "digits@1 is the champion now, by force. The gate cannot judge it: it was never tested on "
+        "a data set.\n"
+    )
 
 
 def test_what_the_gate_would_pass_and_is_forced_all_the_same_is_told_so(house: House) -> None:
@@ -654,9 +740,12 @@ def test_what_passed_with_a_remark_is_told_wherever_the_verdict_is(house: House)
 def test_an_imported_model_is_listed_and_shown_without_what_is_not_known(
     house: House, tmp_path: Path
 ) -> None:
-    unknown = ("dataset", "dataset_sha256", "seed", "epochs", "batch_size")
     nothing = Evaluation(labels=LABELS, confusion=((0,) * 3,) * 3)
-    fields: dict[str, Any] = {**dict.fromkeys(unknown), "network": IMPORTED, "metrics": {}}
+    fields: dict[str, Any] = {
+        **dict.fromkeys(UNKNOWN_OF_IMPORTED),
+        "network": IMPORTED,
+        "metrics": {},
+    }
     publish(house.models, "foreign", evaluation=nothing, **fields)
     (line,) = json.loads(house.run("models", "--json").stdout)
     assert (line["accuracy"], line["dataset"], line["network"]) == (None, None, IMPORTED)

@@ -229,7 +229,7 @@ def test_damaged_missing_and_foreign_results_are_faults(
     store.of(sound).results.path(7).unlink()
     store.of(sound).results.discard(0)
     assert faults_of(store, models, sound) == [
-        "predictions.parquet is there, but 1 batches have no result."
+        "predictions.parquet is there, but 1 batch has no result."
     ]
 
 

@@ -47,6 +47,18 @@ def taken(prepare: Prepare) -> list[tuple[str, int]]:
     return [(image.id, image.label) for image in prepare.packed()]
 
 
+def test_the_first_bad_line_is_named_and_the_others_up_to_the_limit_are_counted(
+    prepare: Prepare, folder: Path
+) -> None:
+    path = write(
+        folder, "path,label\na.png,one\nno.png,one\nb.png,seven\nsub/c.png\n\n,one\n", "m.csv"
+    )
+    first = r"^Line 3 of .*m.csv names 'no.png', but there is no such file"
+    for limit, others in ((2, r"\."), (3, "; 1 more line cannot"), (5, "; 2 more lines cannot")):
+        with pytest.raises(BadManifest, match=first + others):
+            prepare(path, limit=limit)
+
+
 PLAIN = "path,label\na.png,one\nsub/c.png,two\n"
 
 

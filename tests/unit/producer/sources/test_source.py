@@ -365,6 +365,24 @@ def test_images_of_subfolders_that_are_all_no_labels_are_unlabelled(
     assert "(monday) is not a label of digits@1 (zero, one, two)" in done.notes[0]
 
 
+def test_where_no_image_has_a_label_none_is_told_to_have_one(
+    prepare: Prepare, outside: Path
+) -> None:
+    put_images(outside, "monday/a.png", "tuesday/b.png")
+    assert list(prepare(outside).notes) == [
+        f"None of the 2 images of {outside} has a label: their subfolders (monday, tuesday) are "
+        "not the labels of digits@1 (zero, one, two)."
+    ]
+
+
+@pytest.mark.parametrize("sources", [("",), ("a.png", "")])
+def test_an_empty_name_is_not_the_working_folder(
+    prepare: Prepare, sources: tuple[str, ...]
+) -> None:
+    with pytest.raises(SourceError, match="One of the names to submit is empty"):
+        prepare(*sources)
+
+
 @pytest.mark.parametrize("name", ["K\u00e4se", "Ka\u0308se", " K\u00e4se "])
 @pytest.mark.parametrize("label", ["K\u00e4se", "Ka\u0308se"])
 def test_a_subfolder_is_a_label_however_its_name_is_encoded(

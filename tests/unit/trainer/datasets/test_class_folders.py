@@ -217,7 +217,7 @@ def test_what_is_no_image_of_a_class_is_told_once_and_by_number(
     assert house.said == [
         "Passed over: 1 .jxl (no supported format), 1 hidden file, 1 hidden folder, 1 folder of "
         "another program, 1 link to a folder that contains it, 2 images in no class folder, "
-        "1 other file."
+        "1 other file (README.txt)."
     ]
 
 

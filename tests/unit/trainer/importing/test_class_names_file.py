@@ -34,6 +34,11 @@ def test_how_an_editor_saves_the_names_makes_no_difference(path: Path, content: 
     assert read_labels(path) == ("a b", "c")
 
 
+def test_joiners_belong_to_the_words_of_some_scripts(path: Path) -> None:
+    path.write_text("\u0646\u0645\u06cc\u200c\u062e\u0648\nant\n", "utf-8")
+    assert read_labels(path) == ("\u0646\u0645\u06cc\u200c\u062e\u0648", "ant")
+
+
 def test_names_are_composed(path: Path) -> None:
     path.write_text("Ka\u0308se\nBrot\n", "utf-8")
     assert read_labels(path) == ("K\u00e4se", "Brot")
@@ -47,6 +52,10 @@ def test_names_are_composed(path: Path) -> None:
         (b"a\n\nb\n", "line 2 is empty"),
         (b"\na\nb\n", "line 1 is empty"),
         (b"a\nb\na\n", "lines 1 and 3 both name 'a'"),
+        ("ant\nbee\nant\u200b\n".encode(), r"line 3 .*nobody sees, U\+200B: 'ant\\u200b'"),
+        ("ant\nbee\nan\u200dt\n".encode(), r"line 3 .*nobody sees, U\+200D"),
+        ("ant\nred\u2028bee\n".encode(), r"line 2 .*nobody sees, U\+2028"),
+        ("\u0915\u094d\u0937\n\u0915\u094d\u200d\u0937\n".encode(), "lines 1 and 2 both name"),
         ("K\u00e4se\nKa\u0308se\n".encode(), "lines 1 and 2 both name 'K\u00e4se'"),
         (b"\xfc\n\xff", "is not UTF-8 text"),
         (b"\xff\xfe\n", "is not UTF-8 text"),
