@@ -12,7 +12,6 @@ BYTES_LIMIT = 1_000_000
 LINE_END = re.compile(r"\r\n|\n|\r")
 INVISIBLE = ("Cf", "Zl", "Zp")
 """Categories of characters that nobody sees, and that make two names of what looks like one."""
-CONTROL = "Cc"
 JOINERS = str.maketrans("", "", "\u200c\u200d")
 """Invisible as well, and needed in words of some scripts, none of which is ASCII."""
 
@@ -33,7 +32,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     for number, label in enumerate(labels, start=1):
         if not label:
             raise ImportFailed(f"{path}: line {number} is empty, where a class must be named.")
-        if any(unicodedata.category(character) == CONTROL for character in label):
+        if holds_control(label):
             raise ImportFailed(
                 f"{path}: line {number} holds more than a name, or no text: {label[:80]!r}."
             )
@@ -49,6 +48,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
                 "each class has a name of its own."
             )
     return tuple(labels)
+
+
+def holds_control(name: str) -> bool:
+    """Whether a name holds a tabulator, an end of a line or the like."""
+    return any(unicodedata.category(character) == "Cc" for character in name)
 
 
 def invisible_in(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from storage.class_names import canonical
-from trainer.importing.class_names_file import CONTROL
+from trainer.importing.class_names_file import holds_control, invisible_in
 
 KEYS = (
     *("names", "labels", "classes", "class_names", "class_labels"),
@@ -84,4 +84,5 @@ def name_of(value: Any) -> str:
     match value:
         case [str(number), str(name)] if WORDNET.fullmatch(number) and not WORDNET.fullmatch(name):
             value = name
-    return str(value) if is_plain(value) and not CONTROL.search(str(value)) else ""
+    name = str(value) if is_plain(value) else ""
+    return "" if holds_control(name) or invisible_in(name) else name
