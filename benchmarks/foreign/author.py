@@ -51,8 +51,9 @@ def predict(recipe: Recipe, path: Path, images: Floats) -> Floats:
         return np.asarray(model.predict(images, batch_size=AT_ONCE, verbose=0))
     import tensorflow as tf
 
-    model = tf.saved_model.load(path)
-    return in_parts(model.serve, images)
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    (name,) = serve.structured_input_signature[1]
+    return in_parts(lambda part: next(iter(serve(**{name: tf.constant(part)}).values())), images)
 
 
 def use_one_thread() -> None:
