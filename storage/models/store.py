@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError, computed_field, 
 
 from evaluation.baseline import Baseline
 from evaluation.confusion import ClassScore, Evaluation
-from imaging.images import Shape
+from imaging.images import MODE_OF_CHANNELS, Shape
 from imaging.preprocessing import Preprocessing
 from storage.errors import ChampionChanged, Corrupt, NotFound, StalePublication
 from storage.files import (
@@ -107,8 +107,8 @@ class Manifest(BaseModel, frozen=True):
             raise ValueError("labels must name two classes or more, each by a name of its own")
         if self.labels != self.evaluation.labels:
             raise ValueError("labels must be those of the evaluation, in their order")
-        if min(self.input_shape[:2]) < 1 or self.input_shape[2] not in {1, 3}:
-            raise ValueError("input_shape must have rows, columns, and 1 or 3 channels")
+        if min(self.input_shape[:2]) < 1 or self.input_shape[2] not in MODE_OF_CHANNELS:
+            raise ValueError("input_shape must have rows, columns, and 1, 3 or 4 channels")
         if self.runtime and self.runtime.runtime not in self.digests:
             raise ValueError(f"runtime is {self.runtime.runtime}, of which there is no artefact")
         return self

@@ -155,6 +155,12 @@ def test_an_unreadable_manifest_is_corrupt(tmp_path: Path) -> None:
         store.version("digits", 1)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_version_takes_grey_colours_or_colours_with_alpha(tmp_path: Path, channels: int) -> None:
+    version = publish(ModelStore(tmp_path), input_shape=(8, 8, channels))
+    assert ModelStore(tmp_path).version("digits", 1) == version
+
+
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
@@ -163,7 +169,7 @@ def test_an_unreadable_manifest_is_corrupt(tmp_path: Path) -> None:
         ("labels", ["one", "", "two"], "each by a name of its own"),
         ("labels", ["two", "one", "zero"], "those of the evaluation, in their order"),
         ("input_shape", [0, 16, 3], "input_shape must have rows"),
-        ("input_shape", [16, 16, 2], "1 or 3 channels"),
+        ("input_shape", [16, 16, 2], "1, 3 or 4 channels"),
         ("input_shape", [16, 16], r"input_shape\.2: Field required"),
         ("onnx_sha256", None, "runtime is onnx, of which there is no artefact"),
     ],
