@@ -176,7 +176,9 @@ def test_a_worker_on_new_storage_waits_for_whoever_uses_it_first(
 
 
 def test_the_doctor_finds_a_worker_on_new_storage_well(house: House) -> None:
-    house.worker().wait_for_log("No batches are taken. ")
+    worker = house.worker()
+    worker.wait_for_log("No batches are taken. ")
+    worker.wait_for_log("ready.")  # the main process answers the doctor only from here on
     asked = run(house.environment, "producer", "doctor", "--json", check=False)
     found = {finding["check"]: finding for finding in json.loads(asked.stdout)}
     assert {found[check]["status"] for check in ("shared", "ready", "idle")} == {"ok"}

@@ -15,6 +15,7 @@ import pytest
 
 from messaging.app import make_app
 from messaging.settings import PREDICT_QUEUE, TENSORFLOW_QUEUE, BrokerSettings
+from storage.identity import storage_id
 from storage.models.store import MODEL_FILE, ModelStore
 from tests.faults.conftest import BATCHES, IMAGES, House
 from tests.faults.test_sick_workers import assert_exact, predictions_in, presence
@@ -58,11 +59,13 @@ def promote_without_onnx(models: ModelStore) -> None:
 def slim(house: House, slim_python: Path) -> Program:
     """Such a worker, ready, though it could not load one of the champions."""
     promote_without_onnx(ModelStore(house.storage))
+    storage_id(house.storage)  # new storage would keep the worker from its queues for a moment
     program = worker(
         house.folder, house.environment, name="slim", concurrency=1, python=str(slim_python)
     )
     house.programs.append(program)
     program.wait_for_log("Ready with digits@1.")
+    program.wait_for_log("ready.")  # the main process answers the doctor only from here on
     return program
 
 
