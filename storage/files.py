@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from storage.errors import BadName, Corrupt, StorageUnwritable, UnsafePath
 
@@ -22,6 +23,18 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TEMPORARY_PREFIX = ".new-"
 LARGEST_FILE = 2**31
 """Bytes of the largest file that is read whole: more than any result has."""
+
+
+class FileStamp(NamedTuple):
+    """What tells whether a file is still the one that it was: nobody has to read it for that."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileStamp":
+        """That of a file whose status was asked for."""
+        return cls(status.st_size, status.st_mtime_ns)
 
 
 def is_name(name: str) -> bool:
@@ -144,11 +157,14 @@ def resolve_inside(root: Path, relative: str) -> Path:
     return resolved
 
 
-def read_inside(root: Path, relative: str, limit: int, folders: dict[str, str]) -> bytes:
+def read_inside(
+    root: Path, relative: str, limit: int, folders: dict[str, str]
+) -> tuple[bytes, FileStamp]:
     """The bytes of the regular file `relative` below `root`; raises `UnsafePath` and `OSError`.
 
-    A file larger than `limit` raises `OSError` with `EFBIG`. `folders` remembers which folders lie
-    inside: whoever reads many files passes the same one, and each folder is resolved only once.
+    The stamp is taken after reading: what is written meanwhile shows in it. A file larger than
+    `limit` raises `OSError` with `EFBIG`. `folders` remembers which folders lie inside: whoever
+    reads many files passes the same one, and each folder is resolved only once.
     """
     folder, _, name = relative.rpartition("/")
     if folder not in folders:
@@ -162,10 +178,14 @@ def read_inside(root: Path, relative: str, limit: int, folders: dict[str, str]) 
         if error.errno != errno.ELOOP:
             raise
         descriptor = os.open(resolve_inside(root, relative), flags)  # a link, but not leading out
-    content = read_descriptor(descriptor, limit)
+    try:
+        content = read_descriptor(descriptor, limit)
+        stamp = FileStamp.of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
     if content is None:
         raise UnsafePath(f"The path {relative!r} is not a regular file.")
-    return content
+    return content, stamp
 
 
 def read_regular(path: Path) -> bytes:
@@ -177,7 +197,11 @@ def read_regular(path: Path) -> bytes:
     content = None
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        content = read_descriptor(os.open(path, flags), LARGEST_FILE)
+        descriptor = os.open(path, flags)
+        try:
+            content = read_descriptor(descriptor, LARGEST_FILE)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise Corrupt(f"{path} is larger than any file of its kind: remove it.") from None
@@ -199,22 +223,19 @@ def discard(path: Path) -> None:
 
 
 def read_descriptor(descriptor: int, limit: int | None = None) -> bytes | None:
-    """Read an open file whole and close it; None for a pipe or device.
+    """Read an open file whole; None for a pipe or device.
 
     Raises `OSError`, with `EISDIR` for a folder and `EFBIG` for one larger than `limit`.
     """
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        if limit is not None and status.st_size > limit:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            return file.readall()
-    finally:
-        os.close(descriptor)
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if limit is not None and status.st_size > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return file.readall()
 
 
 def make_folder(folder: Path) -> Path:

@@ -82,6 +82,7 @@ def image_files(files: Sequence[ImageFile]) -> ImageFiles:
         digests=[file.sha256 for file in files],
         contents=[file.content for file in files],
         stored=[file.stored for file in files],
+        stamps=[file.stamp for file in files],
         refused=[file.refused for file in files],
     )
 

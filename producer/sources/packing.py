@@ -1,7 +1,9 @@
-"""Reads listed image files and packs them into a job, batch by batch, on all cores.
+"""Packs listed image files into a job, batch by batch, on all cores.
 
-A file that cannot be read or is too large is kept with that reason, for its error record: one bad
-file refuses no job. At most a few batches are in memory, however many files there are.
+Small files and those outside storage are read. Of the others a size and a time of change are
+enough: a worker can begin before anybody has read a folder. A file that cannot be read or is too
+large is kept with that reason, for its error record: one bad file refuses no job. At most a few
+batches are in memory, however many files there are.
 
 Of small files every step counts. Each is opened once, whoever lists them names them in as few words
 as possible, and the process that reads them makes the rest of these.
@@ -23,11 +25,12 @@ from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from imaging.decoding.frames import describe_several, holds_several
+from imaging.decoding.frames import describe_several, holds_several, may_hold_several
 from imaging.errors import ImageError, file_too_large
 from producer.errors import EmptySource
 from producer.sources.source import BATCHES_OF_A_SMALL_JOB, Prepared, Request
 from storage.class_names import Classes
+from storage.files import FileStamp
 from storage.jobs.inputs import UNLABELLED, FileInputs, ImageFiles
 from storage.jobs.store import JobDraft
 
@@ -38,6 +41,8 @@ PackAll = Callable[[Iterable[tuple[int, Sequence[Name]]]], Iterator["Packed"]]
 SMALL_FILE_BYTES = 4_096
 """Files of up to this size are packed even when they lie on storage: opening one again, in the
 worker, costs at least as much as copying it."""
+JPEG = (".jpg", ".jpeg")
+"""What most photographs are called, and no file of several pictures."""
 PACK_BYTES = 64_000_000
 """Batches of large files are made shorter than this, judged by the first ones: producer and worker
 hold one batch in memory."""
@@ -208,40 +213,63 @@ def read_files(
     Tells as well how many of them hold several pictures.
     """
     position = Classes(request.labels)
-    files = ImageFiles(ids=[], paths=[], labels=[], digests=[], contents=[], stored=[], refused=[])
+    files = ImageFiles.empty()
     files.others.update((name, []) for name in others)
     several = 0
     for id, path, file, stored, label, refused, own in listed:
-        content: bytes | None = None
+        taken = Taken()
         if refused is None:
             try:
-                content = read_up_to(file, request.max_image_bytes)
-                several += holds_several(content)
+                taken = take(file, request.max_image_bytes, on_storage=stored is not None)
             except ImageError as error:
                 refused = str(error)
-        decisive = (refused or "").encode() if content is None else content
-        taken = content is None or stored is None or len(content) <= SMALL_FILE_BYTES
+        several += taken.several
+        decisive = (refused or "").encode() if taken.content is None else taken.content
         files.ids.append(id)
         files.paths.append(path)
         files.labels.append(UNLABELLED if label is None else position[label])
-        files.digests.append(hashlib.sha256(decisive).digest())
-        files.contents.append(content if taken else None)
-        files.stored.append(None if taken else stored)
+        files.digests.append(None if taken.stamp else hashlib.sha256(decisive).digest())
+        files.contents.append(taken.content)
+        files.stored.append(stored if taken.stamp else None)
+        files.stamps.append(taken.stamp)
         files.refused.append(refused)
         for name, text in zip(others, own, strict=True):
             files.others[name].append(text)
     return files, several
 
 
-def read_up_to(file: str, limit: int) -> bytes:
-    """The bytes of a file; raises `ImageError` when it cannot be read or has more than `limit`."""
+class Taken(NamedTuple):
+    """What a job keeps of a file: its bytes, or the stamp of a large one that lies on storage."""
+
+    content: bytes | None = None
+    stamp: FileStamp | None = None
+    several: bool = False
+    """Whether it holds more pictures than the one that counts."""
+
+
+def take(file: str, limit: int, *, on_storage: bool) -> Taken:
+    """Read of a file what the job needs; raises `ImageError` if that cannot be done.
+
+    One of more than `limit` bytes is refused. Of a large one on storage the head says whether it
+    may hold several pictures, and only then the rest is read; no head is asked of a JPEG.
+    """
+    stamp = None
     try:
+        if on_storage and file.lower().endswith(JPEG):
+            status = os.stat(file)  # noqa: PTH116
+            if SMALL_FILE_BYTES < status.st_size <= limit:
+                return Taken(stamp=FileStamp.of(status))
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             content = os.read(descriptor, SMALL_FILE_BYTES)
             if more := os.read(descriptor, 1):  # a large one
-                if os.fstat(descriptor).st_size > limit:
+                status = os.fstat(descriptor)
+                if status.st_size > limit:
                     raise file_too_large(limit)
+                if on_storage:
+                    stamp = FileStamp.of(status)
+                    if not may_hold_several(content):
+                        return Taken(stamp=stamp)
                 with io.FileIO(descriptor, closefd=False) as rest:
                     content += more + rest.readall()
         finally:
@@ -250,7 +278,7 @@ def read_up_to(file: str, limit: int) -> bytes:
         raise ImageError(f"file cannot be read: {error.strerror}") from None
     if len(content) > limit:
         raise file_too_large(limit)
-    return content
+    return Taken(None if stamp else content, stamp, holds_several(content))
 
 
 class Identities(NamedTuple):
@@ -283,14 +311,19 @@ class Fingerprint:
 
 
 def identities(files: ImageFiles, labels: Sequence[str]) -> Identities:
-    """Ids, paths and labels as JSON with a comma after each, and the digests of the contents."""
+    """Ids, paths and labels as JSON with a comma after each, and digests of what they show."""
     names = ["" if label == UNLABELLED else labels[label] for label in files.labels]
     return Identities(
         ids=listed_json(files.ids),
         paths=listed_json(files.paths),
         labels=listed_json(names),
-        digests=b"".join(files.digests),
+        digests=b"".join(map(digest_of, files.digests, files.stamps)),
     )
+
+
+def digest_of(sha256: bytes | None, stamp: FileStamp | None) -> bytes:
+    """The digest of a file's bytes, or of its stamp where nobody has read them."""
+    return sha256 or hashlib.sha256(repr(stamp).encode()).digest()
 
 
 def listed_json(texts: Sequence[str]) -> bytes:

@@ -1,7 +1,8 @@
 """What a job's images are: a slice of arrays that lie on storage, or image files packed by batch.
 
 Image files are packed into one Arrow file per batch, so that a million of them make a few
-hundred files. Large ones that already lie on storage are referenced instead, with their digest.
+hundred files. Large ones that already lie on storage are referenced instead: nobody has to read
+them before the first batch is sent.
 """
 
 import errno
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from imaging.errors import ImageError, file_too_large
 from storage.errors import Corrupt, UnsafePath
-from storage.files import read_inside, write_atomically
+from storage.files import FileStamp, read_inside, write_atomically
 
 UNLABELLED = -1
 OTHER = "+"
@@ -58,11 +59,13 @@ class ImageFile:
     path: str
     """The path the user gave."""
     label: int = UNLABELLED
-    sha256: bytes
-    """Digest of the encoded bytes (32 bytes)."""
+    sha256: bytes | None = None
+    """Digest of the encoded bytes (32 bytes), where they were read when the job was submitted."""
     content: bytes | None = None
     stored: str | None = None
     """Path relative to the storage root."""
+    stamp: FileStamp | None = None
+    """What the file that lies there had then."""
     refused: str | None = None
     """Reason for an error record, known when the job was submitted: unreadable, too large."""
 
@@ -79,16 +82,21 @@ class ImageFile:
             return self.content
         try:
             known = {} if folders is None else folders
-            content = read_inside(root, self.stored or "", max_bytes, known)
+            content, stamp = read_inside(root, self.stored or "", max_bytes, known)
         except UnsafePath as error:
             raise ImageError(str(error)) from None
         except OSError as error:
             if error.errno == errno.EFBIG:
                 raise file_too_large(max_bytes) from None
             raise ImageError(f"file cannot be read: {error.strerror}") from None
-        if hashlib.sha256(content).digest() != self.sha256:
+        if not self._is_same(content, stamp):
             raise ImageError("file has changed since the job was submitted")
         return content
+
+    def _is_same(self, content: bytes, stamp: FileStamp) -> bool:
+        if self.stamp is not None:
+            return stamp == self.stamp
+        return hashlib.sha256(content).digest() == self.sha256  # as earlier versions submitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +109,27 @@ class ImageFiles:
     ids: list[str]
     paths: list[str]
     labels: list[int]
-    digests: list[bytes]
+    digests: list[bytes | None]
     contents: list[bytes | None]
     stored: list[str | None]
+    stamps: list[FileStamp | None]
     refused: list[str | None]
     others: dict[str, list[str]] = field(default_factory=dict)
     """What columns of the user's own say of each, by their names."""
+
+    @classmethod
+    def empty(cls) -> "ImageFiles":
+        """No file yet, to be filled."""
+        return cls(
+            ids=[],
+            paths=[],
+            labels=[],
+            digests=[],
+            contents=[],
+            stored=[],
+            stamps=[],
+            refused=[],
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -119,6 +142,7 @@ class ImageFiles:
             sha256=self.digests[position],
             content=self.contents[position],
             stored=self.stored[position],
+            stamp=self.stamps[position],
             refused=self.refused[position],
         )
 
@@ -153,6 +177,8 @@ def write_pack(path: Path, files: ImageFiles) -> None:
         "label": pa.array(files.labels, pa.int32()),
         "sha256": pa.array(files.digests, pa.binary(32)),
         "stored": pa.array(files.stored, pa.string()),
+        "size": pa.array([stamp and stamp.size for stamp in files.stamps], pa.int64()),
+        "mtime_ns": pa.array([stamp and stamp.mtime_ns for stamp in files.stamps], pa.int64()),
         "refused": pa.array(files.refused, pa.string()),
         "content": pa.array(files.contents, pa.large_binary()),
         **{OTHER + name: pa.array(texts, pa.string()) for name, texts in files.others.items()},
@@ -204,9 +230,20 @@ def _image_files(table) -> ImageFiles:  # type: ignore[no-untyped-def]
         digests=table["sha256"].to_pylist(),
         contents=table["content"].to_pylist(),
         stored=table["stored"].to_pylist(),
+        stamps=_stamps(table),
         refused=table["refused"].to_pylist(),
         others=_others(table),
     )
+
+
+def _stamps(table) -> list[FileStamp | None]:  # type: ignore[no-untyped-def]
+    if "size" not in table.column_names:
+        return [None] * len(table)  # a pack of an earlier version
+    columns = table["size"].to_pylist(), table["mtime_ns"].to_pylist()
+    return [
+        None if size is None else FileStamp(size, mtime_ns)
+        for size, mtime_ns in zip(*columns, strict=True)
+    ]
 
 
 def write_ids(path: Path, ids: Sequence[str]) -> None:

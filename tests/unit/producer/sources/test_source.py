@@ -569,6 +569,33 @@ def test_large_files_below_the_storage_root_are_referenced_and_small_ones_packed
     assert image.read(root, max_bytes=100_000) == path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "is_read"),
+    [
+        ("a.jpg", b"\xff\xd8\xff", False),
+        ("a.png", b"\x89PNG", False),
+        ("a.gif", b"GIF89a", True),
+        ("a.tif", b"II*\0", True),
+    ],
+)
+def test_a_large_file_on_storage_is_read_only_where_it_may_hold_several_pictures(
+    prepare: Prepare, root: Path, name: str, head: bytes, is_read: bool
+) -> None:
+    size = 10_000_000
+    path = root / "uploads" / name
+    path.parent.mkdir()
+    path.write_bytes(head.ljust(size, b"\0"))
+    before = bytes_read()
+    prepare(root / "uploads", max_image_bytes=size)
+    assert (bytes_read() - before >= size) == is_read
+    assert prepare.packed()[0].stored == f"uploads/{name}"
+
+
+def bytes_read() -> int:
+    """How many this process has read in its life."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def test_a_large_file_elsewhere_is_packed_whole(prepare: Prepare, outside: Path) -> None:
     content = np.random.default_rng(1).bytes(3 * SMALL_FILE_BYTES)
     (outside / "a.png").write_bytes(content)

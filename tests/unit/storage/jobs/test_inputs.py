@@ -1,12 +1,15 @@
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from imaging.errors import ImageError
 from storage.errors import Corrupt
+from storage.files import FileStamp
 from storage.jobs.inputs import (
     UNLABELLED,
     ImageFile,
@@ -22,19 +25,40 @@ CONTENT = encode(images_of([7])[0])
 
 def stored_file(root: Path, name: str = "a.png") -> ImageFile:
     (root / name).write_bytes(CONTENT)
-    return image_file(CONTENT, content=None, stored=name)
+    stamp = FileStamp.of((root / name).stat())
+    return image_file(CONTENT, sha256=None, content=None, stored=name, stamp=stamp)
+
+
+def stored_file_of_an_earlier_version(root: Path) -> ImageFile:
+    """Earlier versions noted the digest of every file."""
+    return image_file(stored_file(root).read(root, max_bytes=1_000), content=None, stored="a.png")
 
 
 def test_a_pack_gives_back_its_files_in_order(tmp_path: Path) -> None:
     files = [
         image_file(CONTENT, 0, label=2),
         image_file(CONTENT, 1, content=None, stored="datasets/a.png"),
+        image_file(
+            CONTENT, 3, sha256=None, content=None, stored="b.jpg", stamp=FileStamp(5, 2**60)
+        ),
         image_file(b"", 2, content=None, refused="file too large", path="ü/图.png"),
     ]
     write_pack(tmp_path / "pack.arrow", image_files(files))
     assert list(read_pack(tmp_path / "pack.arrow")) == files
     pack = Pack(tmp_path / "pack.arrow")
-    assert [pack.image(i) for i in range(3)] == files
+    assert [pack.image(i) for i in range(4)] == files
+
+
+def test_a_pack_of_an_earlier_version_has_no_stamps(tmp_path: Path) -> None:
+    files = [image_file(CONTENT, 1), stored_file_of_an_earlier_version(tmp_path)]
+    path = tmp_path / "pack.arrow"
+    write_pack(path, image_files(files))
+    with pa.ipc.open_file(path) as reader:
+        table = reader.read_all().drop_columns(["size", "mtime_ns"])
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    assert list(read_pack(path)) == files
+    assert Pack(path).image(1).read(tmp_path, max_bytes=1_000) == CONTENT
 
 
 def test_columns_are_read_without_the_bytes(tmp_path: Path) -> None:
@@ -77,9 +101,25 @@ def test_a_file_refused_at_submission_keeps_its_reason(tmp_path: Path) -> None:
         file.read(tmp_path, max_bytes=1_000)
 
 
-def test_a_stored_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
-    file = stored_file(tmp_path)
+@pytest.mark.parametrize("make", [stored_file, stored_file_of_an_earlier_version])
+def test_a_stored_file_that_was_replaced_is_refused(
+    tmp_path: Path, make: Callable[[Path], ImageFile]
+) -> None:
+    file = make(tmp_path)
     (tmp_path / "a.png").write_bytes(encode(images_of([8])[0]))
+    with pytest.raises(ImageError, match="has changed since the job was submitted"):
+        file.read(tmp_path, max_bytes=1_000)
+
+
+@pytest.mark.parametrize(("bytes_more", "ns_more"), [(1, 0), (0, 1), (0, -1)])
+def test_a_stored_file_of_another_size_or_time_has_changed(
+    tmp_path: Path, bytes_more: int, ns_more: int
+) -> None:
+    file = stored_file(tmp_path)
+    path = tmp_path / "a.png"
+    at = path.stat().st_mtime_ns + ns_more
+    path.write_bytes(CONTENT + bytes(bytes_more))
+    os.utime(path, ns=(at, at))
     with pytest.raises(ImageError, match="has changed since the job was submitted"):
         file.read(tmp_path, max_bytes=1_000)
 
