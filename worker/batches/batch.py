@@ -1,6 +1,7 @@
 """One batch: read its pixels, classify them, and make an error record of every bad image."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ NOT_OF_AN_IMAGE = (JobStopped, StorageAway, MemoryError)
 NO_PROBABILITIES = "the model gives no probabilities for it (not finite, or not adding up to 1)"
 """Why an image fails that a network cannot judge, such as a square root of less than nothing."""
 WINDOW_BYTES = 32 * 2**20
-"""How many pixels are decoded before they are classified."""
+"""How many pixels are decoded before they are classified, and how much of files is in memory."""
 
 
 class BatchReader:
@@ -91,20 +92,44 @@ class BatchReader:
         phases: Phases,
         progress: Progress,
     ) -> None:
-        contents: dict[int, bytes] = {}
+        rest = deque(positions)
+        while rest:
+            self._decode_some(span, rest, pixels, errors, phases, progress)
+
+    def _decode_some(
+        self,
+        span: range,
+        positions: deque[int],
+        pixels: Pixels,
+        errors: dict[int, str],
+        phases: Phases,
+        progress: Progress,
+    ) -> None:
+        """Take the next images out of `positions`; their bytes are forgotten afterwards."""
         with phases("read"):
-            for position in positions:
-                try:
-                    contents[position] = self._content(position)
-                except NOT_OF_AN_IMAGE:
-                    raise
-                except Exception as error:
-                    errors[position] = reason_of(error)
-                progress.step()
+            contents = self._read_some(positions, errors, progress)
         with phases("decode"):
             plain = self._decode_plain(span, contents, pixels)
             others = sorted(contents.keys() - plain)
             self._fill(span, pixels, errors, others, lambda i: self._decode(contents[i]), progress)
+
+    def _read_some(
+        self, positions: deque[int], errors: dict[int, str], progress: Progress
+    ) -> dict[int, bytes]:
+        """The encoded bytes of the next images, which are taken out of `positions`."""
+        contents: dict[int, bytes] = {}
+        room = WINDOW_BYTES
+        while positions and room > 0:
+            position = positions.popleft()
+            try:
+                contents[position] = self._content(position)
+                room -= len(contents[position])
+            except NOT_OF_AN_IMAGE:
+                raise
+            except Exception as error:
+                errors[position] = reason_of(error)
+            progress.step()
+        return contents
 
     def _decode_plain(self, span: range, contents: Mapping[int, bytes], pixels: Pixels) -> set[int]:
         """Decode all at once what can be; returns which images are done."""

@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, fit_pixels
 from imaging.preprocessing import Preprocessing
 from storage.errors import Corrupt, StorageAway
+from storage.files import FileStamp
 from storage.jobs.job import Job
 from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
@@ -341,3 +343,21 @@ def test_phases_add_up_and_are_kept_when_they_fail() -> None:
         raise ValueError("odd")
     assert phases.seconds["read"] >= first
     assert set(phases.seconds) == {"read"}
+
+
+def test_a_batch_of_large_files_is_never_in_memory_as_a_whole(store: JobStore) -> None:
+    images, files = images_of(range(12)), []
+    for number, image in enumerate(images):
+        path = store.root / f"{number}.png"
+        path.write_bytes(encode(image) + bytes(8_000_000))  # what follows the end is no pixels
+        stamp = FileStamp.of(path.stat())
+        fields: dict[str, Any] = {"sha256": None, "content": None, "stamp": stamp}
+        files.append(image_file(b"", number, stored=path.name, **fields))
+    reader = reader_of(store, file_job(store, files, batch_size=len(files)))
+    tracemalloc.start()
+    pixels, errors = read_all(reader, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(pixels, images)
+    assert errors == {}
+    assert peak < 60_000_000
