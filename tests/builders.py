@@ -253,6 +253,7 @@ class FakePredictor:
         self.preprocessing = Preprocessing()
         self.classes = classes
         self.chunk = 1_000
+        self.chunks: tuple[int, ...] = (self.chunk,)
         self.calls: list[Pixels] = []
         self.before: Callable[[Pixels], None] = lambda pixels: None
 

@@ -16,3 +16,5 @@ class Metrics(BaseModel, frozen=True):
     """The part of it that does not depend on what else the machine does, the median as well."""
     peak_memory_mb: float
     """Highest resident memory of the process."""
+    chunk: int | None = None
+    """How many images at a time were the fastest, where that was measured."""

@@ -32,6 +32,7 @@ from storage.files import (
     write_atomically,
 )
 from storage.models.contract import Contract
+from storage.models.metrics import Metrics
 from storage.models.runtime_choice import TITLES, Runtime, RuntimeChoice
 
 ArtefactFormat = Literal["keras", "onnx"]
@@ -192,11 +193,15 @@ class ModelVersion:
         return ModelPin(name=self.name, number=self.number, sha256=digest, runtime=self.runtime)
 
     @property
+    def metrics(self) -> Metrics | None:
+        """What using it costs, as far as it is known."""
+        choice = self.manifest.runtime
+        return choice.metrics.get(self.runtime) if choice else None
+
+    @property
     def images_per_second(self) -> float | None:
         """What one process does with one thread, as far as it is known."""
-        choice = self.manifest.runtime
-        metrics = choice.metrics.get(self.runtime) if choice else None
-        return (metrics and metrics.images_per_second) or None
+        return (self.metrics and self.metrics.images_per_second) or None
 
     def verify(self) -> None:
         """Raise `Corrupt` unless the model file matches its digest."""

@@ -38,6 +38,7 @@ class FaultyPredictor:
         self.shape = self._real.shape
         self.preprocessing = self._real.preprocessing
         self.chunk = int(os.environ.get("FAULTY_CHUNK", self._real.chunk))
+        self.chunks = (self.chunk,)
 
     def __call__(self, pixels: Pixels) -> Any:
         time.sleep(SECONDS_PER_CALL if len(pixels) > 1 else 0)

@@ -6,7 +6,6 @@ a child has on a busy machine. `storage.models.examination_messages` says what g
 
 import signal
 import sys
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -46,22 +45,15 @@ def examine(request: ExaminationRequest) -> Metrics:
         raise ModelRefused(f"{version} gives no finite score to {odd:,} of {len(images):,} images.")
     np.save(request.answers, probabilities)
     (timing,) = in_turns([predictor], images[:1])
+    speed = measure_speed(predictor, images, timing.latency_ms / 1000)
     return Metrics(
         load_seconds=load_seconds,
-        images_per_second=measure_speed(predictor, images, timing.latency_ms / 1000),
+        images_per_second=speed.images_per_second,
         latency_ms=timing.latency_ms,
         cpu_ms=timing.cpu_ms,
-        peak_memory_mb=peak_memory() / 1e6,
+        peak_memory_mb=speed.peak_memory / 1e6,
+        chunk=speed.chunk,
     )
-
-
-def peak_memory() -> int:
-    """Highest resident memory of this process so far, in bytes.
-
-    Not that of `getrusage`, which begins with what the parent had.
-    """
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":

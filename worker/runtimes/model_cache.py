@@ -81,7 +81,7 @@ def load_predictor(version: ModelVersion) -> Predictor:
     if version.runtime == "onnx":
         from worker.runtimes.onnx import OnnxPredictor
 
-        return OnnxPredictor(path, *about)
+        return OnnxPredictor(path, *about, chunk=version.metrics.chunk if version.metrics else None)
     check_archive(path, str(version))
     start_tensorflow()
 

@@ -14,16 +14,24 @@ from worker.examination.outputs import find_fault
 FEWEST_IMAGES = 4
 """Photographs at a time: 16 take MobileNetV2 and EfficientNetB0 a tenth longer each."""
 CHUNK_BYTES = 8 * 2**20
-"""As for TensorFlow. The speed hardly depends on it, the memory does: see `docs/performance.md`."""
+"""As for TensorFlow, of a network about which nothing is known."""
 WIDENING = 16
-"""A network's largest activation has about so many times the numbers of its input."""
+"""So many times the numbers of its input a network's largest activation has, as a rule."""
+TRIALS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
+"""It may have one or a hundred, so what is kept by the processor's caches is tried out."""
 
 
 class OnnxPredictor:
     """One model version, ready to classify."""
 
     def __init__(
-        self, model_path: Path, shape: Shape, classes: int, preprocessing: Preprocessing = DEFAULT
+        self,
+        model_path: Path,
+        shape: Shape,
+        classes: int,
+        preprocessing: Preprocessing = DEFAULT,
+        *,
+        chunk: int | None = None,
     ) -> None:
         self.shape = shape
         self.preprocessing = preprocessing
@@ -43,7 +51,10 @@ class OnnxPredictor:
         batch = given.shape[0]
         self._batch = batch if isinstance(batch, int) else None
         affordable = CHUNK_BYTES // (4 * WIDENING * int(np.prod(shape)))
-        self.chunk = self._batch or max(FEWEST_IMAGES, affordable)
+        usual = max(FEWEST_IMAGES, affordable)
+        self.chunk = self._batch or chunk or usual
+        trials = {max(FEWEST_IMAGES, round(share * usual)) for share in TRIALS}
+        self.chunks = (self._batch,) if self._batch else tuple(sorted(trials))
         self._warm_up(model_path, classes)
 
     def __call__(self, pixels: Pixels) -> Probabilities:

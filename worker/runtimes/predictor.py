@@ -1,5 +1,6 @@
 """What every runtime makes of a model version: pixels in, probabilities out."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from evaluation.ranking import Probabilities
@@ -18,9 +19,12 @@ class Predictor(Protocol):
     def preprocessing(self) -> Preprocessing:
         """How pictures come to that shape."""
 
+    chunk: int
+    """How many images it takes at a time."""
+
     @property
-    def chunk(self) -> int:
-        """How many images it takes at a time."""
+    def chunks(self) -> Sequence[int]:
+        """How many it may take, where only a trial tells what is the fastest, the fewest first."""
 
     def __call__(self, pixels: Pixels) -> Probabilities:
         """Probabilities for uint8 pixels (N, H, W, C), any number of them."""

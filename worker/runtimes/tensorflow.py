@@ -44,7 +44,7 @@ class TensorFlowPredictor:
             reason = Architecture.read(model_path).obstacle(keras.__version__) or reason_of(error)
             raise ModelRefused(f"The model {model_path} cannot be loaded: {reason}") from error
         self.chunk = max(16, chunk_bytes // largest_activation(model, shape))
-        """How many images it takes at a time."""
+        self.chunks = (self.chunk,)
 
         @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
         def predict(images: tf.Tensor) -> tf.Tensor:

@@ -90,10 +90,9 @@ class Foreign:
 
     def load(self, conversion: Conversion) -> Predictor:
         """As a worker does."""
-        load = {"keras": TensorFlowPredictor, "onnx": OnnxPredictor}[conversion.format]
+        load = TensorFlowPredictor if conversion.format == "keras" else OnnxPredictor
         path = self.path.parent / "artefact" / FILE_OF[conversion.format]
-        predictor: Predictor = load(path, conversion.shape, len(conversion.labels))
-        return predictor
+        return load(path, conversion.shape, len(conversion.labels))
 
 
 def assert_equal(foreign: Foreign, recipe: Recipe, shape: Shape = (SIDE, SIDE, 3)) -> Conversion:

@@ -23,6 +23,7 @@ from trainer.runtimes.choice import choose_runtime
 from trainer.settings import TrainerSettings
 from trainer.training.networks import get_network
 from trainer.training.train import import_tensorflow
+from worker.runtimes.model_cache import load_predictor
 
 IMAGES = 40
 SHAPE = (8, 8, 1)
@@ -89,6 +90,7 @@ def test_the_networks_trained_here_agree_in_both_runtimes_and_need_no_tensorflow
     onnx, tensorflow = choice.metrics["onnx"], choice.metrics["tensorflow"]
     assert onnx.load_seconds < tensorflow.load_seconds
     assert onnx.peak_memory_mb < min(250, tensorflow.peak_memory_mb)
+    assert load_predictor(version.on("onnx")).chunk == onnx.chunk
     for runtime in choice.metrics:
         version.on(runtime).verify()
 
