@@ -2,6 +2,7 @@
 
 mlp, cnn, resnet
             images per second beside the bare machine and its peers
+many        mlp with ten times the images
 small       10,000 test images, submitted by a fresh process
 latency     one image, submitted by a client that is already running
 memory      the producer's and Redis' while a job grows
@@ -37,6 +38,7 @@ RESULTS = Path(__file__).parent / "results.md"
 PHOTOS, FOREIGN = "photos", "foreign"
 PARTS: dict[str, Callable[[parts.Setting], str]] = {
     "mlp": parts.mlp,
+    "many": parts.many,
     "cnn": parts.cnn,
     "resnet": parts.resnet,
     "small": parts.small,

@@ -34,7 +34,6 @@ from storage.jobs.store import JobStore
 from storage.settings import StorageSettings
 
 SINGLES = 300
-MANY_IMAGES = 10_000_000
 PHOTOGRAPHS = (50, 200, 2_000, 20_000)
 """How many a job of the growth curve has."""
 CLOCKS = """
@@ -65,8 +64,12 @@ class Setting:
 
 def mlp(setting: Setting) -> str:
     """The cheap network: here the queue shows."""
-    many = setting.images >= MANY_IMAGES
-    return _throughput(setting, "mlp", setting.images, "≥ 0.95" if many else "≥ 0.75")
+    return _throughput(setting, "mlp", setting.images, "≥ 0.75")
+
+
+def many(setting: Setting) -> str:
+    """The same with ten times the images: what is done once shows less."""
+    return _throughput(setting, "mlp", 10 * setting.images, "≥ 0.95")
 
 
 def cnn(setting: Setting) -> str:
