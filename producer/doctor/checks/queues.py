@@ -51,7 +51,8 @@ def check_queues(facts: Facts) -> Finding:
     if facts.workers is None:
         return skipped("queues", NOT_INSPECTED)
     taken = {queue for worker in facts.workers for queue in worker.queues}
-    if facts.for_tensorflow and PREDICT_QUEUE in taken and TENSORFLOW_QUEUE not in taken:
+    able = TENSORFLOW_QUEUE in taken or any(w.presence and w.presence.keras for w in facts.workers)
+    if facts.for_tensorflow and PREDICT_QUEUE in taken and not able:
         jobs = [f"job {job} ({version})" for job, version in facts.for_tensorflow.items()]
         wait = "waits" if len(jobs) == 1 else "wait"
         if len(jobs) > NAMED_JOBS:

@@ -90,12 +90,15 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("queues", {"workers": ()}, "predict, sweep and train"),
     (
         "queues",
-        {"for_tensorflow": {"nightly": "mnist@3"}},
+        {"for_tensorflow": {"nightly": "mnist@3"}, **with_presences(presence(keras=None))},
         "No worker has TensorFlow, which job nightly (mnist@3) waits for.",
     ),
     (
         "queues",
-        {"for_tensorflow": dict.fromkeys("abcd", "mnist@3")},
+        {
+            "for_tensorflow": dict.fromkeys("abcd", "mnist@3"),
+            **with_presences(presence(keras=None)),
+        },
         "which job a (mnist@3), job b (mnist@3) and 2 more wait for.",
     ),
     ("idle", {"waiting": {"predict": (5, 9)}}, "9 messages wait on predict"),
@@ -202,6 +205,8 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
             "for_tensorflow": {"nightly": "mnist@3"},
             "workers": (replace(WORKER, queues=WORKER.queues | {"predict.tensorflow"}), TRAINER),
         },
+        # It has TensorFlow, and keeps away from that queue for a moment: `ready` says why.
+        {"for_tensorflow": {"nightly": "mnist@3"}},
         {"flower": replace(HEALTHY.flower, door=Door.CLOSED)},
         {"beats": ()},
         with_presences(PRESENCE, presence(worker="worker@two", machine="n")),
