@@ -101,7 +101,9 @@ def add_data(
 @click.argument("source")
 @click.option("--strict", is_flag=True, help="Refuse a folder with images that cannot be read.")
 def append_data(name: str, source: str, *, strict: bool) -> None:
-    """Add the labelled images of SOURCE to the training images of NAME, as its next version.
+    """Add labelled images of SOURCE to the data set NAME.
+
+    They become training images of its next version.
 
     \b
     SOURCE is one of
