@@ -40,8 +40,7 @@ def test_a_setting_that_cannot_be_used_is_the_same_sentence_from_every_program(
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err == (
-        "error: The environment cannot be used: BATCHSIGHT_LEASE_SECONDS: "
-        "Input should be a valid number, unable to parse string as a number.\n"
+        "error: BATCHSIGHT_LEASE_SECONDS=never cannot be used: it must be a number, at least 1.\n"
     )
 
 
