@@ -152,7 +152,9 @@ def compare(
     "MEAN/DEVIATION in pixels, one number or one a channel.",
 )
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="In which order. Default: rgb.")
-@click.option("--size", metavar="N|HxW", help="Of the images, where the model takes any.")
+@click.option(
+    "--size", metavar="N|HxW", help="Height and width of the images, where the model takes any."
+)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Default: by the shape of its input.")
 @click.option("--output", type=click.Choice(OUTPUTS), help="Default: by its end and its answers.")
 @with_preprocessing(

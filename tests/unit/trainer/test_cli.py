@@ -907,7 +907,7 @@ def test_how_pictures_come_to_a_size_is_asked_for_folders_alone(
 ) -> None:
     done = house.run("data", "add", "pets", *([source] if source else []), option)
     assert done.exit_code == 2
-    assert "are for image files, of a folder:DIR" in done.stderr
+    assert "are for image files, of a folder or a list" in done.stderr
 
 
 def test_an_unknown_interpolation_of_a_folder_is_wrong_usage(house: House) -> None:
