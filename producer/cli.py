@@ -219,7 +219,7 @@ def label(job_id: str, file: str) -> None:
 @cli.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:
-    """List all jobs."""
+    """List all jobs, the newest first."""
     from producer.terminal import show_jobs
 
     faults: list[str] = []

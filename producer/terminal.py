@@ -5,7 +5,8 @@ Plain and short when nobody watches, and nothing but JSON on stdout when that wa
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,13 +139,30 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
         return
-    table = Table(box=SIMPLE_HEAD)
-    for title in ("job", "status", "model", "source"):
-        table.add_column(title, overflow="fold")
-    table.add_column("images", justify="right")
-    table.add_column("done", justify="right")
-    for line in lines:
-        share = f"{line.done / line.total:.0%}"
-        source = Text(line.source)  # a path may look like markup
-        table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
-    show_table(table)
+    source = [Text(line.source, overflow="fold") for line in lines]  # a path may look like markup
+    columns = {
+        "job": [line.id for line in lines],
+        "made": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
+        "status": [how_far(line) for line in lines],
+        "model": [line.model for line in lines],
+        "images": [f"{line.total:,}" for line in lines],
+        "accuracy": ["" if line.accuracy is None else f"{line.accuracy:.4f}" for line in lines],
+        "failed": ["" if line.failed is None else f"{line.failed:,}" for line in lines],
+    }
+
+    def table(columns: "Mapping[str, Sequence[str | Text]]") -> "Table":
+        table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+        for title in columns:
+            numbers = title in ("images", "accuracy", "failed")
+            table.add_column(title, justify="right" if numbers else "left", overflow="fold")
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*row)
+        return table
+
+    show_table(table({**columns, "source": source}), narrower=table(columns))
+
+
+def how_far(line: "JobLine") -> str:
+    """The status of a job, of a running one with how much of it is done."""
+    is_begun = 0 < line.done < line.total
+    return f"{line.status} {line.done / line.total:.0%}" if is_begun else line.status

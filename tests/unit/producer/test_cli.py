@@ -511,17 +511,40 @@ def test_results_that_cannot_be_written_are_a_sentence(house: House, tmp_path: P
     assert_sentence(done, "There is no folder")
 
 
-def test_jobs_are_listed_with_how_far_they_are(house: House) -> None:
+def test_jobs_are_listed_with_what_they_came_to_the_newest_first(house: House) -> None:
     assert "There are no jobs yet" in house.run("jobs").stderr
     house.submit()
     house.queue.serve = lambda message: None
-    house.run("submit", "digits:test", "--job-id", "later", "--no-wait")
+    house.run("submit", "digits:test", "--job-id", "a-later-one", "--no-wait")
+    house.worker(PredictBatch(job="a-later-one", batch=0))
     listed = json.loads(house.run("jobs", "--json").stdout)
-    assert [(line["id"], line["status"], line["done"]) for line in listed] == [
-        ("job", "completed", 60),
-        ("later", "queued", 0),
+    facts = ("id", "status", "done", "accuracy", "failed")
+    assert [tuple(line[fact] for fact in facts) for line in listed] == [
+        ("a-later-one", "running", 16, None, None),
+        ("job", "completed", 60, pytest.approx(56 / 60), 0),
     ]
-    assert "later" in house.run("jobs").stdout
+    day = listed[1]["created_at"][:10]
+    rows = [line.split() for line in house.run("jobs").stdout.splitlines()[2:]]
+    assert rows[0][:6] == ["a-later-one", day, "running", "27%", "digits@1", "60"]
+    assert rows[1] == ["job", day, "completed", "digits@1", "60", "0.9333", "0", "digits:test"]
+
+
+def test_a_list_of_jobs_counts_failures_and_labels_given_later(
+    house: House, tmp_path: Path
+) -> None:
+    house.worker.errors = {3: "broken", 7: "broken"}
+    house.submit("--limit", "20")
+    (line,) = json.loads(house.run("jobs", "--json").stdout)
+    shown = summary_of(house.run("status", "job", "--json"))
+    assert (line["failed"], line["accuracy"]) == (2, shown["accuracy"])
+    (house.jobs.path("job") / "merge.json").unlink()
+    assert json.loads(house.run("jobs", "--json").stdout) == [line]
+    given = tmp_path / "true.csv"
+    given.write_text("id,label\n" + "".join(f"{i},one\n" for i in range(20)))
+    house.run("label", "job", given)
+    later = summary_of(house.run("status", "job", "--json"))["accuracy"]
+    (line,) = json.loads(house.run("jobs", "--json").stdout)
+    assert line["accuracy"] == later != shown["accuracy"]
 
 
 @pytest.mark.parametrize("given", [None, "a-long-id-that-somebody-has-thought-of-for-a-job"])
@@ -538,10 +561,14 @@ def test_in_80_columns_an_id_is_whole(
     (job,) = house.jobs.ids()
     monkeypatch.setattr("rich.console.Console", narrow)
     told = house.run("jobs").stdout
-    assert told.splitlines()[0] == job
     assert max(map(len, told.splitlines())) <= max(80, len(f"  {files[0]}, "))
-    assert "  status completed; model digits@1; source" in told
-    assert all(str(file) in told for file in files)
+    if given:
+        assert told.splitlines()[0] == job
+        assert all(str(file) in told for file in files)
+    else:
+        title, _, row = told.splitlines()
+        assert title.split() == ["job", "made", "status", "model", "images", "accuracy", "failed"]
+        assert row.split()[0] == job
 
 
 def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:
