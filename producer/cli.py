@@ -359,8 +359,15 @@ def show(
     handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
+    from producer.results.records import read_records
     from producer.results.summary import summarise
-    from producer.terminal import show_summary
+    from producer.terminal import (
+        MOST_ANSWERS,
+        show_answers,
+        show_classes,
+        show_counts,
+        show_summary,
+    )
 
     summary = summarise(handle.stored, tally, timeline=timeline)
     if json_:
@@ -368,7 +375,13 @@ def show(
         if summary.reason:
             say(summary.reason)
     else:
-        show_summary(summary, tally.evaluation, summary.reason)
+        show_summary(summary)
+        if handle.job.total <= MOST_ANSWERS:
+            show_answers([record for table in handle.records() for record in read_records(table)])
+        else:
+            show_counts(handle.job.labels, tally.by_class.tolist())
+        if summary.accuracy is not None:
+            show_classes(tally.evaluation)
     over_limit = handle.job.excess(tally.failed) is not None
     click.get_current_context().exit(exit_code(summary, over_limit))
 

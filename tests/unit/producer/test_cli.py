@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from messaging.settings import BrokerSettings
 from producer import cli
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
+from producer.terminal import show_counts
 from storage.datasets.store import DatasetStore
 from storage.jobs.job import Status
 from storage.jobs.store import JobStore
@@ -110,6 +112,44 @@ def test_submit_prints_precision_recall_and_f1_of_every_class(house: House) -> N
     rows = {line.split()[0]: line.split()[1:] for line in lines_of(house.submit().stdout)}
     assert rows["zero"] == ["1.0000", "0.8333", "0.9091", "24"]
     assert rows["one"] == ["0.9000", "1.0000", "0.9474", "18"]
+
+
+def rows_under(title: str, printed: str) -> list[list[str]]:
+    """The rows of a table that begins with this title, up to the next empty line."""
+    lines = iter(printed.splitlines())
+    for line in lines:
+        if line.split()[:1] == [title]:
+            return [row.split() for row in takewhile(str.strip, list(lines)[1:])]
+    return []
+
+
+def test_a_small_job_prints_its_answers(house: House) -> None:
+    house.worker.errors = {2: "damaged image"}
+    printed = house.submit("--limit", "20").stdout
+    rows = rows_under("image", printed)
+    assert len(rows) == 20
+    assert rows[:3] == [
+        ["0", "zero", "0.5000", "zero"],
+        ["1", "one", "0.5100", "zero"],
+        ["2", "zero", "damaged", "image"],
+    ]
+    assert rows_under("predicted", printed) == []
+
+
+def test_a_large_job_prints_how_often_each_class_was_predicted(house: House) -> None:
+    printed = house.submit().stdout
+    assert rows_under("image", printed) == []
+    assert rows_under("predicted", printed) == [["zero", "20"], ["one", "20"], ["two", "20"]]
+
+
+def test_of_many_classes_the_most_frequent_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_counts([f"c{i}" for i in range(12)], [0, *range(1, 12)])
+    rows = rows_under("predicted", capsys.readouterr().out)
+    assert len(rows) == 10
+    assert rows[0] == ["c11", "11"]
+    assert rows[8:] == [["c3", "3"], ["2", "others", "3"]]
 
 
 def test_submit_with_json_prints_one_object_and_nothing_else_on_stdout(house: House) -> None:
