@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks [PART ...]`. Writes `benchmarks/results.md`.
+"""Measure, print and write to `benchmarks/results.md`.
 
 mlp, cnn, resnet
             images per second beside the bare machine and its peers
@@ -12,11 +12,13 @@ reuse       --reuse with all images new, 1 % of them, none (resnet, cnn, mlp)
 workers     memory over ten thousand batches, start, change of model
 training    the preset `fast` of mlp beside the tutorial's training
 transfer    fifty pictures of a class, learned from a version or from nothing
-photos      JPEG photographs through large networks, with each runtime; hours, only when it is named
-foreign     twelve models from elsewhere beside what their authors get; only when it is named
+photos      JPEG photographs through large networks, with each runtime; takes
+            hours, and is only measured when it is named
+foreign     twelve models from elsewhere beside what their authors get; only
+            when it is named
 
-What these two have measured is kept in --storage: the same command goes on after it was cut off,
-and other networks, models and sizes are added.
+What these two have measured is kept in --storage: the same command goes on
+after it was cut off, and other networks, models and sizes are added.
 """
 
 import argparse
@@ -90,15 +92,29 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, help="images of mlp's job (1,000,000), photographs of foreign (320)"
     )
-    parser.add_argument("--models", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=RECIPES,
+        default=list(RECIPES),
+        metavar="MODEL",
+        help=f"of foreign: {', '.join(RECIPES)}",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
     parser.add_argument("--storage", type=Path, help="kept and used again; default: temporary")
     parser.add_argument(
         "--peers",
         type=Path,
         help=f"python of an environment with {PEERS.name}/requirements.txt: Ray and others",
     )
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=list(NETWORKS),
+        metavar="NETWORK",
+        help=f"of photos: {', '.join(NETWORKS)}",
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=[], help="photographs of a folder")
     parser.add_argument(
         "--photographs", action="store_true", help="a line of them in the curve of growth"

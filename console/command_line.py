@@ -1,5 +1,6 @@
 """What the command lines have in common: exit codes, errors in one sentence, `--json`."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isnan
@@ -10,7 +11,15 @@ import click
 from console.errors import BatchsightError
 from console.output import say
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+PLAIN_WORDS = {
+    r"in the range (\S+?)<=?x<=?(\S+?)\.$": r"between \1 and \2.",
+    r"is not in the range x>=(\S+?)\.$": r"is less than \1.",
+    r"is not a valid integer range\.$": "is no whole number.",
+    r"is not a valid float range\.$": "is no number.",
+}
+"""What Click says of numbers, and what people say."""
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @contextmanager
@@ -22,6 +31,11 @@ def one_sentence() -> Iterator[None]:
         return
     except BatchsightError as error:
         say(f"error: {error}")
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # Click shows the help
+    except click.UsageError as error:
+        say(f"error: {in_words(error)}")
+        exit_code = WRONG_USAGE
     except BrokenPipeError:
         raise  # `producer results JOB | head`: Click knows what to do
     except OSError as error:
@@ -33,8 +47,32 @@ def one_sentence() -> Iterator[None]:
     raise SystemExit(exit_code)
 
 
+def in_words(error: click.UsageError) -> str:
+    """What is wrong with the words of a command, and where it says how they must be."""
+    told = error.format_message()
+    told += "" if told.endswith((".", "?")) else "."
+    for jargon, plain in PLAIN_WORDS.items():
+        told = re.sub(jargon, plain, told)
+    return f"{told} See `{error.ctx.command_path} -h`." if error.ctx else told
+
+
 class OneSentence(click.Group):
-    """A command line whose foreseeable errors are one sentence."""
+    """A command line whose foreseeable errors are one sentence, and which knows `-h`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.context_settings = {**HELP, **self.context_settings}
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the options before the command."""
+        with one_sentence():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 ANY_WIDTH = 10_000
 
 
-def show_table(table: "Table") -> None:
-    """Print a table; on a terminal too narrow for it each row as a text below its first cell."""
+def show_table(table: "Table", narrower: "Table | None" = None) -> None:
+    """Print a table; on a terminal too narrow for it the narrower one, or each row as a text."""
     from rich.text import Text
 
     console = stdout()
-    needed = console.measure(table, options=console.options.update_width(ANY_WIDTH)).maximum
-    if needed <= console.width or not console.is_terminal:
-        console.print(table)
-        return
+    for fitting in filter(None, (table, narrower)):
+        needed = console.measure(fitting, options=console.options.update_width(ANY_WIDTH)).maximum
+        if needed <= console.width or not console.is_terminal:
+            console.print(fitting)
+            return
     titles = [str(column.header) for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
         first, *others = (Text.from_markup(cell) if isinstance(cell, str) else cell for cell in row)

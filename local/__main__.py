@@ -5,7 +5,7 @@ import click
 from console.command_line import OneSentence
 
 
-@click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneSentence)
 def cli() -> None:
     """Run batchsight on this machine without Docker.
 

@@ -46,7 +46,9 @@ class BrokerSettings(BaseSettings):
         description="The broker: `redis://[user:password@]host:port/db`, `rediss://` for TLS.",
     )
     redis_password: SecretStr | None = Field(
-        default=None, description="Password of the broker, when it is not part of the URL."
+        default=None,
+        repr=False,
+        description="Password of the broker, when it is not part of the URL.",
     )
     redis_password_file: Path | None = Field(
         default=None, description="File with that password, as container secrets are given."
@@ -110,7 +112,8 @@ class BrokerSettings(BaseSettings):
     def _limits_are_ordered(self) -> "BrokerSettings":
         if self.soft_time_limit_seconds >= self.time_limit_seconds:
             raise ValueError(
-                "BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS must be below BATCHSIGHT_TIME_LIMIT_SECONDS"
+                f"BATCHSIGHT_SOFT_TIME_LIMIT_SECONDS={self.soft_time_limit_seconds} must be below "
+                f"BATCHSIGHT_TIME_LIMIT_SECONDS={self.time_limit_seconds}"
             )
         return self
 

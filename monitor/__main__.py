@@ -2,9 +2,10 @@
 
 import signal
 
+import click
 from prometheus_client import CollectorRegistry, start_http_server
 
-from console.command_line import one_sentence
+from console.command_line import HELP, one_sentence
 from console.errors import BatchsightError
 from console.settings import from_environment
 from messaging.broker import connect
@@ -16,8 +17,12 @@ from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 
+@click.command(context_settings=HELP)
 def main() -> None:
-    """Run until SIGTERM or Ctrl-C."""
+    """Serve metrics for Prometheus until SIGTERM or Ctrl-C.
+
+    BATCHSIGHT_METRICS_ADDRESS and BATCHSIGHT_METRICS_PORT say where.
+    """
     settings = from_environment(MonitorSettings)
     broker, storage = broker_settings(), storage_settings()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -35,4 +40,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with one_sentence():
-        main()
+        main(prog_name="python -m monitor", standalone_mode=False)

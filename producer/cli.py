@@ -41,7 +41,7 @@ Exit codes:
 """
 
 
-@click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.group(cls=OneSentence, epilog=EXIT_CODES)
 @click.version_option(package_name="batchsight", message="batchsight %(version)s")
 def cli() -> None:
     """Send images to be classified, follow the jobs and gather their predictions.
@@ -182,10 +182,11 @@ def results(job_id: str, *, output: str | None) -> None:
 @click.argument("job_id", metavar="JOB")
 @as_json
 def report(job_id: str, *, json_: bool) -> None:
-    """Sum JOB up again, and write report.html into its folder: a page to look at and pass on.
+    """Sum JOB up again, and write its report.html.
 
-    It tells accuracy, confusion, calibration, the most confident mistakes, errors, drift against
-    the model's test images, and where the time went.
+    The page lies in the folder of the job, to be looked at and passed on. It tells accuracy,
+    confusion, calibration, the most confident mistakes, errors, drift against the model's test
+    images, and where the time went.
     """
     handle = client().job(job_id)
     report = handle.write_report()
@@ -197,7 +198,9 @@ def report(job_id: str, *, json_: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 @click.argument("file", metavar="FILE")
 def label(job_id: str, file: str) -> None:
-    """Keep the true labels of images of JOB, for its accuracy and the next training.
+    """Keep the true labels of images of JOB.
+
+    Its accuracy counts with them, and `trainer data append` takes them for the next training.
 
     FILE is a .csv, .tsv or .jsonl file with `id`, as in the records of the job, and `label`. Lines
     without a label are passed over; a later file wins over an earlier one.
@@ -216,7 +219,7 @@ def label(job_id: str, file: str) -> None:
 @cli.command("jobs")
 @as_json
 def list_jobs(*, json_: bool) -> None:
-    """List all jobs."""
+    """List all jobs, the newest first."""
     from producer.terminal import show_jobs
 
     faults: list[str] = []
@@ -249,7 +252,10 @@ def cancel(job_id: str) -> None:
 @click.option("--wait/--no-wait", default=True, help="Follow the job to its end (the default).")
 @as_json
 def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
-    """Take JOB up again: send what is missing, cancelled, damaged or lost."""
+    """Take JOB up again.
+
+    What is missing, cancelled, damaged or lost is sent to the workers.
+    """
     handle = client().job(job_id)
     done = handle.resume(failed_only=failed_only)
     if done.damaged:
@@ -290,9 +296,10 @@ def verify(job_id: str) -> None:
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 30d, 12h or 45m.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 def prune(*, older_than: str, dry_run: bool) -> None:
-    """Remove jobs that ended longer than AGE ago, with their inputs and results.
+    """Remove jobs that ended longer than AGE ago.
 
-    Predictions kept for --reuse go as well when they are older or their model is gone.
+    Their inputs and results go with them. Predictions kept for --reuse go as well when they are
+    older or their model is gone.
     """
     age = parse_age(older_than)
     pruned = client().prune(age, dry_run=dry_run, on_fault=say)
@@ -352,8 +359,15 @@ def show(
     handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
+    from producer.results.records import read_records
     from producer.results.summary import summarise
-    from producer.terminal import show_summary
+    from producer.terminal import (
+        MOST_ANSWERS,
+        show_answers,
+        show_classes,
+        show_counts,
+        show_summary,
+    )
 
     summary = summarise(handle.stored, tally, timeline=timeline)
     if json_:
@@ -361,7 +375,13 @@ def show(
         if summary.reason:
             say(summary.reason)
     else:
-        show_summary(summary, tally.evaluation, summary.reason)
+        show_summary(summary)
+        if handle.job.total <= MOST_ANSWERS:
+            show_answers([record for table in handle.records() for record in read_records(table)])
+        else:
+            show_counts(handle.job.labels, tally.by_class.tolist())
+        if summary.accuracy is not None:
+            show_classes(tally.evaluation)
     over_limit = handle.job.excess(tally.failed) is not None
     click.get_current_context().exit(exit_code(summary, over_limit))
 

@@ -383,12 +383,12 @@ class PredictionClient:
         return self._handle(self.jobs.get(job_id))
 
     def overview(self, *, on_fault: Callable[[str], object]) -> list[JobLine]:
-        """All jobs, oldest first by id; of those that cannot be read `on_fault` hears."""
+        """All jobs, the newest first; of those that cannot be read `on_fault` hears."""
         lines = []
         for job_id in self.jobs.ids():
             with apart(job_id, on_fault):
                 lines.append(line_of(self.jobs.open(job_id)))
-        return lines
+        return sorted(lines, key=lambda line: line.created_at, reverse=True)
 
     def prune(
         self, older_than: timedelta, *, dry_run: bool, on_fault: Callable[[str], object]

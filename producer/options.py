@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from console.wanted_values import explain
 from producer.errors import BadOption
 from storage.jobs.job import BatchSize, FailureRate, Top, Window
 
@@ -28,5 +29,6 @@ class Options(BaseModel, frozen=True):
             return cls(**given)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            name, why = fault["loc"][0], fault["msg"].replace("Input should", "it should")
-            raise BadOption(f"{name}={fault['input']!r} cannot be used: {why}.") from None
+            given_as = f"{fault['loc'][0]}={fault['input']!r}"
+            why = explain(fault, cls.model_fields)
+            raise BadOption(f"{given_as} cannot be used: {why}.") from None

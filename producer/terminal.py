@@ -5,22 +5,27 @@ Plain and short when nobody watches, and nothing but JSON on stdout when that wa
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.output import print_hanging, say
+from console.output import print_hanging, say, stdout
 from console.tables import show_table
 from evaluation.class_table import class_table
 
 if TYPE_CHECKING:
     from evaluation.confusion import Evaluation
     from producer.following import Progress
+    from producer.results.records import Record
     from producer.results.summary import JobLine, Summary
     from producer.results.timeline import Timeline
     from storage.jobs.job import Job
     from storage.jobs.tally import Tally
 
+MOST_ANSWERS = 20
+"""So many images of a job have their answers shown one by one."""
+MOST_COUNTS = 10
 PLAIN_SECONDS, FIRST_SECONDS = 10.0, 5.0
 """How often progress is told where no bar can be drawn, and how soon the first images are."""
 
@@ -74,7 +79,7 @@ def _show_bar(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
     return tally
 
 
-def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | None) -> None:
+def show_summary(summary: "Summary") -> None:
     """Print what a job came to."""
     from rich.console import Console
 
@@ -83,8 +88,8 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
     console = Console(highlight=False)
     images = summary.images
     console.print(f"Job {summary.id} [bold]{summary.status}[/bold], model {summary.model}")
-    if reason:
-        print_hanging(console, "  reason      ", reason)
+    if summary.reason:
+        print_hanging(console, "  reason      ", summary.reason)
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
     if summary.hit_rate is not None:
@@ -108,8 +113,54 @@ def show_summary(summary: "Summary", evaluation: "Evaluation", reason: str | Non
         console.print(f"  errors      {ERRORS_FILE} tells why")
     if images.predicted or images.failed:
         print_hanging(console, "  report      ", report_hint(folder, summary.id))
-    if summary.accuracy is not None:
-        console.print(class_table(evaluation))
+
+
+def show_classes(evaluation: "Evaluation") -> None:
+    """Print how well each class was told."""
+    stdout().print(class_table(evaluation))
+
+
+def show_answers(records: "Sequence[Record]") -> None:
+    """Print the answers themselves, one per image."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = {
+        "image": [record.id for record in records],
+        "class": [record.prediction or "" for record in records],
+        "score": ["" if record.score is None else f"{record.score:.4f}" for record in records],
+        "label": [record.label or "" for record in records],
+        "error": [record.error or "" for record in records],
+    }
+    given = {title: cells for title, cells in columns.items() if any(cells)}
+    table = Table(box=SIMPLE_HEAD)
+    for title in given:
+        table.add_column(title, justify="right" if title == "score" else "left", overflow="fold")
+    for row in zip(*given.values(), strict=True):
+        table.add_row(*map(Text, row))
+    if records:
+        show_table(table)
+
+
+def show_counts(classes: "Sequence[str]", counts: "Sequence[int]") -> None:
+    """Print how many images each class was predicted for, the most frequent first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    ranked = sorted(zip(counts, classes, strict=True), key=lambda pair: -pair[0])
+    rows = [(label, count) for count, label in ranked if count]
+    if len(rows) > MOST_COUNTS:
+        others = rows[MOST_COUNTS - 1 :]
+        rows[MOST_COUNTS - 1 :] = [(f"{len(others):,} others", sum(n for _, n in others))]
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("predicted", overflow="fold")
+    table.add_column("images", justify="right")
+    for label, count in rows:
+        table.add_row(Text(label), f"{count:,}")
+    if rows:
+        show_table(table)
 
 
 def describe_time(timeline: "Timeline") -> str:
@@ -138,13 +189,30 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     if not lines:
         say("There are no jobs yet: `producer submit mnist:test` makes one.")
         return
-    table = Table(box=SIMPLE_HEAD)
-    for title in ("job", "status", "model", "source"):
-        table.add_column(title, overflow="fold")
-    table.add_column("images", justify="right")
-    table.add_column("done", justify="right")
-    for line in lines:
-        share = f"{line.done / line.total:.0%}"
-        source = Text(line.source)  # a path may look like markup
-        table.add_row(line.id, line.status, line.model, source, f"{line.total:,}", share)
-    show_table(table)
+    source = [Text(line.source, overflow="fold") for line in lines]  # a path may look like markup
+    columns = {
+        "job": [line.id for line in lines],
+        "made": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
+        "status": [how_far(line) for line in lines],
+        "model": [line.model for line in lines],
+        "images": [f"{line.total:,}" for line in lines],
+        "accuracy": ["" if line.accuracy is None else f"{line.accuracy:.4f}" for line in lines],
+        "failed": ["" if line.failed is None else f"{line.failed:,}" for line in lines],
+    }
+
+    def table(columns: "Mapping[str, Sequence[str | Text]]") -> "Table":
+        table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+        for title in columns:
+            numbers = title in ("images", "accuracy", "failed")
+            table.add_column(title, justify="right" if numbers else "left", overflow="fold")
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*row)
+        return table
+
+    show_table(table({**columns, "source": source}), narrower=table(columns))
+
+
+def how_far(line: "JobLine") -> str:
+    """The status of a job, of a running one with how much of it is done."""
+    is_begun = 0 < line.done < line.total
+    return f"{line.status} {line.done / line.total:.0%}" if is_begun else line.status

@@ -20,6 +20,9 @@ from typing import NamedTuple
 from storage.errors import BadName, Corrupt, StorageUnwritable, UnsafePath
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+NAME_RULE = (
+    "up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+)
 TEMPORARY_PREFIX = ".new-"
 LARGEST_FILE = 2**31
 """Bytes of the largest file that is read whole: more than any result has."""
@@ -45,10 +48,7 @@ def is_name(name: str) -> bool:
 def check_name(name: str, kind: str) -> str:
     """Return `name` if it can be a folder name, else raise `BadName`."""
     if not is_name(name):
-        raise BadName(
-            f"{name!r} is no valid {kind}: use up to 100 letters, digits, dots, dashes and "
-            "underscores, beginning with a letter or digit."
-        )
+        raise BadName(f"{name!r} is no valid {kind}: use {NAME_RULE}.")
     return name
 
 

@@ -28,7 +28,7 @@ Exit codes:
 """
 
 
-@click.group(cls=OneSentence, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.group(cls=OneSentence, epilog=EXIT_CODES)
 @click.version_option(package_name="batchsight", message="batchsight %(version)s")
 def main() -> None:
     """Train networks on data sets and publish them as model versions.

@@ -3,13 +3,13 @@
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from console.settings import from_environment
 from evaluation.calibration import TOLERATED_ERROR
 from messaging.settings import BrokerSettings, broker_settings
-from storage.files import NAME_PATTERN
+from storage.files import NAME_RULE, is_name
 from storage.models.promotions import Thresholds
 from storage.settings import StorageSettings, storage_settings
 
@@ -29,14 +29,11 @@ class TrainerSettings(BaseSettings):
     retrain_schedule: str = Field(
         default="", description="When to train: five crontab fields, UTC; empty is never."
     )
-    retrain_dataset: str = Field(
-        default="mnist", pattern=f"^{NAME_PATTERN}$", description="What to train on by schedule."
-    )
+    retrain_dataset: str = Field(default="mnist", description="What to train on by schedule.")
     retrain_network: str = Field(default="mlp", description="Which network to train by schedule.")
     retrain_preset: str = Field(default="default", description="How to train it by schedule.")
     retrain_name: str | None = Field(
         default=None,
-        pattern=f"^{NAME_PATTERN}$",
         description="Name of the model trained by schedule; that of the data set if unset.",
     )
     gate_alpha: float = Field(
@@ -81,6 +78,13 @@ class TrainerSettings(BaseSettings):
     gate_megabytes: float = Field(
         default=3000.0, gt=0, description="How much memory the examination of a version may take."
     )
+
+    @field_validator("retrain_dataset", "retrain_name")
+    @classmethod
+    def _is_name(cls, name: str | None) -> str | None:
+        if name is not None and not is_name(name):
+            raise ValueError(f"write {NAME_RULE}")
+        return name
 
     @property
     def thresholds(self) -> Thresholds:

@@ -12,7 +12,13 @@ from producer.doctor.checks.redis import (
     check_redis,
 )
 from producer.doctor.checks.storage import check_shared, check_space, check_writable
-from producer.doctor.checks.workers import check_clocks, check_keras, check_ready, check_threads
+from producer.doctor.checks.workers import (
+    check_clocks,
+    check_keras,
+    check_names,
+    check_ready,
+    check_threads,
+)
 from producer.doctor.facts import Facts
 from producer.doctor.finding import Finding, Outcome
 
@@ -33,6 +39,7 @@ CHECKS: Sequence[Callable[[Facts], Finding]] = (
     check_space,
     check_clocks,
     check_keras,
+    check_names,
     check_flower,
 )
 

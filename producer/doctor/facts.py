@@ -15,7 +15,7 @@ from messaging.beat_heartbeats import living_beats
 from messaging.broker import brief, connect
 from messaging.refusals import PASSWORD, Refusal, refusal_of
 from messaging.settings import TENSORFLOW_QUEUE, BrokerSettings
-from messaging.worker_heartbeats import WorkerHeartbeat, keras_version, seconds_ahead
+from messaging.worker_heartbeats import WorkerHeartbeat, keras_version, namesakes, seconds_ahead
 from producer.doctor.probes.flower import FlowerFacts, look_at_flower
 from producer.doctor.probes.redis import (
     QUEUES,
@@ -61,6 +61,8 @@ class Facts:
     """Jobs that wait for a worker with TensorFlow, and the versions that they are pinned to."""
     workers: tuple[WorkerFacts, ...] | None = None
     beats: tuple[str, ...] | None = None
+    namesakes: Mapping[str, int] | None = None
+    """Node names that more than one worker has, and how many."""
 
     @property
     def presences(self) -> list[WorkerHeartbeat]:
@@ -113,4 +115,5 @@ def look_at_line(facts: Facts, client: "redis.Redis", settings: BrokerSettings) 
         or {},
         workers=workers,
         beats=permitted(lambda: living_beats(client)),
+        namesakes=permitted(lambda: {n: len(several) for n, several in namesakes(client).items()}),
     )

@@ -263,6 +263,7 @@ class PredictionsWriter:
         self._writer: Any = None
         self._tables: list[pa.Table] = []
         self._rows = 0
+        self._counts = {"failed": 0, "labelled": 0, "right": 0}
 
     def __enter__(self) -> "PredictionsWriter":
         return self
@@ -287,6 +288,11 @@ class PredictionsWriter:
         """Append the records of the next batch."""
         self._tables.append(batch_table(job, batch, who, result))
         self._rows += len(result.predictions)
+        self._counts["failed"] += len(result.errors)
+        if who.labels is not None:
+            known = (who.labels >= 0) & (result.predictions >= 0)
+            self._counts["labelled"] += int(known.sum())
+            self._counts["right"] += int((known & (who.labels == result.predictions)).sum())
         self._error_file.writelines(error_lines(batch, who, result))
         if self._rows >= row_group_rows(job):
             self._flush()
@@ -296,8 +302,8 @@ class PredictionsWriter:
         self.close()
         target = self._folder / PREDICTIONS_FILE
         self._errors.replace(self._folder / ERRORS_FILE)
-        times = json.dumps({"began_at": self._began_at, "ended_at": time.time()})
-        write_atomically(self._folder / MERGE_FILE, times.encode(), durable=False)
+        facts = {"began_at": self._began_at, "ended_at": time.time(), **self._counts}
+        write_atomically(self._folder / MERGE_FILE, json.dumps(facts).encode(), durable=False)
         self._predictions.replace(target)  # last: with it the merge counts as done
         sync_folder(self._folder)
         return target
@@ -355,6 +361,15 @@ def open_parquet(target: "Path | IO[bytes]", schema: "pa.Schema") -> Any:
     if schema.metadata:
         writer.add_key_value_metadata(schema.metadata)
     return writer
+
+
+def read_counts(folder: Path) -> dict[str, int] | None:
+    """Failed, labelled and right images as they were merged; none where nothing is or it is old."""
+    try:
+        facts = json.loads((folder / MERGE_FILE).read_bytes())
+        return {name: int(facts[name]) for name in ("failed", "labelled", "right")}
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def discard_merged(folder: Path) -> None:

@@ -6,9 +6,12 @@ from pydantic import AwareDatetime, BaseModel
 
 from evaluation.label_order import note_on_order
 from producer.results.merging import images_of
+from producer.results.records import read_counts
 from producer.results.timeline import Timeline
 from storage.files import printable
+from storage.jobs.corrections import has_corrections
 from storage.jobs.job import Status
+from storage.jobs.labels import KnownLabels
 from storage.jobs.stored_job import StoredJob
 from storage.jobs.tally import Tally
 
@@ -63,9 +66,9 @@ class Summary(BaseModel, frozen=True):
 
 
 class JobLine(BaseModel, frozen=True):
-    """One job in a list of many: what can be told without reading its results.
+    """One job in a list of many.
 
-    Failed images are counted all the same in a finished job that has a limit for them.
+    Its results are read only where nobody has merged them yet, or given labels later.
     """
 
     id: str
@@ -77,19 +80,37 @@ class JobLine(BaseModel, frozen=True):
     done: int
     """Images in finished batches, failed ones included."""
     created_at: AwareDatetime
+    accuracy: float | None
+    """Share of right predictions, 0 to 1; none until the job has ended, and without labels."""
+    failed: int | None
+    """Images with an error record; none until the job has ended."""
 
 
 def line_of(stored: StoredJob) -> JobLine:
     job, done = stored.job, stored.results.done()
+    status = stored.status(len(done))
+    failed, accuracy = figures_of(stored) if status.ended else (None, None)
     return JobLine(
         id=job.id,
-        status=stored.status(len(done)),
+        status=status,
         model=str(job.model),
         source=job.source,
         total=job.total,
         done=images_of(job, done),
         created_at=job.created_at,
+        accuracy=accuracy,
+        failed=failed,
     )
+
+
+def figures_of(stored: StoredJob) -> tuple[int, float | None]:
+    """Failed images and the accuracy of a job, as they were when it was merged or as they are."""
+    if not has_corrections(stored) and (merged := read_counts(stored.folder)):
+        labelled = merged["labelled"]
+        return merged["failed"], merged["right"] / labelled if labelled else None
+    tally = Tally(stored, KnownLabels(stored))
+    tally.refresh()
+    return tally.failed, tally.evaluation.accuracy
 
 
 def summarise(

@@ -29,6 +29,8 @@ class Tally:
     def _clear(self) -> None:
         self._counted: set[int] = set()
         self._matrix = np.zeros((len(self._job.labels), len(self._job.labels)), dtype=np.int64)
+        self.by_class = np.zeros(len(self._job.labels), dtype=np.int64)
+        """Images predicted to be of each class."""
         self.predicted = 0
         self.failed = 0
         self.reused = 0
@@ -78,6 +80,8 @@ class Tally:
         self._counted.add(batch)
         self.failed += len(result.errors)
         self.predicted += len(result.predictions) - len(result.errors)
+        given = result.predictions[result.predictions >= 0]
+        self.by_class += np.bincount(given, minlength=len(self.by_class))
         self.reused += result.reused or 0
         if labels is not None:
             self._matrix += confusion_matrix(labels, result.predictions, len(self._job.labels))

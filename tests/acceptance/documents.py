@@ -25,6 +25,7 @@ VOLATILE = {
     "<run>": r"train-[0-9a-f]{12}",
     "<job>": r"(demo-)?\d{8}-\d{6}(-[0-9a-f]{6})?",
     "<time>": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*Z?",
+    "<date>": r"\b\d{4}-\d\d-\d\d\b",
     "<seconds> s": r"\b[\d.]+ s\b",
     "<rate>": r"[\d,.]+ images/s",
     "<count> right that": r"[\d,]+ right that\b",

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
+from console.settings import PREFIX
+from console.variables import VARIABLES
+from messaging.health import VARIABLE as HEALTH_FILE
 from producer.cli import EXIT_CODES
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -99,6 +102,11 @@ def settings_classes() -> list[type[BaseSettings]]:
                 and thing.__module__ == module.__name__
             ]
     return found
+
+
+def test_the_variables_that_are_known_are_exactly_those_that_exist() -> None:
+    read = {f"{PREFIX}{name.upper()}" for kind in settings_classes() for name in kind.model_fields}
+    assert sorted({*read, HEALTH_FILE}) == list(VARIABLES)
 
 
 def configuration_rows() -> list[tuple[str, ...]]:

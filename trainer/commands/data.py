@@ -31,7 +31,7 @@ def data() -> None:
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True)
 @click.option(
-    "--size", metavar="N|HxW", help="Bring the images of a folder to this size in pixels."
+    "--size", metavar="N|HxW", help="Bring the images of a folder to this height and width."
 )
 @with_preprocessing(
     "How their pixels are computed: antialias (default, as Pillow), bilinear (as Keras), nearest "
@@ -59,17 +59,21 @@ def add_data(
       npz:FILE     uint8 images and labels in x_train, y_train, x_test and y_test
       idx:DIR      the four IDX files of MNIST or its likes, gzipped or not
       cifar:DIR    CIFAR-10's python batches, in a folder or as the archive
+    A DIR alone is a folder:DIR, a FILE alone what its suffix says.
+
+    Sizes are height x width everywhere.
     """  # noqa: D301 (click wants the real character)
     from trainer.datasets.class_folders import SplitRule
     from trainer.datasets.image_folder import ON_WHITE
-    from trainer.datasets.sources import add_dataset
+    from trainer.datasets.sources import add_dataset, with_kind
     from trainer.settings import read_settings
 
+    source = source and with_kind(source)
     pixels = parse_size(size)
     preprocessing = parse_preprocessing(ON_WHITE, **ways)
     if (pixels or preprocessing) and not (source or "").startswith(("folder:", "list:")):
         raise click.UsageError(
-            "--size and how to come to it are for image files, of a folder:DIR or a list:FILE."
+            "--size and how to come to it are for image files, of a folder or a list."
         )
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
@@ -101,7 +105,9 @@ def add_data(
 @click.argument("source")
 @click.option("--strict", is_flag=True, help="Refuse a folder with images that cannot be read.")
 def append_data(name: str, source: str, *, strict: bool) -> None:
-    """Add the labelled images of SOURCE to the training images of NAME, as its next version.
+    """Add labelled images of SOURCE to the data set NAME.
+
+    They become training images of its next version.
 
     \b
     SOURCE is one of
@@ -111,6 +117,7 @@ def append_data(name: str, source: str, *, strict: bool) -> None:
       npz:FILE     uint8 images and labels in x_train and y_train
       idx:DIR      train-images and train-labels as IDX files
       cifar:DIR    CIFAR-10's python batches
+    A DIR alone is a folder:DIR, a FILE alone what its suffix says.
 
     An image that is there already gets the new label. Images of the test split are never taken:
     of a SOURCE with test images of its own neither are those.

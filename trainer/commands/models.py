@@ -106,9 +106,10 @@ def promote(version: str, *, force: bool) -> None:
 def compare(
     first: str, second: str, *, dataset: str | None, picture: str | None, json_: bool
 ) -> None:
-    """Examine two versions on the same test images, the second as if it came after the first.
+    """Examine two versions on the same test images.
 
-    Nothing is promoted. A picture shows the recall of each class and how true the scores are.
+    The second is judged as if it came after the first; nothing is promoted. A picture shows the
+    recall of each class and how true the scores are.
     """
     from pathlib import Path
 
@@ -151,7 +152,9 @@ def compare(
     "MEAN/DEVIATION in pixels, one number or one a channel.",
 )
 @click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="In which order. Default: rgb.")
-@click.option("--size", metavar="N|HxW", help="Of the images, where the model takes any.")
+@click.option(
+    "--size", metavar="N|HxW", help="Height and width of the images, where the model takes any."
+)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Default: by the shape of its input.")
 @click.option("--output", type=click.Choice(OUTPUTS), help="Default: by its end and its answers.")
 @with_preprocessing(
@@ -221,9 +224,10 @@ def rollback(name: str) -> None:
 @click.argument("version", metavar="NAME[@N]")
 @click.argument("file", metavar="FILE.keras|FILE.h5|FILE.onnx")
 def export_model(version: str, file: str) -> None:
-    """Write a version to a file, .h5 for older Keras programs, .onnx for ONNX Runtime.
+    """Write a version to a file.
 
-    The model takes raw uint8 pixels (N, H, W, C) and gives class probabilities.
+    .h5 is for older Keras programs, .onnx for ONNX Runtime. The model takes raw uint8 pixels (N, H,
+    W, C) and gives class probabilities.
     """
     from pathlib import Path
 

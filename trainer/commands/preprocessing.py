@@ -59,7 +59,9 @@ def parse_size(size: str | None) -> tuple[int, int] | None:
         return None
     numbers = size.lower().split("x")
     if len(numbers) > 2 or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers):
-        raise click.UsageError(f"--size {size!r} is no size: write 96, or 96x128 for H x W.")
+        raise click.UsageError(
+            f"--size {size!r} is no size: write 96, or 96x128 for height x width."
+        )
     return int(numbers[0]), int(numbers[-1])
 
 

@@ -147,10 +147,11 @@ def bootstrap() -> None:
 @click.command()
 @as_json
 def schedule(*, json_: bool) -> None:
-    """Tell when a training is due by schedule, when one was sent last and what came last.
+    """Tell when a training is due by schedule.
 
-    BATCHSIGHT_RETRAIN_SCHEDULE has five crontab fields, in UTC: `0 3 * * *` is every night at
-    three. One that was missed while no beat ran is caught up, once.
+    And when one was sent last, and what came of it. BATCHSIGHT_RETRAIN_SCHEDULE has five crontab
+    fields, in UTC: `0 3 * * *` is every night at three. One that was missed while no beat ran is
+    caught up, once.
     """
     from datetime import UTC, datetime
 

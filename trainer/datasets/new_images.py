@@ -25,7 +25,7 @@ from trainer.datasets.class_folders import brief, find_classes
 from trainer.datasets.idx import read_idx_split
 from trainer.datasets.image_folder import decode_files, look_at, name_bad
 from trainer.datasets.manifest import read_manifest
-from trainer.datasets.sources import KINDS, read_npz_split
+from trainer.datasets.sources import KINDS, read_npz_split, with_kind
 from trainer.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,12 @@ class NewImages:
     def __init__(
         self, source: str, jobs: JobStore, settings: StorageSettings, *, strict: bool = False
     ) -> None:
+        source = with_kind(source)
         self._kind, _, self._where = source.partition(":")
         if self._kind not in ("folder", "list", "npz", "idx", "cifar", "job") or not self._where:
-            raise SourceError(f"{source!r} is no source of images: write {KINDS}, or job:JOB.")
+            raise SourceError(
+                f"{source!r} is no folder and no source of images: write {KINDS}, or job:JOB."
+            )
         self._path = Path(self._where).expanduser().resolve()
         self._jobs = jobs
         self._settings = settings

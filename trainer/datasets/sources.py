@@ -1,5 +1,6 @@
 """What a data set can be made from: `folder:DIR`, `list:FILE.csv`, `npz:FILE`, and others."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -28,6 +29,17 @@ from trainer.datasets.known_datasets import KNOWN, ensure_dataset
 from trainer.errors import SourceError
 
 KINDS = "folder:DIR, list:FILE.csv, npz:FILE, idx:DIR or cifar:DIR"
+KIND_OF = {".csv": "list", ".tsv": "list", ".jsonl": "list", ".npz": "npz"}
+"""What a file without a prefix is, by its suffix; a folder is one of images."""
+
+
+def with_kind(source: str) -> str:
+    """A source with its prefix: `digits` becomes `folder:digits` where there is such a folder."""
+    if not source or re.match("(folder|list|npz|idx|cifar|job):", source):
+        return source
+    path = Path(source).expanduser()
+    kind = "folder" if path.is_dir() else KIND_OF.get(path.suffix.lower())
+    return f"{kind}:{source}" if kind else source
 
 
 def add_dataset(
@@ -50,7 +62,7 @@ def add_dataset(
     check_name(name, "data set name")
     if source is None:
         return _add_known(store, downloads, name, replace=replace)
-    kind, _, where = source.partition(":")
+    kind, _, where = with_kind(source).partition(":")
     path = Path(where).expanduser().resolve()
     origin = f"{kind}:{path}"
     known = KNOWN.get(name)
@@ -76,7 +88,7 @@ def add_dataset(
         case "cifar" if where:
             arrays = read_cifar(path, origin)
         case _:
-            raise SourceError(f"{source!r} is no source of images: write {KINDS}.")
+            raise SourceError(f"{source!r} is no folder and no source of images: write {KINDS}.")
     if known:
         known.check(arrays)
     return arrays.save(store, name, replace=replace)

@@ -3,8 +3,8 @@
 import logging
 import os
 import socket
+from dataclasses import astuple
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -12,13 +12,12 @@ from celery.signals import heartbeat_sent
 
 from messaging.settings import broker_settings
 from messaging.worker_heartbeats import WorkerHeartbeat, announce, keras_version
+from process.identity import machine_id, this_process
 from process.limits import usable_cores
 from storage.settings import storage_settings
 from worker.celery import app
 from worker.pool.children import children
 from worker.pool.intake import intake
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +46,7 @@ def describe(worker: str) -> WorkerHeartbeat:
         storage_id=None if intake.storage.problem else intake.storage.id,
         problem=intake.problem or children.problem,
         keras=keras_version(),
+        process=":".join(map(str, astuple(this_process()))),
     )
 
 
@@ -54,11 +54,3 @@ def describe(worker: str) -> WorkerHeartbeat:
 def client() -> "redis.Redis":
     """A client that gives up soon: the event loop waits for it."""
     return redis.Redis.from_url(broker_settings().url, socket_connect_timeout=1, socket_timeout=1)
-
-
-def machine_id() -> str:
-    """Names the running kernel, or the host where there is no such name."""
-    try:
-        return BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return socket.gethostname()

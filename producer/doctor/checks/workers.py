@@ -27,6 +27,19 @@ def check_ready(facts: Facts) -> Finding:
     return ok("ready", "All workers are ready.")
 
 
+def check_names(facts: Facts) -> Finding:
+    """No two workers have one name: each is taken for the other."""
+    if facts.namesakes is None:
+        return skipped("names", NOT_REDIS)
+    for name, count in facts.namesakes.items():
+        return fault(
+            "names",
+            f"{count} workers are called {name}: questions and answers go to either.",
+            f"Start each with a name of its own: `-n second{name[name.find('@') :]}`, say.",
+        )
+    return ok("names", "Every worker has a name of its own.")
+
+
 def check_threads(facts: Facts) -> Finding:
     """The workers of a machine have no more TensorFlow threads, one a child, than cores."""
     if not facts.presences:

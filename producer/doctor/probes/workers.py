@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 from messaging.settings import BrokerSettings
 from messaging.worker_heartbeats import WorkerHeartbeat, living_workers
@@ -32,7 +33,8 @@ def inspect_workers(settings: BrokerSettings, client: "redis.Redis") -> tuple[Wo
     from messaging.app import make_app
 
     presences = permitted(lambda: living_workers(client)) or {}
-    with make_app("doctor", settings=settings) as app:
+    with make_app("doctor", settings=settings) as app, catch_warnings():
+        filterwarnings("ignore", "Received multiple replies")  # `namesakes` tells it better
         first = app.control.inspect(timeout=REPLY_SECONDS).stats() or {}
         if presences.keys() - first.keys():  # somebody is slow to answer, or was just killed
             first |= app.control.inspect(timeout=PATIENT_SECONDS).stats() or {}

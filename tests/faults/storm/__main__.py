@@ -21,7 +21,10 @@ from tests.faults.storm.rage import rage
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.storm",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--images", type=int, default=100_000)

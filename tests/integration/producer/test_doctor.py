@@ -15,7 +15,7 @@ from messaging.app import make_app
 from messaging.broker import connect
 from messaging.messages import PredictBatch
 from messaging.settings import BrokerSettings
-from messaging.worker_heartbeats import living_workers
+from messaging.worker_heartbeats import PREFIX, living_workers
 from producer.doctor.diagnosis import diagnose
 from producer.doctor.facts import Facts, gather_facts
 from producer.doctor.finding import Outcome
@@ -66,6 +66,9 @@ class Celery:
         program = self(environment, name, "-A", "worker", "worker", *options)
         program.wait_for_log("ready.")
         return program
+
+    def stop_first(self) -> None:
+        self._programs[0].kill()
 
     def stop(self) -> None:
         for program in self._programs:
@@ -125,6 +128,20 @@ def test_a_system_as_shipped_has_no_fault_and_one_with_other_settings_has(
     gone = look(environment)  # their heartbeats still lie in Redis
     assert gone.workers == ()
     assert faults(gone) == {"queues"}
+
+
+def test_two_workers_of_one_name_are_found_and_a_successor_is_none(
+    environment: Mapping[str, str], shipped_redis: RedisServer, celery: Celery
+) -> None:
+    client = shipped_redis.client()
+    for _ in range(2):
+        celery.light_worker(environment, "worker", "-c", "1")
+    wait_for(lambda: len(client.keys(f"{PREFIX}*")) == 2, "both send heartbeats")
+    assert len(living_workers(client)) == 1
+    assert "names" in faults(look(environment))
+    celery.stop_first()
+    assert len(client.keys(f"{PREFIX}*")) == 2
+    assert "names" not in faults(look(environment))
 
 
 def test_messages_that_wait_for_a_pool_that_hangs_are_found(

@@ -185,13 +185,14 @@ def test_a_setting_that_a_program_of_celery_cannot_use_is_one_sentence(
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: The environment cannot be used: {variable}: ")
+    assert done.stderr.startswith(f"error: {variable}")
+    assert "cannot be used: " in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_the_soft_time_limit_comes_before_the_hard_one() -> None:
-    with pytest.raises(ValidationError, match="SOFT_TIME_LIMIT_SECONDS must be below"):
+    with pytest.raises(ValidationError, match="SOFT_TIME_LIMIT_SECONDS=300 must be below"):
         BrokerSettings(soft_time_limit_seconds=300, time_limit_seconds=300)
     assert BrokerSettings(soft_time_limit_seconds=1, time_limit_seconds=2).time_limit_seconds == 2
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from messaging.settings import BrokerSettings
 from producer import cli
 from producer.client import PredictionClient
 from producer.settings import ProducerSettings
+from producer.terminal import show_counts
 from storage.datasets.store import DatasetStore
 from storage.jobs.job import Status
 from storage.jobs.store import JobStore
@@ -110,6 +112,44 @@ def test_submit_prints_precision_recall_and_f1_of_every_class(house: House) -> N
     rows = {line.split()[0]: line.split()[1:] for line in lines_of(house.submit().stdout)}
     assert rows["zero"] == ["1.0000", "0.8333", "0.9091", "24"]
     assert rows["one"] == ["0.9000", "1.0000", "0.9474", "18"]
+
+
+def rows_under(title: str, printed: str) -> list[list[str]]:
+    """The rows of a table that begins with this title, up to the next empty line."""
+    lines = iter(printed.splitlines())
+    for line in lines:
+        if line.split()[:1] == [title]:
+            return [row.split() for row in takewhile(str.strip, list(lines)[1:])]
+    return []
+
+
+def test_a_small_job_prints_its_answers(house: House) -> None:
+    house.worker.errors = {2: "damaged image"}
+    printed = house.submit("--limit", "20").stdout
+    rows = rows_under("image", printed)
+    assert len(rows) == 20
+    assert rows[:3] == [
+        ["0", "zero", "0.5000", "zero"],
+        ["1", "one", "0.5100", "zero"],
+        ["2", "zero", "damaged", "image"],
+    ]
+    assert rows_under("predicted", printed) == []
+
+
+def test_a_large_job_prints_how_often_each_class_was_predicted(house: House) -> None:
+    printed = house.submit().stdout
+    assert rows_under("image", printed) == []
+    assert rows_under("predicted", printed) == [["zero", "20"], ["one", "20"], ["two", "20"]]
+
+
+def test_of_many_classes_the_most_frequent_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_counts([f"c{i}" for i in range(12)], [0, *range(1, 12)])
+    rows = rows_under("predicted", capsys.readouterr().out)
+    assert len(rows) == 10
+    assert rows[0] == ["c11", "11"]
+    assert rows[8:] == [["c3", "3"], ["2", "others", "3"]]
 
 
 def test_submit_with_json_prints_one_object_and_nothing_else_on_stdout(house: House) -> None:
@@ -428,8 +468,16 @@ def test_a_damaged_model_manifest_is_a_sentence(house: House) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("BATCHSIGHT_REDIS_URL", "http://x", "BATCHSIGHT_REDIS_URL: write it as redis://"),
-        ("BATCHSIGHT_MAX_IN_FLIGHT", "none", "BATCHSIGHT_MAX_IN_FLIGHT: Input should be"),
+        (
+            "BATCHSIGHT_REDIS_URL",
+            "http://x",
+            "BATCHSIGHT_REDIS_URL cannot be used: write it as redis://",
+        ),
+        (
+            "BATCHSIGHT_MAX_IN_FLIGHT",
+            "none",
+            "BATCHSIGHT_MAX_IN_FLIGHT=none cannot be used: it must be a whole number from 1 to ",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_a_sentence_that_names_it(
@@ -437,7 +485,7 @@ def test_a_setting_that_cannot_be_used_is_a_sentence_that_names_it(
 ) -> None:
     done = fresh("-m", "producer.cli", "jobs", **{variable: value})
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: The environment cannot be used: {sentence}")
+    assert done.stderr.startswith(f"error: {sentence}")
     assert done.stderr.count("\n") == 1
 
 
@@ -503,17 +551,40 @@ def test_results_that_cannot_be_written_are_a_sentence(house: House, tmp_path: P
     assert_sentence(done, "There is no folder")
 
 
-def test_jobs_are_listed_with_how_far_they_are(house: House) -> None:
+def test_jobs_are_listed_with_what_they_came_to_the_newest_first(house: House) -> None:
     assert "There are no jobs yet" in house.run("jobs").stderr
     house.submit()
     house.queue.serve = lambda message: None
-    house.run("submit", "digits:test", "--job-id", "later", "--no-wait")
+    house.run("submit", "digits:test", "--job-id", "a-later-one", "--no-wait")
+    house.worker(PredictBatch(job="a-later-one", batch=0))
     listed = json.loads(house.run("jobs", "--json").stdout)
-    assert [(line["id"], line["status"], line["done"]) for line in listed] == [
-        ("job", "completed", 60),
-        ("later", "queued", 0),
+    facts = ("id", "status", "done", "accuracy", "failed")
+    assert [tuple(line[fact] for fact in facts) for line in listed] == [
+        ("a-later-one", "running", 16, None, None),
+        ("job", "completed", 60, pytest.approx(56 / 60), 0),
     ]
-    assert "later" in house.run("jobs").stdout
+    day = listed[1]["created_at"][:10]
+    rows = [line.split() for line in house.run("jobs").stdout.splitlines()[2:]]
+    assert rows[0][:6] == ["a-later-one", day, "running", "27%", "digits@1", "60"]
+    assert rows[1] == ["job", day, "completed", "digits@1", "60", "0.9333", "0", "digits:test"]
+
+
+def test_a_list_of_jobs_counts_failures_and_labels_given_later(
+    house: House, tmp_path: Path
+) -> None:
+    house.worker.errors = {3: "broken", 7: "broken"}
+    house.submit("--limit", "20")
+    (line,) = json.loads(house.run("jobs", "--json").stdout)
+    shown = summary_of(house.run("status", "job", "--json"))
+    assert (line["failed"], line["accuracy"]) == (2, shown["accuracy"])
+    (house.jobs.path("job") / "merge.json").unlink()
+    assert json.loads(house.run("jobs", "--json").stdout) == [line]
+    given = tmp_path / "true.csv"
+    given.write_text("id,label\n" + "".join(f"{i},one\n" for i in range(20)))
+    house.run("label", "job", given)
+    later = summary_of(house.run("status", "job", "--json"))["accuracy"]
+    (line,) = json.loads(house.run("jobs", "--json").stdout)
+    assert line["accuracy"] == later != shown["accuracy"]
 
 
 @pytest.mark.parametrize("given", [None, "a-long-id-that-somebody-has-thought-of-for-a-job"])
@@ -530,10 +601,14 @@ def test_in_80_columns_an_id_is_whole(
     (job,) = house.jobs.ids()
     monkeypatch.setattr("rich.console.Console", narrow)
     told = house.run("jobs").stdout
-    assert told.splitlines()[0] == job
     assert max(map(len, told.splitlines())) <= max(80, len(f"  {files[0]}, "))
-    assert "  status completed; model digits@1; source" in told
-    assert all(str(file) in told for file in files)
+    if given:
+        assert told.splitlines()[0] == job
+        assert all(str(file) in told for file in files)
+    else:
+        title, _, row = told.splitlines()
+        assert title.split() == ["job", "made", "status", "model", "images", "accuracy", "failed"]
+        assert row.split()[0] == job
 
 
 def test_a_damaged_job_does_not_hide_the_others(house: House) -> None:

@@ -461,16 +461,16 @@ def test_whatever_goes_wrong_is_one_kind_of_error(
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ({"top": 0}, "top=0 cannot be used: it should be greater than or equal to 1."),
-        ({"top": 101}, "top=101 cannot be used: it should be less than or equal to 100."),
-        ({"top": None}, "top=None cannot be used: it should be a valid integer."),
-        ({"max_failure_rate": 1.5}, "max_failure_rate=1.5 cannot be used: it should be less than"),
+        ({"top": 0}, "top=0 cannot be used: it must be a whole number from 1 to 100."),
+        ({"top": 101}, "top=101 cannot be used: it must be a whole number from 1 to 100."),
+        ({"top": None}, "top=None cannot be used: it must be a whole number from 1 to 100."),
+        ({"max_failure_rate": 1.5}, "max_failure_rate=1.5 cannot be used: it must be a number"),
         ({"max_failure_rate": float("nan")}, "max_failure_rate=nan cannot be used"),
         ({"batch_size": 0}, "batch_size=0 cannot be used"),
         ({"max_in_flight": -1}, "max_in_flight=-1 cannot be used"),
         ({"limit": 0}, "limit=0 cannot be used"),
-        ({"model": 3}, "model=3 cannot be used: it should be a valid string."),
-        ({"job_id": 3}, "job_id=3 cannot be used: it should be a valid string."),
+        ({"model": 3}, "model=3 cannot be used: it must be a string."),
+        ({"job_id": 3}, "job_id=3 cannot be used: it must be a string."),
         ({"job_id": ""}, "'' is no valid job id"),
         ({"job_id": "a/b"}, "'a/b' is no valid job id"),
     ],
@@ -514,7 +514,7 @@ def test_a_setting_that_cannot_be_used_is_that_kind_of_error_too() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("The environment cannot be used: BATCHSIGHT_LEASE_SECONDS: ")
+    assert done.stdout.startswith("BATCHSIGHT_LEASE_SECONDS=")
 
 
 # Columns of a manifest

@@ -55,6 +55,7 @@ HEALTHY = Facts(
     waiting={"predict": (0, 0), "sweep": (0, 0), "train": (0, 0)},
     workers=(WORKER, TRAINER),
     beats=("one:7:ab",),
+    namesakes={},
 )
 
 
@@ -109,6 +110,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         with_presences(presence(problem="A child is not ready: ImportError: No module.")),
         "worker@one: A child is not ready",
     ),
+    ("names", {"namesakes": {"worker@one": 2}}, "2 workers are called worker@one"),
     ("threads", with_presences(presence(children=4)), "4 TensorFlow threads on 2 cores"),
     (
         "threads",
@@ -182,6 +184,7 @@ def test_without_redis_only_what_is_local_is_judged() -> None:
         waiting=None,
         workers=None,
         beats=None,
+        namesakes=None,
     )
     statuses = {finding.check: finding.status for finding in diagnose(alone)}
     assert [c for c, s in statuses.items() if s is Outcome.FAULT] == ["redis"]

@@ -20,7 +20,7 @@ from trainer.datasets.class_folders import SplitRule, find_classes, label_files
 from trainer.datasets.downloads import Downloads
 from trainer.datasets.idx import idx_md5, read_idx
 from trainer.datasets.pickles import load_arrays
-from trainer.datasets.sources import add_dataset
+from trainer.datasets.sources import add_dataset, with_kind
 from trainer.errors import SourceError
 
 RANDOM = np.random.default_rng(7)
@@ -424,6 +424,22 @@ def test_an_unknown_kind_of_source_is_refused_with_the_known_ones(
 def test_a_source_that_is_not_there_is_named(house: House, tmp_path: Path, kind: str) -> None:
     with pytest.raises(SourceError, match="nowhere"):
         house.add("x", f"{kind}:{tmp_path / 'nowhere'}")
+
+
+def test_a_folder_a_table_and_an_archive_need_no_prefix(house: House, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets", {"cat": 4, "dog": 4})
+    table = folder / "list.csv"
+    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*.png"))
+    lines = [
+        f"{path},{path.parts[0]},{'test' if i % 2 else 'train'}" for i, path in enumerate(paths)
+    ]
+    table.write_text("\n".join(["path,label,split", *lines]))
+    assert house.add("pets", str(folder)).description.origin.startswith(f"folder:{folder} (")
+    assert house.add("listed", str(table)).description.origin.startswith(f"list:{table}")
+    archive = write_npz(tmp_path / "some.npz")
+    assert house.add("some", str(archive)).description.origin == f"npz:{archive}"
+    assert with_kind(f"idx:{folder}") == f"idx:{folder}"
+    assert with_kind("job:first") == "job:first"
 
 
 def test_a_name_that_nothing_is_known_of_needs_a_source(house: House) -> None:
