@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -485,6 +486,55 @@ def test_results_go_to_stdout_as_csv_or_to_a_file(house: House, tmp_path: Path) 
     assert (written.exit_code, written.stdout) == (0, "")
     assert written.stderr == f"60 records in {tmp_path / 'out.csv'}.\n"
     assert (tmp_path / "out.csv").read_text() == printed.stdout
+
+
+def test_the_least_sure_records_are_filled_in_and_taken_back(house: House, tmp_path: Path) -> None:
+    house.worker.errors = {2: "damaged image"}
+    house.submit()
+    file = tmp_path / "check.csv"
+    done = house.run("results", "job", "--below", "0.53", "-o", file)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        f"5 of 60 records in {file}: those with a score below 0.53.",
+        "1 failed image has no score, and no record here.",
+        f"Fill in `label`, and `producer label job {file}` takes it back.",
+    ]
+    head, *rows = file.read_text().splitlines()
+    assert head.startswith('"id","path","label",')
+    assert [row.split(",")[:5] for row in rows] == [
+        [f'"{i}"', "", "", f'"{LABELS[i % 3]}"', score]
+        for i, score in ((0, "0.5"), (1, "0.51"), (50, "0.5"), (51, "0.51"), (52, "0.52"))
+    ], "none has its submitted label, and 0.53 is not below 0.53"
+    rows[3] = rows[3].replace(",,", ",,two", 1)
+    file.write_text("\n".join([head, *rows]))
+    labelled = house.run("label", "job", file)
+    assert labelled.stderr.splitlines()[:2] == [
+        "Job job: 1 label, 1 new, 0 changed.",
+        "4 lines have no label, and nothing came of them.",
+    ]
+    assert summary_of(house.run("status", "job", "--json"))["labelled_later"] == 1
+
+
+def test_the_least_sure_records_go_to_stdout_or_into_other_formats_too(
+    house: House, tmp_path: Path
+) -> None:
+    house.submit()
+    printed = house.run("results", "job", "--below", "0.51")
+    assert [line.split(",")[0] for line in printed.stdout.splitlines()] == ['"id"', '"0"', '"50"']
+    assert printed.stderr == "2 of 60 records: those with a score below 0.51.\n"
+    house.run("results", "job", "--below", "0.51", "-o", tmp_path / "check.jsonl")
+    lines = map(json.loads, (tmp_path / "check.jsonl").read_text().splitlines())
+    assert [(line["id"], line["label"]) for line in lines] == [("0", None), ("50", None)]
+    done = house.run("results", "job", "--below", "0.51", "-o", tmp_path / "check.parquet")
+    assert "Fill in" not in done.stderr
+    table = pq.read_table(tmp_path / "check.parquet")
+    assert table["label"].to_pylist() == ["zero", "two"], "a program may want it"
+    none = house.run("results", "job", "--below", "0.5", "-o", tmp_path / "none.csv")
+    assert none.stderr == (
+        f"0 of 60 records in {tmp_path / 'none.csv'}: those with a score below 0.5.\n"
+    )
+    assert (tmp_path / "none.csv").read_text().startswith('"id",')
+    assert house.run("results", "job", "--below", "90").exit_code == 2
 
 
 def test_results_of_a_job_that_has_not_finished_are_those_so_far(house: House) -> None:
