@@ -177,10 +177,11 @@ def results(job_id: str, *, output: str | None, below: float | None) -> None:
             f"{path} must end in {', '.join(SUFFIXES)}.", param_hint="'--output'"
         )
     handle = client().job(job_id)
-    records = handle.records()
+    all_records = handle.records()
     unsure = None
     if below is not None:
-        records = unsure = UnsureRecords(records, below, to_fill_in=suffix in FILLED_IN)
+        unsure = UnsureRecords(all_records, below, to_fill_in=suffix in FILLED_IN)
+    records = unsure or all_records
     count = export_file(records, path) if path else export(records, sys.stdout.buffer, suffix)
     read = unsure.read if unsure else count
     if read < handle.job.total:

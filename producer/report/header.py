@@ -13,12 +13,14 @@ from storage.datasets.store import version_at
 from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
+LONGEST_SOURCE = 80
+
 
 def headline(job: Job, summary: Summary) -> Markup:
     """Which job this is and what has become of it."""
     bad = summary.status in (Status.FAILED, Status.CANCELLED)
     status = element("span", summary.status, class_="status bad" if bad else "status")
-    said = join(name(job.source), " classified by ", name(str(job.model)))
+    said = join(name(job.source, LONGEST_SOURCE), " classified by ", name(str(job.model)))
     return join(element("h1", "Job ", name(job.id), " ", status), element("p", said))
 
 
@@ -65,7 +67,7 @@ def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
 
 def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     """Model, data set and times, line by line."""
-    source = name(job.source)
+    source = name(job.source, LONGEST_SOURCE)
     if job.array and (version := version_at(job.array.images)):
         source = join(source, ", data set ", name(version))
     rows: list[tuple[str, str]] = [("Source", source), ("Model", name(str(job.model)))]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from producer.report.formatting import DASH, cut
+from console.tables import DASH
+from producer.report.formatting import cut
 from producer.report.html import Markup, element, join
 
 

@@ -8,7 +8,7 @@ from evaluation.calibration import TOLERATED_ERROR, Calibration
 from evaluation.confusion import Evaluation
 from evaluation.drift import FALSE_ALARMS
 from evaluation.significance import at_least, at_least_among, wilson_interval
-from producer.report.formatting import cut, percent
+from producer.report.formatting import fraction, percent, shortened
 from producer.report.statistics.job_statistics import Statistics
 from producer.results.summary import Summary
 from storage.jobs.job import Job, Status
@@ -85,8 +85,8 @@ def of_accuracy(evaluation: Evaluation, manifest: Manifest | None) -> Iterator[C
     elif guess < count and at_least(right, count, guess / count) >= GUESSING:
         yield (
             "The answers are no better than guessing.",
-            f"{percent(right / count)} are right; "
-            f"always {cut(evaluation.labels[commonest])!r} would be {percent(guess / count)}.",
+            f"{percent(right / count)} are right; always "
+            f"{shortened(evaluation.labels[commonest])!r} would be {percent(guess / count)}.",
         )
     tested = manifest.accuracy if manifest else None
     if tested is not None and high < tested - TOLERATED_LOSS:
@@ -108,7 +108,9 @@ def of_classes(evaluation: Evaluation) -> Iterator[Caution]:
     of_all = at_least_among(missed.size, chances[support > 0])
     if min(of_one, of_all) < FALSE_ALARMS:
         order = sorted(missed.tolist(), key=lambda c: -support[c])
-        told = [f"{cut(evaluation.labels[c])}, 0 of {support[c]:,}" for c in order[:MOST_NAMED]]
+        told = [
+            f"{shortened(evaluation.labels[c])}, 0 of {support[c]:,}" for c in order[:MOST_NAMED]
+        ]
         others = len(order) - len(told)
         yield (
             "Classes are not recognised." if len(order) > 1 else "A class is not recognised.",
@@ -123,7 +125,7 @@ def of_scores(calibration: Calibration) -> Iterator[Caution]:
             "The scores do not tell how often the model is right.",
             f"They promise {percent(calibration.confidence)} right answers, "
             f"{percent(calibration.accuracy)} are right; the expected calibration error is "
-            f"{calibration.error:.2f}.",
+            f"{fraction(calibration.error)}.",
         )
 
 
@@ -145,7 +147,7 @@ def of_drift(statistics: Statistics) -> Iterator[Caution]:
     drifted = [comparison for comparison in statistics.drift or [] if comparison.drifted]
     if drifted:
         farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
-        metrics = ", ".join(f"{c.feature} {c.distance:.2f}" for c in farthest)
+        metrics = ", ".join(f"{c.feature} {fraction(c.distance)}" for c in farthest)
         yield (
             "The images differ from those the model was tested with.",
             f"Expect more mistakes than in the test. Distances, 0 to 1: {metrics}.",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evaluation.confusion import Evaluation
-from producer.report.formatting import name
+from producer.report.formatting import name, percent
 from producer.report.html import Markup, element
 from producer.report.html_tables import scroll, table
 
@@ -61,7 +61,7 @@ def confusion_list(evaluation: Evaluation) -> Markup:
             name(evaluation.labels[i]),
             name(evaluation.labels[j]),
             f"{mistakes[i, j]:,}",
-            f"{mistakes[i, j] / support[i]:.1%}",
+            percent(mistakes[i, j] / support[i]),
         ]
         for i, j in cells
         if mistakes[i, j]

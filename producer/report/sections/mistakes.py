@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from imaging.images import Pixels
-from producer.report.formatting import cut, name
+from producer.report.formatting import fraction, name, shortened
 from producer.report.html import Markup, element, join
 from producer.report.statistics.job_statistics import Statistics
 from producer.report.statistics.mistakes import Mistake
@@ -49,12 +49,12 @@ def mistake_item(job: Job, mistake: Mistake, pictures: JobImages | None) -> Mark
     found = pictures.read_some([mistake.position]) if pictures else []
     return element(
         "li",
-        *(picture(pixels, cut(f"Image {mistake.image_id}")) for pixels in found),
+        *(picture(pixels, shortened(f"Image {mistake.image_id}")) for pixels in found),
         element("b", "predicted ", predicted),
         element("span", "actual ", actual),
-        element("span", f"score {mistake.score:.1%}", class_="faint"),
+        element("span", f"score {fraction(mistake.score)}", class_="faint"),
         *(
-            element("span", "then ", name(job.labels[i]), f" {score:.1%}", class_="faint")
+            element("span", "then ", name(job.labels[i]), f" {fraction(score)}", class_="faint")
             for i, score in mistake.runners_up
         ),
         element("span", "image ", name(mistake.image_id), class_="faint"),

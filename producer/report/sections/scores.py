@@ -2,7 +2,7 @@
 
 from evaluation.calibration import BINS
 from producer.report import charts
-from producer.report.formatting import percent
+from producer.report.formatting import fraction, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
@@ -23,7 +23,7 @@ def score_section(statistics: Statistics) -> Markup:
     said = (
         f"The scores promise {percent(calibration.confidence)} right answers, "
         f"{percent(calibration.accuracy)} are right. The expected calibration error is "
-        f"{calibration.error:.4f}, over {BINS} bins of scores."
+        f"{fraction(calibration.error)}, over {BINS} bins of scores."
     )
     diagram = element(
         "figure",
@@ -38,7 +38,12 @@ def score_section(statistics: Statistics) -> Markup:
         "Labelled predictions by score",
         ["score", "images", "mean score", "accuracy"],
         [
-            [f"{b.low:.1f} to {b.high:.1f}", f"{b.images:,}", f"{b.score:.4f}", f"{b.accuracy:.4f}"]
+            [
+                f"{b.low:.1f} to {b.high:.1f}",
+                f"{b.images:,}",
+                fraction(b.score),
+                percent(b.accuracy),
+            ]
             for b in bins
         ],
     )

@@ -117,7 +117,7 @@ def test_scores_that_do_not_tell_how_often_the_model_is_right(
     found = house.warnings(mostly_right(actual, every=2), actual, score=score)
     said = found["The scores do not tell how often the model is right."]
     assert said.startswith(f"They promise {promised}\N{NO-BREAK SPACE}% right answers, 50.00")
-    assert said.endswith(f"the expected calibration error is {abs(score - 0.5):.2f}.")
+    assert said.endswith(f"the expected calibration error is {abs(score - 0.5):.4f}.")
 
 
 def test_scores_that_may_be_off_by_chance_are_not_told(house: House) -> None:

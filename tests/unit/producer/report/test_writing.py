@@ -17,6 +17,7 @@ from evaluation.significance import wilson_interval
 from imaging.errors import ImageError
 from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
+from producer.report.formatting import shortened
 from producer.report.html import Markup, element, text
 from producer.report.statistics.drift import PIXEL_SAMPLE
 from producer.report.statistics.failure_reasons import EXAMPLES_SHOWN, FailureReasons, kind_of
@@ -162,7 +163,8 @@ def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: Mo
     assert all((a["src"] or "").startswith("data:image/png;base64,") for a in page.all("img"))
     shown = HOSTILE.replace("\0", "�").replace("\x1b", "�")
     told = "".join(page.texts)
-    assert told.count(shown[:59]) > 20
+    assert min(told.count(shown[:19]), told.count(shown[-19:])) > 20
+    assert {shown, shown[::-1]} <= {a.get("title") for a in page.all("bdi")}
     assert "\0" not in told
 
 
@@ -191,6 +193,41 @@ def test_a_job_with_reuse_tells_how_much_was_taken_over(
     plain = array_job(store, images_of(range(20)), model=pinned(models), id="plain")
     work(store, plain)
     assert "Reused" not in report_of(store, models, plain).sections[""]
+
+
+def test_a_bar_is_as_long_as_its_share(store: JobStore, models: ModelStore) -> None:
+    job = array_job(store, images_of(range(8)), model=pinned(models), batch_size=8)
+    work(store, job)
+    page = report_of(store, models, job)
+    shares = [a["width"] for a in page.all("rect") if a["class"] == "right" and a["height"] == "10"]
+    assert shares == ["45", "45", "30"], "of 120, for 3, 3 and 2 of 8"
+    assert "37.50\N{NO-BREAK SPACE}%" in page.sections["classes"]
+
+
+def test_a_job_with_some_labels_tells_how_often_each_class_was_predicted_in_all(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(store, images_of(range(9)), [0] * 4 + [UNLABELLED] * 5, model=pinned(models))
+    work(store, job)
+    told = report_of(store, models, job).sections["classes"]
+    assert "Over 4 images with a label and a prediction." in told
+    assert "How often each class was predicted, over 9 images." in told
+
+
+def test_a_long_name_is_shortened_in_its_middle_and_whole_when_pointed_at(
+    store: JobStore, models: ModelStore
+) -> None:
+    names = tuple(f"{kind}_a_name_that_nobody_would_want_to_read_{kind}" for kind in "abc")
+    content = encode(images_of([7])[0])
+    files = [image_file(content, i) for i in range(9)]
+    job = file_job(store, files, labels=names, model=pinned(models, labels=names), batch_size=9)
+    work(store, job)
+    page = report_of(store, models, job)
+    assert "a_a_name_that_nobody…ould_want_to_read_a " in page.sections["classes"]
+    assert {a["title"] for a in page.all("bdi") if "title" in a} == set(names)
+    assert shortened("0123456789", 10) == "0123456789"
+    assert shortened("0123456789", 7) == "012…789"
+    assert shortened("0123456789", 6) == "012…89"
 
 
 def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: ModelStore) -> None:
