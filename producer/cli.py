@@ -210,7 +210,7 @@ def report(job_id: str, *, json_: bool) -> None:
     handle = client().job(job_id)
     report = handle.write_report()
     say(f"Wrote {report.path}.")
-    show(handle, report.tally, json_, timeline=report.timeline)
+    show(handle, report.tally, json_, timeline=report.timeline, warnings=report.warnings)
 
 
 @cli.command()
@@ -372,13 +372,17 @@ def interruptible(folder: Path, job_id: str) -> Iterator[None]:
 
 
 def show(
-    handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
+    handle: "JobHandle",
+    tally: "Tally",
+    json_: bool,
+    timeline: "Timeline | None" = None,
+    warnings: tuple[str, ...] | None = None,
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
     from producer.results.summary import summarise
     from producer.terminal import show_summary
 
-    summary = summarise(handle.stored, tally, timeline=timeline)
+    summary = summarise(handle.stored, tally, timeline=timeline, warnings=warnings)
     if json_:
         print_summary(summary)
         if summary.reason:
@@ -411,7 +415,7 @@ def print_summary(summary: "Summary") -> None:
         "top",
         "top_accuracy",
     }
-    optional |= {"notes", "label_order", "timeline"}
+    optional |= {"notes", "label_order", "timeline", "warnings"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     print_json(summary.model_dump(mode="json", exclude=unasked))
 

@@ -29,13 +29,19 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
     images = summary.images
     done = images.predicted + images.failed
     accuracy = tile("Accuracy", "unknown", "no image has a label and a prediction")
-    if summary.accuracy is not None:
+    if summary.accuracy is not None and summary.is_no_sample:
+        others = images.predicted - summary.labelled
+        told = f"of the {summary.labelled:,} labelled, which are no sample of the other {others:,}"
+        accuracy = tile(f"Accuracy of {summary.labelled:,}", percent(summary.accuracy), told)
+    elif summary.accuracy is not None:
         low, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
         interval = f"95 % interval {100 * low:.2f} to {percent(high)}"
         accuracy = tile("Accuracy", percent(summary.accuracy), interval)
     found = [accuracy]
     if summary.top_accuracy is not None:
         told = f"the label is among the {summary.top} likeliest classes"
+        if summary.is_no_sample:
+            told += f", of the {summary.labelled:,} labelled"
         found.append(tile(f"Top {summary.top}", percent(summary.top_accuracy), told))
     found += [
         tile(

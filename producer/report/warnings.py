@@ -36,12 +36,12 @@ def warn(
     evaluation = statistics.tally.evaluation
     yield from of_progress(summary)
     yield from of_failures(job, summary, statistics)
-    if evaluation.count:
+    if evaluation.count and not summary.is_no_sample:
         yield from of_accuracy(evaluation, manifest)
         yield from of_classes(evaluation)
         yield from of_scores(statistics.scores.calibration)
     elif summary.images.predicted:
-        yield from of_unknown_answers(statistics, manifest)
+        yield from of_unknown_answers(summary, statistics, manifest)
     yield from of_drift(statistics)
 
 
@@ -129,7 +129,9 @@ def of_scores(calibration: Calibration) -> Iterator[Caution]:
         )
 
 
-def of_unknown_answers(statistics: Statistics, manifest: Manifest | None) -> Iterator[Caution]:
+def of_unknown_answers(
+    summary: Summary, statistics: Statistics, manifest: Manifest | None
+) -> Iterator[Caution]:
     """Predictions that can be compared with nothing."""
     why = None
     if manifest is None:
@@ -138,8 +140,11 @@ def of_unknown_answers(statistics: Statistics, manifest: Manifest | None) -> Ite
         why = "the model has no baseline to compare with"
     elif all(comparison.chance >= 1 for comparison in statistics.drift):
         why = "so few images may differ in everything from those of the model's test"
+    labelled = "No image has a label"
+    if summary.is_no_sample:
+        labelled = f"The {summary.labelled:,} labelled images are no sample of the others"
     if why:
-        yield "Nothing tells whether the answers are right.", f"No image has a label, and {why}."
+        yield "Nothing tells whether the answers are right.", f"{labelled}, and {why}."
 
 
 def of_drift(statistics: Statistics) -> Iterator[Caution]:

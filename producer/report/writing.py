@@ -37,6 +37,8 @@ class Report:
     path: Path
     tally: Tally
     timeline: Timeline | None
+    warnings: tuple[str, ...]
+    """What its head warns of, a text each."""
 
 
 def write_report(stored: StoredJob, models: ModelStore, settings: StorageSettings) -> Report:
@@ -50,10 +52,11 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
     timeline = trace(stored)
     tally = statistics.tally
     summary = summarise(stored, tally)
+    cautions = list(warn(job, summary, statistics, manifest))
     parts = {
-        "Classes": class_section(job, statistics, manifest),
+        "Classes": class_section(job, summary, statistics, manifest),
         "Confusion": confusion_section(tally.evaluation),
-        "Scores": score_section(statistics),
+        "Scores": score_section(summary, statistics),
         "Mistakes": mistake_section(stored, statistics, manifest, settings),
         "Errors": error_section(statistics),
         "Drift": drift_section(job, statistics, manifest),
@@ -66,7 +69,7 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
         headline(job, summary),
         tiles(summary, tally.evaluation),
         facts(job, summary, manifest),
-        warning_list(list(warn(job, summary, statistics, manifest))),
+        warning_list(cautions),
         element(
             "nav",
             *(element("a", title, href=f"#{title.lower()}") for title in shown),
@@ -76,7 +79,8 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
     path = stored.folder / REPORT_FILE
     body = element("main", header, *(section(*part) for part in shown.items()))
     write_atomically(path, page(f"Job {job.id}", body).encode())
-    return Report(path=path, tally=tally, timeline=timeline)
+    plain = tuple(" ".join(caution).replace("\N{NO-BREAK SPACE}", " ") for caution in cautions)
+    return Report(path=path, tally=tally, timeline=timeline, warnings=plain)
 
 
 def find_manifest(models: ModelStore, job: Job) -> Manifest | None:

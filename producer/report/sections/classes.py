@@ -12,6 +12,7 @@ from producer.report.formatting import name, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
+from producer.results.summary import Summary
 from storage.jobs.job import Job
 from storage.models.store import Manifest
 
@@ -21,19 +22,25 @@ CHART = 4
 """The column of both tables that is drawn."""
 
 
-def class_section(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
+def class_section(
+    job: Job, summary: Summary, statistics: Statistics, manifest: Manifest | None
+) -> Markup:
     """Metrics by class where labels are known, and how often each class was predicted elsewhere."""
-    labelled, predicted = statistics.tally.evaluation.count, int(statistics.classes.sum())
-    return join(
-        class_table(statistics.tally.evaluation) if labelled else Markup(),
-        class_mix(job, statistics, manifest) if labelled < predicted else Markup(),
-    )
+    evaluation = statistics.tally.evaluation
+    of_labelled, of_all = Markup(), Markup()
+    if summary.labelled:
+        of_labelled = class_table(evaluation, is_no_sample=summary.is_no_sample)
+    if summary.labelled < summary.images.predicted:
+        of_all = class_mix(job, statistics, manifest)
+    return join(of_labelled, of_all)
 
 
-def class_table(evaluation: Evaluation) -> Markup:
+def class_table(evaluation: Evaluation, *, is_no_sample: bool) -> Markup:
     """Precision, recall and F1; of very many classes those with the lowest F1."""
     scores = [score for score in evaluation.per_class() if score.support or score.predicted]
     said = f"Over {evaluation.count:,} images with a label and a prediction."
+    if is_no_sample:
+        said += " They are no sample of the others."
     if len(scores) < len(evaluation.labels):
         said += f" Of {len(evaluation.labels):,} classes {len(scores):,} occur."
     head = ["class", "precision", "recall", "F1", "", "images", "predicted"]

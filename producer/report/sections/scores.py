@@ -6,9 +6,10 @@ from producer.report.formatting import fraction, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
+from producer.results.summary import Summary
 
 
-def score_section(statistics: Statistics) -> Markup:
+def score_section(summary: Summary, statistics: Statistics) -> Markup:
     if not statistics.scores.all.any():
         return Markup()
     histogram = element(
@@ -20,8 +21,11 @@ def score_section(statistics: Statistics) -> Markup:
     bins = calibration.bins
     if not bins:
         return element("div", histogram, class_="charts")
+    whose = "The scores"
+    if summary.is_no_sample:
+        whose = f"Over the {summary.labelled:,} labelled images, no sample of the others, scores"
     said = (
-        f"The scores promise {percent(calibration.confidence)} right answers, "
+        f"{whose} promise {percent(calibration.confidence)} right answers, "
         f"{percent(calibration.accuracy)} are right. The expected calibration error is "
         f"{fraction(calibration.error)}, over {BINS} bins of scores."
     )

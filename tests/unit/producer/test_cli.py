@@ -612,6 +612,29 @@ def test_report_writes_a_page_and_sums_up_again(house: House) -> None:
     assert "errors" not in told
 
 
+def test_report_prints_its_warnings(house: House) -> None:
+    house.worker.errors = {7: "damaged image"}
+    house.submit()
+    done = house.run("report", "job")
+    warning = "Some images failed. 1 of 60 has an error record instead of a prediction."
+    assert f"  warning     {warning}\n" in done.stdout
+    first, second = summary_of(house.run("report", "job", "--json"))["warnings"]
+    assert first == warning
+    assert "They promise 71.41 % right answers" in second
+    assert "  warning  " not in house.run("status", "job").stdout
+
+
+def test_an_accuracy_over_images_that_people_chose_is_told_as_such(house: House) -> None:
+    np.save(house.root / "a.npy", images_of(range(60)))
+    house.run("submit", house.root / "a.npy", "--job-id", "job")
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n2,zero\n")
+    house.run("label", "job", true)
+    shown = house.run("status", "job").stdout
+    assert "  accuracy    0.5000 over 2 labelled images\n" in shown
+    assert "  labels      2 given later, no sample of the others\n" in shown
+
+
 def test_a_job_without_labels_has_a_report_too(house: House) -> None:
     np.save(house.root / "a.npy", images_of(range(9)))
     house.run("submit", house.root / "a.npy", "--job-id", "job")

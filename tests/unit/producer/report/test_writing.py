@@ -245,6 +245,25 @@ def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: Mod
     assert "actual  two" in page.sections["mistakes"]
 
 
+def test_a_figure_over_images_that_people_chose_says_so(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(store, images_of(range(100)), model=pinned(models))
+    work(store, job)
+    positions = np.arange(25)
+    add_corrections(store.of(job), positions, ((positions + (positions < 9)) % 3).astype(np.int32))
+    page = report_of(store, models, job)
+    head = page.sections[""]
+    assert (
+        "Accuracy of 25 64.00\N{NO-BREAK SPACE}% of the 25 labelled, which are no sample of the "
+        "other 75 " in head
+    )
+    assert "interval" not in head
+    assert "They are no sample of the others." in page.sections["classes"]
+    assert "predicted, over 100 images." in page.sections["classes"]
+    assert page.sections["scores"].startswith("Scores Over the 25 labelled images, no sample of")
+
+
 def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelStore) -> None:
     inputs = ArrayInputs(images="datasets/digits/2/test_images.npy", size=1, mtime_ns=1)
     job = describe_job(source="digits:test", inputs=inputs, model=pinned(models))
