@@ -45,12 +45,12 @@ def class_table(evaluation: Evaluation, *, is_no_sample: bool) -> Markup:
         said += f" Of {len(evaluation.labels):,} classes {len(scores):,} occur."
     head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
     if len(scores) <= MOST_CLASS_ROWS:
-        return table(said, head, map(class_row, scores), class_="by-class")
+        return table(said, head, map(class_row, scores), class_="named by-class")
     said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
     worst = sorted(scores, key=lambda score: score.f1)[:MOST_CLASS_ROWS]
     scores.sort(key=lambda score: score.label)
     return join(
-        table(said, head, map(class_row, worst), class_="by-class"),
+        table(said, head, map(class_row, worst), class_="named by-class"),
         all_classes(head, map(class_row, scores), len(scores)),
     )
 
@@ -61,7 +61,9 @@ def all_classes(head: Sequence[str], rows: Iterable[list[str]], count: int) -> M
         return Markup()
     title = f"All {count:,} classes by name; the browser's search finds one"
     undrawn = [[*row[:CHART], *row[CHART + 1 :]] for row in (head, *rows)]
-    return element("details", element("summary", title), table("", undrawn[0], undrawn[1:]))
+    return element(
+        "details", element("summary", title), table("", undrawn[0], undrawn[1:], class_="named")
+    )
 
 
 def class_row(score: ClassScore) -> list[str]:
@@ -86,7 +88,7 @@ def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Ma
     tested = None
     if manifest and manifest.baseline:
         tested = np.array(manifest.baseline.classes) / max(1, sum(manifest.baseline.classes))
-        said += " The mark is how often it was in the model's test."
+        said += " The mark is how often in the model's test."
 
     def row(i: int) -> list[str]:
         of_test = None if tested is None else float(tested[i])
@@ -100,11 +102,11 @@ def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Ma
 
     head = ["class", "predicted", "share", "predicted in the test", ""]
     if len(counts) <= MOST_CLASS_ROWS:
-        return table(said, head, map(row, every))
+        return table(said, head, map(row, every), class_="named")
     said += f" Shown are the {MOST_CLASS_ROWS} commonest of {len(counts):,} classes."
     commonest = np.argsort(-counts, kind="stable")[:MOST_CLASS_ROWS].tolist()
     by_name = sorted(every, key=lambda i: job.labels[i])
     return join(
-        table(said, head, map(row, commonest)),
+        table(said, head, map(row, commonest), class_="named"),
         all_classes(head, map(row, by_name), len(by_name)),
     )
