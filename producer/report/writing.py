@@ -9,14 +9,17 @@ from pathlib import Path
 from producer.report.header import facts, headline, tiles, warning_list
 from producer.report.html import element
 from producer.report.html_document import page, section
+from producer.report.pictures import Pictures
 from producer.report.sections.classes import class_section
 from producer.report.sections.confusion import confusion_section
 from producer.report.sections.drift import drift_section
 from producer.report.sections.errors import error_section
+from producer.report.sections.examples import example_section
 from producer.report.sections.mistakes import mistake_section
 from producer.report.sections.origin import origin_section
 from producer.report.sections.scores import score_section
 from producer.report.sections.time import time_section
+from producer.report.sections.unsure import unsure_section
 from producer.report.statistics.job_statistics import analyse
 from producer.report.warnings import warn
 from producer.results.summary import REPORT_FILE, summarise
@@ -53,12 +56,15 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
     tally = statistics.tally
     summary = summarise(stored, tally)
     cautions = list(warn(job, summary, statistics, manifest))
+    pictures = Pictures(stored, manifest, settings)
     parts = {
         "Classes": class_section(job, summary, statistics, manifest),
         "Confusion": confusion_section(tally.evaluation),
+        "Mistakes": mistake_section(job, statistics, pictures),
+        "Unsure": unsure_section(job, statistics, pictures),
+        "Examples": example_section(job, statistics, pictures),
+        "Errors": error_section(statistics, pictures),
         "Scores": score_section(summary, statistics),
-        "Mistakes": mistake_section(stored, statistics, manifest, settings),
-        "Errors": error_section(statistics),
         "Drift": drift_section(job, statistics, manifest),
         "Time": time_section(timeline),
         "Origin": origin_section(job, manifest),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.baseline import Baseline
+from producer.report.statistics.examples import EXAMPLES_OF_A_CLASS
 from producer.report.writing import write_report
 from storage.jobs.job import Job
 from storage.jobs.store import JobStore
@@ -68,7 +69,9 @@ def test_the_report_is_sound_in_a_browser(
     asked = [url for url in browser.requests() if not url.startswith("data:")]
     assert asked == [report.as_uri()]
     assert browser.run("document.title") == "Job job"
-    assert browser.run("document.images.length") == 24
+    counts = {"mistakes": 24, "unsure": 24, "examples": 10 * EXAMPLES_OF_A_CLASS, "errors": 3}
+    for section, count in counts.items():
+        assert browser.run(f"document.querySelectorAll('#{section} img').length") == count
     assert browser.run("[...document.images].every(image => image.naturalWidth == 8)")
     assert browser.run("innerWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width
