@@ -2,22 +2,20 @@
 
 from collections.abc import Iterable
 
-from producer.report.formatting import fraction, name
+from producer.report.formatting import fraction, have_long_names, name
 from producer.report.html import Markup, element
 from producer.report.pictures import Pictures
 from producer.report.statistics.shown_image import ShownImage
 from storage.jobs.inputs import UNLABELLED
 from storage.jobs.job import Job
 
-LONGEST_ON_CARD = 20
-SHORT_NAME = 12
-"""Where no class has a longer name, cards are narrow."""
+LONGEST_ON_CARD = 18
 
 
 def cards(job: Job, images: Iterable[ShownImage], pictures: Pictures) -> Markup:
     items = (card(job, image, pictures) for image in images)
-    narrow = max(map(len, job.labels)) <= SHORT_NAME
-    return element("ul", *items, class_="pictures narrow" if narrow else "pictures")
+    kind = "pictures" if have_long_names(job.labels) else "pictures narrow"
+    return element("ul", *items, class_=kind)
 
 
 def card(job: Job, image: ShownImage, pictures: Pictures) -> Markup:
@@ -28,7 +26,7 @@ def card(job: Job, image: ShownImage, pictures: Pictures) -> Markup:
 
     known = image.actual != UNLABELLED
     told = (
-        element("b", "predicted ", label(image.predicted)),
+        element("span", "predicted ", element("b", label(image.predicted))),
         element("span", "actual ", label(image.actual)) if known else "",
         element("span", f"score {fraction(image.score)}", class_="faint"),
         *(

@@ -1,5 +1,6 @@
 """Names, figures and times as the report writes them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from console.moments import in_utc
@@ -7,6 +8,7 @@ from producer.report.html import Markup, element
 
 LONGEST_NAME = 40
 LONGEST_NOTE = 1000
+LONG_NAME = 10
 
 
 def name(content: str, longest: int = LONGEST_NAME) -> Markup:
@@ -17,6 +19,11 @@ def name(content: str, longest: int = LONGEST_NAME) -> Markup:
     short = shortened(content, longest)
     whole = cut(content, LONGEST_NOTE) if short != content else None
     return element("bdi", short, title=whole)
+
+
+def have_long_names(labels: Iterable[str]) -> bool:
+    """Whether names need room of their own on a phone, or on a card."""
+    return any(len(label) > LONG_NAME for label in labels)
 
 
 def shortened(content: str, longest: int = LONGEST_NAME) -> str:

@@ -8,7 +8,7 @@ from console.tables import DASH
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from producer.report import charts
-from producer.report.formatting import name, percent
+from producer.report.formatting import have_long_names, name, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
@@ -18,8 +18,8 @@ from storage.models.store import Manifest
 
 MOST_LISTED = 5_000
 """Classes of which each has a line: a thousand take 150 kB."""
-CHART = 4
-"""The column of both tables that is drawn."""
+DRAWN, IN_TEST = "", "predicted in the test"
+"""Heads of columns: that of the bars has none."""
 
 
 def class_section(
@@ -43,26 +43,33 @@ def class_table(evaluation: Evaluation, *, is_no_sample: bool) -> Markup:
         said += " They are no sample of the others."
     if len(scores) < len(evaluation.labels):
         said += f" Of {len(evaluation.labels):,} classes {len(scores):,} occur."
-    head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
+    head = ["class", "precision", "recall", "F1", DRAWN, "images", "predicted"]
+    named = layout(evaluation.labels)
     if len(scores) <= MOST_CLASS_ROWS:
-        return table(said, head, map(class_row, scores), class_="named by-class")
+        return table(said, head, map(class_row, scores), class_=f"by-class {named}")
     said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
     worst = sorted(scores, key=lambda score: score.f1)[:MOST_CLASS_ROWS]
     scores.sort(key=lambda score: score.label)
     return join(
-        table(said, head, map(class_row, worst), class_="named by-class"),
-        all_classes(head, map(class_row, scores), len(scores)),
+        table(said, head, map(class_row, worst), class_=f"by-class {named}"),
+        all_classes(head, map(class_row, scores), len(scores), named),
     )
 
 
-def all_classes(head: Sequence[str], rows: Iterable[list[str]], count: int) -> Markup:
+def layout(labels: Sequence[str]) -> str:
+    """On a phone, long names stand above the figures of their class."""
+    return "named" if have_long_names(labels) else ""
+
+
+def all_classes(head: Sequence[str], rows: Iterable[list[str]], count: int, named: str) -> Markup:
     """Every class, folded away: browsers find words in it and then unfold it."""
     if count > MOST_LISTED:
         return Markup()
     title = f"All {count:,} classes by name; the browser's search finds one"
-    undrawn = [[*row[:CHART], *row[CHART + 1 :]] for row in (head, *rows)]
+    drawn = head.index(DRAWN)
+    undrawn = [[*row[:drawn], *row[drawn + 1 :]] for row in (head, *rows)]
     return element(
-        "details", element("summary", title), table("", undrawn[0], undrawn[1:], class_="named")
+        "details", element("summary", title), table("", undrawn[0], undrawn[1:], class_=named)
     )
 
 
@@ -91,22 +98,19 @@ def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Ma
         said += " The mark is how often in the model's test."
 
     def row(i: int) -> list[str]:
-        of_test = None if tested is None else float(tested[i])
-        return [
-            name(job.labels[i]),
-            f"{counts[i]:,}",
-            percent(shares[i]),
-            DASH if of_test is None else percent(of_test),
-            charts.bar(float(shares[i]), mark=of_test),
-        ]
+        figures = [name(job.labels[i]), f"{counts[i]:,}", percent(shares[i])]
+        if tested is None:
+            return [*figures, charts.bar(float(shares[i]))]
+        return [*figures, percent(tested[i]), charts.bar(float(shares[i]), mark=float(tested[i]))]
 
-    head = ["class", "predicted", "share", "predicted in the test", ""]
+    head = ["class", "predicted", "share", *([] if tested is None else [IN_TEST]), DRAWN]
+    named = layout(job.labels)
     if len(counts) <= MOST_CLASS_ROWS:
-        return table(said, head, map(row, every), class_="named")
+        return table(said, head, map(row, every), class_=named)
     said += f" Shown are the {MOST_CLASS_ROWS} commonest of {len(counts):,} classes."
     commonest = np.argsort(-counts, kind="stable")[:MOST_CLASS_ROWS].tolist()
     by_name = sorted(every, key=lambda i: job.labels[i])
     return join(
-        table(said, head, map(row, commonest), class_="named"),
-        all_classes(head, map(row, by_name), len(by_name)),
+        table(said, head, map(row, commonest), class_=named),
+        all_classes(head, map(row, by_name), len(by_name), named),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evaluation.confusion import Evaluation
-from producer.report.formatting import name, percent
+from producer.report.formatting import have_long_names, name, percent
 from producer.report.html import Markup, element
 from producer.report.html_tables import scroll, table
 
@@ -73,4 +73,5 @@ def confusion_list(evaluation: Evaluation) -> Markup:
     if not rows:
         return element("p", "No class was taken for another.")
     said = f"The commonest confusions; a matrix of {len(matrix):,} classes would be unreadable."
-    return table(said, ["actual", "predicted", "images", "of its class"], rows, class_="named")
+    head = ["actual", "predicted", "images", "of its class"]
+    return table(said, head, rows, class_="named" if have_long_names(evaluation.labels) else None)
