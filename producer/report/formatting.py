@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from console.moments import in_utc
+from console.shortening import shortened
 from producer.report.html import Markup, element
 
 LONGEST_NAME = 40
@@ -24,14 +25,6 @@ def name(content: str, longest: int = LONGEST_NAME) -> Markup:
 def have_long_names(labels: Iterable[str]) -> bool:
     """Whether names need room of their own on a phone, or on a card."""
     return any(len(label) > LONG_NAME for label in labels)
-
-
-def shortened(content: str, longest: int = LONGEST_NAME) -> str:
-    """A text of bounded length without its middle: names differ where they begin and end."""
-    if len(content) <= longest:
-        return content
-    end = (longest - 1) // 2
-    return f"{content[: longest - 1 - end]}…{content[-end:]}"
 
 
 def cut(content: str, longest: int) -> str:

@@ -5,9 +5,10 @@ import io
 
 from PIL import Image
 
+from console.shortening import shortened
 from imaging.errors import ImageError
 from imaging.images import Pixels
-from producer.report.formatting import shortened
+from producer.report.formatting import LONGEST_NAME
 from producer.report.html import Markup, element
 from storage.errors import StorageError
 from storage.jobs.batches import JobImages
@@ -81,7 +82,7 @@ def thumbnail(pixels: Pixels, image_id: str) -> Markup:
     return element(
         "img",
         src=f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
-        alt=shortened(f"Image {image_id}"),
+        alt=f"Image {shortened(image_id, LONGEST_NAME)}",
         class_="small" if small else None,
     )
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from console.shortening import shortened
 from evaluation.calibration import TOLERATED_ERROR, Calibration
 from evaluation.confusion import Evaluation
 from evaluation.drift import FALSE_ALARMS
 from evaluation.significance import at_least, at_least_among, wilson_interval
-from producer.report.formatting import fraction, percent, shortened
+from producer.report.formatting import LONGEST_NAME, fraction, percent
 from producer.report.statistics.job_statistics import Statistics
 from producer.results.summary import Summary
 from storage.jobs.job import Job, Status
@@ -86,7 +87,8 @@ def of_accuracy(evaluation: Evaluation, manifest: Manifest | None) -> Iterator[C
         yield (
             "The answers are no better than guessing.",
             f"{percent(right / count)} are right; always "
-            f"{shortened(evaluation.labels[commonest])!r} would be {percent(guess / count)}.",
+            f"{shortened(evaluation.labels[commonest], LONGEST_NAME)!r} would be "
+            f"{percent(guess / count)}.",
         )
     tested = manifest.accuracy if manifest else None
     if tested is not None and high < tested - TOLERATED_LOSS:
@@ -109,7 +111,8 @@ def of_classes(evaluation: Evaluation) -> Iterator[Caution]:
     if min(of_one, of_all) < FALSE_ALARMS:
         order = sorted(missed.tolist(), key=lambda c: -support[c])
         told = [
-            f"{shortened(evaluation.labels[c])}, 0 of {support[c]:,}" for c in order[:MOST_NAMED]
+            f"{shortened(evaluation.labels[c], LONGEST_NAME)}, 0 of {support[c]:,}"
+            for c in order[:MOST_NAMED]
         ]
         others = len(order) - len(told)
         yield (
