@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ANY_WIDTH = 10_000
+DASH = "—"
+"""Stands for a figure that there is none of."""
 
 
 def show_table(table: "Table", narrower: "Table | None" = None) -> None:

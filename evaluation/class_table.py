@@ -16,6 +16,8 @@ def class_table(evaluation: "Evaluation") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from console.tables import DASH
+
     rows = evaluation.per_class()
     title = None
     if len(rows) > MOST_CLASS_ROWS:
@@ -26,6 +28,12 @@ def class_table(evaluation: "Evaluation") -> "Table":
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for row in rows:
-        metrics = (f"{figure:.4f}" for figure in (row.precision, row.recall, row.f1))
-        table.add_row(Text(row.label), *metrics, f"{row.support:,}")
+        # Each with its denominator: without one there is no such figure.
+        metrics = (
+            (row.precision, row.predicted),
+            (row.recall, row.support),
+            (row.f1, row.support + row.predicted),
+        )
+        told = (f"{figure:.4f}" if images else DASH for figure, images in metrics)
+        table.add_row(Text(row.label), *told, f"{row.support:,}")
     return table

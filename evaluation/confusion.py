@@ -20,6 +20,9 @@ class ClassScore(BaseModel, frozen=True):
     recall: float
     f1: float
     support: int
+    """Images of the class."""
+    predicted: int
+    """Images taken for it, rightly or not."""
 
 
 class Evaluation(BaseModel, frozen=True):
@@ -68,6 +71,7 @@ class Evaluation(BaseModel, frozen=True):
                 recall=float(recall[i]),
                 f1=float(f1[i]),
                 support=int(actual[i]),
+                predicted=int(predicted[i]),
             )
             for i, label in enumerate(self.labels)
         ]

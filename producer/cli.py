@@ -158,23 +158,43 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
 @click.option(
     "-o", "--output", metavar="FILE", help="A .csv, .jsonl or .parquet file; else stdout."
 )
-def results(job_id: str, *, output: str | None) -> None:
+@click.option(
+    "--below",
+    type=Share(),
+    metavar="SCORE",
+    help="Only images with a score below this, 0 to 1. In CSV and JSON lines `label` is empty, to "
+    "be filled in for `producer label`.",
+)
+def results(job_id: str, *, output: str | None, below: float | None) -> None:
     """Write the records of JOB, one per image: CSV on stdout, or FILE."""
     from producer.results.record_formats import SUFFIXES, export, export_file
+    from producer.results.unsure_records import FILLED_IN, UnsureRecords
 
     path = Path(output) if output else None
-    if path and path.suffix.lower() not in SUFFIXES:
+    suffix = path.suffix.lower() if path else ".csv"
+    if suffix not in SUFFIXES:
         raise click.BadParameter(
             f"{path} must end in {', '.join(SUFFIXES)}.", param_hint="'--output'"
         )
     handle = client().job(job_id)
-    if path:
-        count = export_file(handle.records(), path)
-    else:
-        count = export(handle.records(), sys.stdout.buffer, ".csv")
-    if count < handle.job.total:
-        say(f"Job {job_id} has not finished: {count:,} of {handle.job.total:,} records so far.")
-    if path:
+    all_records = handle.records()
+    unsure = None
+    if below is not None:
+        unsure = UnsureRecords(all_records, below, to_fill_in=suffix in FILLED_IN)
+    records = unsure or all_records
+    count = export_file(records, path) if path else export(records, sys.stdout.buffer, suffix)
+    read = unsure.read if unsure else count
+    if read < handle.job.total:
+        say(f"Job {job_id} has not finished: {read:,} of {handle.job.total:,} records so far.")
+    if unsure:
+        where = f" in {path}" if path else ""
+        say(f"{count:,} of {counted(read, 'record')}{where}: those with a score below {below:g}.")
+        if unsure.failed:
+            failed = counted(unsure.failed, "failed image has", "failed images have")
+            say(f"{failed} no score, and no record here.")
+        if path and count and suffix in FILLED_IN:
+            say(f"Fill in `label`, and `producer label {job_id} {path}` takes it back.")
+    elif path:
         say(f"{count:,} records in {path}.")
 
 
@@ -191,7 +211,7 @@ def report(job_id: str, *, json_: bool) -> None:
     handle = client().job(job_id)
     report = handle.write_report()
     say(f"Wrote {report.path}.")
-    show(handle, report.tally, json_, timeline=report.timeline)
+    show(handle, report.tally, json_, timeline=report.timeline, warnings=report.warnings)
 
 
 @cli.command()
@@ -211,6 +231,9 @@ def label(job_id: str, file: str) -> None:
         say(note)
     labels = counted(done.total, "label")
     say(f"Job {job_id}: {labels}, {done.new:,} new, {done.changed:,} changed.")
+    if done.empty:
+        lines = counted(done.empty, "line has", "lines have")
+        say(f"{lines} no label, and nothing came of {'it' if done.empty == 1 else 'them'}.")
     dataset = handle.dataset() or "NAME"
     say(f"`producer report {job_id}` counts with them.")
     say(f"`trainer data append {dataset} job:{job_id}` adds these images to a data set.")
@@ -356,7 +379,11 @@ def interruptible(folder: Path, job_id: str) -> Iterator[None]:
 
 
 def show(
-    handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
+    handle: "JobHandle",
+    tally: "Tally",
+    json_: bool,
+    timeline: "Timeline | None" = None,
+    warnings: tuple[str, ...] | None = None,
 ) -> None:
     """Print what a job came to so far, and exit accordingly."""
     from producer.results.records import read_records
@@ -369,7 +396,7 @@ def show(
         show_summary,
     )
 
-    summary = summarise(handle.stored, tally, timeline=timeline)
+    summary = summarise(handle.stored, tally, timeline=timeline, warnings=warnings)
     if json_:
         print_summary(summary)
         if summary.reason:
@@ -408,7 +435,7 @@ def print_summary(summary: "Summary") -> None:
         "top",
         "top_accuracy",
     }
-    optional |= {"notes", "label_order", "timeline"}
+    optional |= {"notes", "label_order", "timeline", "warnings"}
     unasked = {name for name in optional if getattr(summary, name) is None}
     print_json(summary.model_dump(mode="json", exclude=unasked))
 

@@ -102,11 +102,14 @@ def show_summary(summary: "Summary") -> None:
     if summary.label_order is not None:
         print_hanging(console, "  labels      ", summary.label_order)
     if summary.labelled_later is not None:
-        console.print(f"  labels      {summary.labelled_later:,} given later")
+        no_sample = ", no sample of the others" if summary.is_no_sample else ""
+        console.print(f"  labels      {summary.labelled_later:,} given later{no_sample}")
     if summary.images_per_second is not None:
         console.print(f"  throughput  {summary.images_per_second:,.0f} images/s")
     if summary.timeline is not None:
         print_hanging(console, "  time        ", describe_time(summary.timeline))
+    for warning in summary.warnings or ():
+        print_hanging(console, "  warning     ", warning)
     folder = Path(summary.storage, "jobs", summary.id)
     console.print(f"  files       {folder}", markup=False, soft_wrap=True)
     if images.failed and (folder / ERRORS_FILE).exists():

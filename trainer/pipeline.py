@@ -96,6 +96,7 @@ class Pipeline:
                 weights=weights,
                 checkpoint=checkpoint,
                 fencing_token=fencing_token or 0,
+                version=lambda: f"{request.name}@{self.models.next_number(request.name)}",
             )
             made = self.models.drafted(request.name, draft, manifest)
             try:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from evaluation.calibration import BINS, ReliabilityBin
 from evaluation.significance import wilson_interval
+from producer.report.formatting import fraction, percent
 from producer.report.html import Markup, element, join
 from producer.report.statistics.scores import SCORE_BINS, Scores
 
@@ -35,7 +36,10 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
             line(x(b.score), y(low), x(b.score), y(high), "whisker"),
             element(
                 "circle",
-                element("title", f"score {b.score:.3f}: {b.accuracy:.3f} of {b.images:,} right"),
+                element(
+                    "title",
+                    f"score {fraction(b.score)}: {percent(b.accuracy)} of {b.images:,} right",
+                ),
                 cx=x(b.score),
                 cy=y(b.accuracy),
                 r=3.5,
@@ -43,7 +47,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
             ),
         ]
     parts += score_axis(y(0))
-    told = "; ".join(f"scores about {b.score:.2f}: {b.accuracy:.1%} right" for b in bins)
+    told = "; ".join(f"scores about {b.score:.2f}: {percent(b.accuracy)} right" for b in bins)
     return picture(TOP + SIDE + BOTTOM, f"Reliability diagram. {told}.", parts)
 
 
@@ -66,7 +70,7 @@ def score_chart(scores: Scores) -> Markup:
             label(x(0), top - 5, f"{name}: {int(counts.sum()):,} images", "start"),
             line(x(0), top + height, x(1), top + height, "axis"),
             line(x(0), top, x(1), top, "grid"),
-            label(x(0) - 6, top + 4, f"{highest:.0%}", "end"),
+            label(x(0) - 6, top + 4, in_whole_percent(highest), "end"),
             label(x(0) - 6, top + height + 4, "0", "end"),
         ]
         for i in np.flatnonzero(counts).tolist():
@@ -111,8 +115,8 @@ def comparison_chart(expected: NDArray[np.float64], found: NDArray[np.float64]) 
 
 
 def bar(share: float, colour: str = "right", mark: float | None = None) -> Markup:
-    """A bar of a share of 0 to 1, for a cell of a table; a mark shows another share beside it."""
-    parts = [rectangle(0, 1, 120, 10, "track"), rectangle(0, 1, 120 * share, 10, colour)]
+    """A bar of a share of 0 to 1, full at 1, for a cell of a table; a mark shows another share."""
+    parts = [rectangle(0, 1, 120, 10, "track"), rectangle(0, 1, 120 * min(share, 1), 10, colour)]
     if mark is not None:
         parts.append(line(120 * mark, 0, 120 * mark, 12, "mark"))
     return picture(12, None, parts, width=120, class_="bar")
@@ -144,7 +148,7 @@ def grid() -> list[Markup]:
         kind = "grid" if share else "axis"
         parts += [
             line(across(0), up(share), across(1), up(share), kind),
-            label(across(0) - 6, up(share) + 4, f"{share:.0%}", "end"),
+            label(across(0) - 6, up(share) + 4, in_whole_percent(share), "end"),
         ]
     return parts
 
@@ -153,6 +157,11 @@ def score_axis(bottom: float) -> list[Markup]:
     """Labels of a horizontal axis of scores."""
     ticks = [label(across(s), bottom + 17, f"{s:g}", "middle") for s in (0, 0.25, 0.5, 0.75, 1)]
     return [*ticks, label(across(0.5), bottom + 35, "score", "middle")]
+
+
+def in_whole_percent(share: float) -> str:
+    """A share at an axis, where there is no room for decimals."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:

@@ -13,12 +13,14 @@ from storage.datasets.store import version_at
 from storage.jobs.job import Job, Status
 from storage.models.store import Manifest
 
+LONGEST_SOURCE = 80
+
 
 def headline(job: Job, summary: Summary) -> Markup:
     """Which job this is and what has become of it."""
     bad = summary.status in (Status.FAILED, Status.CANCELLED)
     status = element("span", summary.status, class_="status bad" if bad else "status")
-    said = join(name(job.source), " classified by ", name(str(job.model)))
+    said = join(name(job.source, LONGEST_SOURCE), " classified by ", name(str(job.model)))
     return join(element("h1", "Job ", name(job.id), " ", status), element("p", said))
 
 
@@ -27,13 +29,19 @@ def tiles(summary: Summary, evaluation: Evaluation) -> Markup:
     images = summary.images
     done = images.predicted + images.failed
     accuracy = tile("Accuracy", "unknown", "no image has a label and a prediction")
-    if summary.accuracy is not None:
+    if summary.accuracy is not None and summary.is_no_sample:
+        others = images.predicted - summary.labelled
+        told = f"of the {summary.labelled:,} labelled, which are no sample of the other {others:,}"
+        accuracy = tile(f"Accuracy of {summary.labelled:,}", percent(summary.accuracy), told)
+    elif summary.accuracy is not None:
         low, high = wilson_interval(int(evaluation.matrix.trace()), evaluation.count)
         interval = f"95 % interval {100 * low:.2f} to {percent(high)}"
         accuracy = tile("Accuracy", percent(summary.accuracy), interval)
     found = [accuracy]
     if summary.top_accuracy is not None:
         told = f"the label is among the {summary.top} likeliest classes"
+        if summary.is_no_sample:
+            told += f", of the {summary.labelled:,} labelled"
         found.append(tile(f"Top {summary.top}", percent(summary.top_accuracy), told))
     found += [
         tile(
@@ -65,7 +73,7 @@ def tile(title: str, figure: str, note: str, *, bad: bool = False) -> Markup:
 
 def facts(job: Job, summary: Summary, manifest: Manifest | None) -> Markup:
     """Model, data set and times, line by line."""
-    source = name(job.source)
+    source = name(job.source, LONGEST_SOURCE)
     if job.array and (version := version_at(job.array.images)):
         source = join(source, ", data set ", name(version))
     rows: list[tuple[str, str]] = [("Source", source), ("Model", name(str(job.model)))]

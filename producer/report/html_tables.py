@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from producer.report.formatting import DASH, cut
+from console.tables import DASH
+from producer.report.formatting import cut
 from producer.report.html import Markup, element, join
 
 
@@ -52,7 +53,8 @@ def kind_of_column(cells: Sequence[str]) -> str | None:
 def scroll(caption: str, *parts: Markup, class_: str | None = None) -> Markup:
     """A table below its caption, in a box that scrolls sideways, by keyboard as well."""
     content = element("table", *parts, class_=class_, aria_label=cut(caption, 120))
-    box = element("div", content, class_="scroll", tabindex=0)
+    hint = element("p", "Scrolls sideways where the page is too narrow.", class_="faint hint")
+    box = element("div", hint, content, class_="scroll", tabindex=0)
     return join(element("p", caption, class_="faint"), box)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from console.shortening import shortened
 from evaluation.calibration import TOLERATED_ERROR, Calibration
 from evaluation.confusion import Evaluation
 from evaluation.drift import FALSE_ALARMS
 from evaluation.significance import at_least, at_least_among, wilson_interval
-from producer.report.formatting import cut, percent
+from producer.report.formatting import LONGEST_NAME, fraction, percent
 from producer.report.statistics.job_statistics import Statistics
 from producer.results.summary import Summary
 from storage.jobs.job import Job, Status
@@ -36,12 +37,12 @@ def warn(
     evaluation = statistics.tally.evaluation
     yield from of_progress(summary)
     yield from of_failures(job, summary, statistics)
-    if evaluation.count:
+    if evaluation.count and not summary.is_no_sample:
         yield from of_accuracy(evaluation, manifest)
         yield from of_classes(evaluation)
         yield from of_scores(statistics.scores.calibration)
     elif summary.images.predicted:
-        yield from of_unknown_answers(statistics, manifest)
+        yield from of_unknown_answers(summary, statistics, manifest)
     yield from of_drift(statistics)
 
 
@@ -85,8 +86,9 @@ def of_accuracy(evaluation: Evaluation, manifest: Manifest | None) -> Iterator[C
     elif guess < count and at_least(right, count, guess / count) >= GUESSING:
         yield (
             "The answers are no better than guessing.",
-            f"{percent(right / count)} are right; "
-            f"always {cut(evaluation.labels[commonest])!r} would be {percent(guess / count)}.",
+            f"{percent(right / count)} are right; always "
+            f"{shortened(evaluation.labels[commonest], LONGEST_NAME)!r} would be "
+            f"{percent(guess / count)}.",
         )
     tested = manifest.accuracy if manifest else None
     if tested is not None and high < tested - TOLERATED_LOSS:
@@ -108,7 +110,10 @@ def of_classes(evaluation: Evaluation) -> Iterator[Caution]:
     of_all = at_least_among(missed.size, chances[support > 0])
     if min(of_one, of_all) < FALSE_ALARMS:
         order = sorted(missed.tolist(), key=lambda c: -support[c])
-        told = [f"{cut(evaluation.labels[c])}, 0 of {support[c]:,}" for c in order[:MOST_NAMED]]
+        told = [
+            f"{shortened(evaluation.labels[c], LONGEST_NAME)}, 0 of {support[c]:,}"
+            for c in order[:MOST_NAMED]
+        ]
         others = len(order) - len(told)
         yield (
             "Classes are not recognised." if len(order) > 1 else "A class is not recognised.",
@@ -123,11 +128,13 @@ def of_scores(calibration: Calibration) -> Iterator[Caution]:
             "The scores do not tell how often the model is right.",
             f"They promise {percent(calibration.confidence)} right answers, "
             f"{percent(calibration.accuracy)} are right; the expected calibration error is "
-            f"{calibration.error:.2f}.",
+            f"{fraction(calibration.error)}.",
         )
 
 
-def of_unknown_answers(statistics: Statistics, manifest: Manifest | None) -> Iterator[Caution]:
+def of_unknown_answers(
+    summary: Summary, statistics: Statistics, manifest: Manifest | None
+) -> Iterator[Caution]:
     """Predictions that can be compared with nothing."""
     why = None
     if manifest is None:
@@ -136,8 +143,11 @@ def of_unknown_answers(statistics: Statistics, manifest: Manifest | None) -> Ite
         why = "the model has no baseline to compare with"
     elif all(comparison.chance >= 1 for comparison in statistics.drift):
         why = "so few images may differ in everything from those of the model's test"
+    labelled = "No image has a label"
+    if summary.is_no_sample:
+        labelled = f"The {summary.labelled:,} labelled images are no sample of the others"
     if why:
-        yield "Nothing tells whether the answers are right.", f"No image has a label, and {why}."
+        yield "Nothing tells whether the answers are right.", f"{labelled}, and {why}."
 
 
 def of_drift(statistics: Statistics) -> Iterator[Caution]:
@@ -145,7 +155,7 @@ def of_drift(statistics: Statistics) -> Iterator[Caution]:
     drifted = [comparison for comparison in statistics.drift or [] if comparison.drifted]
     if drifted:
         farthest = sorted(drifted, key=lambda comparison: -comparison.distance)
-        metrics = ", ".join(f"{c.feature} {c.distance:.2f}" for c in farthest)
+        metrics = ", ".join(f"{c.feature} {fraction(c.distance)}" for c in farthest)
         yield (
             "The images differ from those the model was tested with.",
             f"Expect more mistakes than in the test. Distances, 0 to 1: {metrics}.",

@@ -9,14 +9,17 @@ from pathlib import Path
 from producer.report.header import facts, headline, tiles, warning_list
 from producer.report.html import element
 from producer.report.html_document import page, section
+from producer.report.pictures import Pictures
 from producer.report.sections.classes import class_section
 from producer.report.sections.confusion import confusion_section
 from producer.report.sections.drift import drift_section
 from producer.report.sections.errors import error_section
+from producer.report.sections.examples import example_section
 from producer.report.sections.mistakes import mistake_section
 from producer.report.sections.origin import origin_section
 from producer.report.sections.scores import score_section
 from producer.report.sections.time import time_section
+from producer.report.sections.unsure import unsure_section
 from producer.report.statistics.job_statistics import analyse
 from producer.report.warnings import warn
 from producer.results.summary import REPORT_FILE, summarise
@@ -37,6 +40,8 @@ class Report:
     path: Path
     tally: Tally
     timeline: Timeline | None
+    warnings: tuple[str, ...]
+    """What its head warns of, a text each."""
 
 
 def write_report(stored: StoredJob, models: ModelStore, settings: StorageSettings) -> Report:
@@ -50,12 +55,16 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
     timeline = trace(stored)
     tally = statistics.tally
     summary = summarise(stored, tally)
+    cautions = list(warn(job, summary, statistics, manifest))
+    pictures = Pictures(stored, manifest, settings)
     parts = {
-        "Classes": class_section(job, statistics, manifest),
+        "Classes": class_section(job, summary, statistics, manifest),
         "Confusion": confusion_section(tally.evaluation),
-        "Scores": score_section(statistics),
-        "Mistakes": mistake_section(stored, statistics, manifest, settings),
-        "Errors": error_section(statistics),
+        "Mistakes": mistake_section(job, statistics, pictures),
+        "Unsure": unsure_section(job, statistics, pictures),
+        "Examples": example_section(job, statistics, pictures),
+        "Errors": error_section(statistics, pictures),
+        "Scores": score_section(summary, statistics),
         "Drift": drift_section(job, statistics, manifest),
         "Time": time_section(timeline),
         "Origin": origin_section(job, manifest),
@@ -66,7 +75,7 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
         headline(job, summary),
         tiles(summary, tally.evaluation),
         facts(job, summary, manifest),
-        warning_list(list(warn(job, summary, statistics, manifest))),
+        warning_list(cautions),
         element(
             "nav",
             *(element("a", title, href=f"#{title.lower()}") for title in shown),
@@ -76,7 +85,8 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
     path = stored.folder / REPORT_FILE
     body = element("main", header, *(section(*part) for part in shown.items()))
     write_atomically(path, page(f"Job {job.id}", body).encode())
-    return Report(path=path, tally=tally, timeline=timeline)
+    plain = tuple(" ".join(caution).replace("\N{NO-BREAK SPACE}", " ") for caution in cautions)
+    return Report(path=path, tally=tally, timeline=timeline, warnings=plain)
 
 
 def find_manifest(models: ModelStore, job: Job) -> Manifest | None:

@@ -14,6 +14,8 @@ class FinishedBatch:
     def __init__(self, stored: StoredJob, number: int, known: KnownLabels) -> None:
         """Reads the result; raises `DamagedResult`."""
         self.number = number
+        self.first = stored.job.span(number).start
+        """Position in the job of its first image."""
         self.result = read_sound_result(stored, number)
         self._stored, self._known = stored, known
 

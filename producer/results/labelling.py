@@ -28,6 +28,8 @@ class Labelling:
     new: int
     changed: int
     """Had another label from an earlier file."""
+    empty: int
+    """Lines that name an image and no label."""
     notes: tuple[str, ...]
     """What the user should know of how the file was read, one sentence each."""
 
@@ -48,25 +50,33 @@ def label_job(stored: StoredJob, path: Path) -> Labelling:
     if path.suffix.lower() not in SUFFIXES:
         raise SourceError(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     table = Table(path, SAMPLE)
-    given = read_labels(table, job)
+    given, empty = read_labels(table, job)
     if not given:
         raise BadManifest(f"{path} gives no image a label: fill in its column `label`.")
     positions = find_images(stored, given, path)
     labels = np.fromiter((one.label for one in given.values()), np.int32, len(given))
     new, changed = add_corrections(stored, positions, labels)
-    return Labelling(total=len(given), new=new, changed=changed, notes=tuple(table.notes))
+    return Labelling(
+        total=len(given),
+        new=new,
+        changed=changed,
+        empty=empty,
+        notes=tuple(table.notes),
+    )
 
 
-def read_labels(table: Table, job: Job) -> dict[str, Given]:
-    """The labels of a file by the id of the image."""
+def read_labels(table: Table, job: Job) -> tuple[dict[str, Given], int]:
+    """The labels of a file by the id of the image, and how many lines have none."""
     classes = Classes(job.labels)
     given: dict[str, Given] = {}
+    empty = 0
     for line, fields, _ in table:
         where = table.where(line)
         image, label = fields["id"], fields["label"]
         if not image:
             raise BadManifest(f"{where} has no id: every line must name an image of job {job.id}.")
         if not canonical(label):
+            empty += 1
             continue
         position = classes.get(label)
         if position is None:
@@ -80,7 +90,7 @@ def read_labels(table: Table, job: Job) -> dict[str, Given]:
                 "each image one label."
             )
         given[image] = Given(line=line, label=position)
-    return given
+    return given, empty
 
 
 def find_images(stored: StoredJob, given: dict[str, Given], path: Path) -> NDArray[np.int64]:

@@ -63,6 +63,16 @@ class Summary(BaseModel, frozen=True):
     """A sentence when the labels would fit in another order of the classes."""
     timeline: Timeline | None = None
     """Where the time went; only `report` works it out."""
+    warnings: tuple[str, ...] | None = None
+    """What the head of the report warns of, a text each; only `report` works it out."""
+
+    @property
+    def is_no_sample(self) -> bool:
+        """Whether people labelled a part of the images later, those that looked doubtful, say.
+
+        What is right and wrong among such tells little of the others.
+        """
+        return bool(self.labelled_later) and self.labelled < self.images.predicted
 
 
 class JobLine(BaseModel, frozen=True):
@@ -118,6 +128,7 @@ def summarise(
     tally: Tally,
     *,
     timeline: Timeline | None = None,
+    warnings: tuple[str, ...] | None = None,
 ) -> Summary:
     """Sum up a job of which `tally` has counted the results."""
     job = stored.job
@@ -126,7 +137,7 @@ def summarise(
     ended_at = end.at if end else None
     seconds = ((ended_at or datetime.now(UTC)) - job.created_at).total_seconds()
     evaluation = tally.evaluation
-    return Summary(
+    summary = Summary(
         id=job.id,
         status=stored.status(tally.batches, tally.failed),
         reason=end.reason if end else None,
@@ -145,6 +156,9 @@ def summarise(
         labelled_later=tally.labelled_later or None,
         passed_over=job.passed_over or None,
         notes=job.notes or None,
-        label_order=note_on_order(evaluation) if end else None,
         timeline=timeline,
+        warnings=warnings,
     )
+    if end is None or summary.is_no_sample:
+        return summary
+    return summary.model_copy(update={"label_order": note_on_order(evaluation)})

@@ -7,6 +7,7 @@ from imaging.decoding.pngs import decode_plain_pngs
 from imaging.errors import ImageError
 from imaging.images import Pixels, Shape, decode_image, fit_pixels
 from imaging.preprocessing import Preprocessing
+from imaging.preview import preview
 from storage.errors import StorageError
 from storage.jobs.inputs import ImageFiles, Pack
 from storage.jobs.stored_job import StoredJob
@@ -119,17 +120,29 @@ class JobImages:
             if self._array is None:
                 self._array = self._stored.inputs.open_array()
             return fit_pixels(self._array[position], self._shape, self._preprocessing)
-        batch, offset = divmod(position, self._stored.job.batch_size)
-        if self._pack is None or self._pack[0] != batch:
-            self._pack = batch, self._stored.inputs.open_pack(batch)
-        image = self._pack[1].image(offset)
-        content = image.read(self._stored.root, max_bytes=self._settings.max_image_bytes)
         return decode_image(
-            content,
+            self._content(position),
             self._shape,
             self._preprocessing,
             max_pixels=self._settings.max_image_pixels,
         )
+
+    def preview(self, position: int, side: int) -> Pixels | None:
+        """What can be seen of an image file that cannot be read, see `imaging.preview`."""
+        if self._stored.job.array:
+            return None
+        try:
+            content = self._content(position)
+        except (ImageError, StorageError):
+            return None
+        return preview(content, side, max_pixels=self._settings.max_image_pixels)
+
+    def _content(self, position: int) -> bytes:
+        batch, offset = divmod(position, self._stored.job.batch_size)
+        if self._pack is None or self._pack[0] != batch:
+            self._pack = batch, self._stored.inputs.open_pack(batch)
+        image = self._pack[1].image(offset)
+        return image.read(self._stored.root, max_bytes=self._settings.max_image_bytes)
 
     def read_some(self, positions: Iterable[int]) -> list[Pixels]:
         """Several images; those whose files have gone or changed are left out."""

@@ -300,8 +300,12 @@ class ModelStore:
 
     def drafted(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:
         """A draft as the version that it becomes, unless another one is published first."""
-        number = max(self.numbers(name), default=0) + 1
+        number = self.next_number(name)
         return ModelVersion(name=name, number=number, folder=draft, manifest=manifest)
+
+    def next_number(self, name: str) -> int:
+        """That of the version that is published next."""
+        return max(self.numbers(name), default=0) + 1
 
     def publish(self, name: str, draft: Path, manifest: Manifest) -> ModelVersion:
         """Turn a draft into the next version, whole or not at all.

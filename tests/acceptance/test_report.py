@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.baseline import Baseline
+from producer.report.statistics.examples import EXAMPLES_OF_A_CLASS
 from producer.report.writing import write_report
 from storage.jobs.job import Job
 from storage.jobs.store import JobStore
@@ -68,7 +69,9 @@ def test_the_report_is_sound_in_a_browser(
     asked = [url for url in browser.requests() if not url.startswith("data:")]
     assert asked == [report.as_uri()]
     assert browser.run("document.title") == "Job job"
-    assert browser.run("document.images.length") == 24
+    counts = {"mistakes": 24, "unsure": 24, "examples": 10 * EXAMPLES_OF_A_CLASS, "errors": 3}
+    for section, count in counts.items():
+        assert browser.run(f"document.querySelectorAll('#{section} img').length") == count
     assert browser.run("[...document.images].every(image => image.naturalWidth == 8)")
     assert browser.run("innerWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width
@@ -87,11 +90,32 @@ def test_every_table_but_the_matrix_fits_a_phone(
     assert browser.run(f"{box}.scrollWidth") == 362
 
 
+HINT = "getComputedStyle(document.querySelector('#{section} .hint')).display"
+
+
+@pytest.mark.parametrize(("width", "scrolls"), [(1280, False), (390, True)])
+def test_what_scrolls_says_so(browser: Browser, report: Path, width: int, *, scrolls: bool) -> None:
+    browser.open(report, width=width, scheme="light")
+    box = "document.querySelector('#confusion .scroll')"
+    assert browser.run(f"{box}.scrollWidth > {box}.clientWidth") == scrolls
+    assert browser.run(HINT.format(section="confusion")) == ("block" if scrolls else "none")
+    assert browser.run(HINT.format(section="classes")) == "none"
+
+
 LINES = """[...document.querySelectorAll('#time tbody th')].map(cell => {
   const text = document.createRange();
   text.selectNodeContents(cell);
   return text.getClientRects().length;
 })"""
+
+
+def test_a_name_in_a_matrix_takes_little_room(browser: Browser, report: Path) -> None:
+    browser.open(report, width=1280, scheme="light")
+    heads = "[...document.querySelectorAll('#confusion thead bdi')]"
+    sizes = browser.run(f"{heads}.map(head => [head.offsetWidth, head.offsetHeight, head.title])")
+    assert {title for _, _, title in sizes} == {"", HOSTILE, LONG}
+    assert max(width for width, _, _ in sizes) < 40, "they stand upright"
+    assert max(height for _, height, _ in sizes) < 200
 
 
 def test_a_phase_is_one_word_on_a_phone(browser: Browser, report: Path) -> None:

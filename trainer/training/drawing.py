@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from console.shortening import shortened
 from evaluation.confusion import Evaluation, IntArray
 from imaging.images import Pixels
 from storage.files import write_atomically
@@ -52,8 +53,7 @@ def confusion_picture(evaluation: Evaluation, path: Path, title: str) -> None:
     share = matrix / np.maximum(support, 1)
     numbered = classes <= MOST_NUMBERED_CLASSES
     side = float(np.clip(0.52 * classes, 2.6, 9.0))
-    with new_figure((side + 2.2, side + 1.7), path) as figure:
-        _set_title(figure, title)
+    with new_figure((side + 2.2, side + 1.7), path, title) as figure:
         axes = figure.add_subplot()
         axes.imshow(_confusion_colours(share), interpolation="nearest")
         axes.set(xlabel="predicted", ylabel="actual")
@@ -82,10 +82,9 @@ def image_grid(
     rows = max(1, -(-len(images) // columns))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     longest = max((len(line) for caption in captions for line in caption.split("\n")), default=1)
-    width = float(np.clip(0.085 * (longest + 2), 1.35, 2.2))
+    width = float(np.clip(0.08 * (longest + 3), 1.35, 2.5))
     size = (max(width * columns + 0.3, 3.2), (width + 0.17 * lines) * rows + 0.6)
-    with new_figure(size, path) as figure:
-        _set_title(figure, title)
+    with new_figure(size, path, title) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(images) :]:
             axes.set_axis_off()
@@ -94,7 +93,7 @@ def image_grid(
             axes.set_title(
                 f"✗ {caption}" if bad else caption,
                 loc="center",
-                fontsize=9.5,
+                fontsize=8.5,
                 color=WRONG_COLOUR if bad else INK,
                 fontweight="bold" if bad else "normal",
             )
@@ -104,8 +103,13 @@ def image_grid(
 
 
 @contextmanager
-def new_figure(inches: tuple[float, float], path: Path) -> Iterator["Figure"]:
-    """An empty figure in the project's style, saved as a PNG file at `path` in the end."""
+def new_figure(
+    inches: tuple[float, float], path: Path, title: str | None = None
+) -> Iterator["Figure"]:
+    """A figure in the project's style with nothing but a title, in the end a PNG file at `path`.
+
+    The file says its title, too.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -115,9 +119,17 @@ def new_figure(inches: tuple[float, float], path: Path) -> Iterator["Figure"]:
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=inches, layout="constrained")
+        if title:
+            figure.suptitle(title, x=0.02, ha="left")
         yield figure
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.2)
+        figure.savefig(
+            buffer,
+            format="png",
+            bbox_inches="tight",
+            pad_inches=0.2,
+            metadata={"Title": title or ""},
+        )
     write_atomically(path, buffer.getvalue())
 
 
@@ -129,10 +141,6 @@ def _font_families() -> list[str]:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
     installed = set(font_manager.get_font_names())
     return ["DejaVu Sans", *[name for name in CJK_FONTS if name in installed][:1]]
-
-
-def _set_title(figure: "Figure", title: str) -> None:
-    figure.suptitle(title, x=0.02, ha="left")
 
 
 def _confusion_colours(share: FloatArray) -> FloatArray:
@@ -212,4 +220,4 @@ def _show_image(axes: "Axes", image: Pixels) -> None:
 
 def shorten(label: str) -> str:
     """A label that fits beside a picture."""
-    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
+    return shortened(label, LONGEST_LABEL)

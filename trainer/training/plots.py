@@ -32,7 +32,7 @@ def draw_pictures(
     """
     draw_samples(folder / "samples.png", dataset)
     draw_curves(folder / "curves.png", history, title)
-    tested = f"{title} on {dataset.name}:test, {evaluation.accuracy or 0:.2%} right"
+    tested = f"{title} on {dataset}:test, {evaluation.accuracy or 0:.2%} right"
     confusion_picture(evaluation, folder / "confusion.png", tested)
     draw_predictions(folder / "predictions.png", dataset, probabilities, title)
 
@@ -42,23 +42,27 @@ def draw_samples(path: Path, dataset: DataSet) -> None:
     images = dataset.images("train")[:SAMPLES]
     names = dataset.description.classes
     captions = [shorten(names[label]) for label in dataset.labels("train")[:SAMPLES]]
-    title = f"{dataset.name}: training images"
+    title = f"{dataset}: training images"
     image_grid(list(images), captions, [False] * len(images), path, title, columns=3)
 
 
 def draw_predictions(
     path: Path, dataset: DataSet, probabilities: NDArray[np.floating], title: str
 ) -> None:
-    """The first test images with predicted and actual label, the wrong ones marked."""
+    """Test images with predicted and actual label, the surest mistakes first and marked."""
     names = dataset.description.classes
-    images = dataset.images("test")[:PREDICTIONS]
-    actual = dataset.labels("test")[:PREDICTIONS]
-    predicted = probabilities[:PREDICTIONS].argmax(axis=1)
+    actual, predicted = dataset.labels("test"), probabilities.argmax(axis=1)
+    wrong = predicted != actual
+    shown = np.lexsort((-probabilities.max(axis=1) * wrong, ~wrong))[:PREDICTIONS]
     captions = [
-        f"predicted {shorten(names[guess])}\nactual {shorten(names[truth])}"
-        for guess, truth in zip(predicted, actual, strict=True)
+        f"predicted {shorten(names[predicted[i]])}\nactual {shorten(names[actual[i]])}"
+        for i in shown
     ]
-    image_grid(list(images), captions, list(predicted != actual), path, f"{title}: test images")
+    images = [dataset.images("test")[i] for i in shown]
+    told = f"{title}\n{wrong.sum():,} of {len(wrong):,} test images are wrong"
+    if wrong.any():
+        told += ", the surest mistakes first"
+    image_grid(images, captions, list(wrong[shown]), path, told)
 
 
 def draw_curves(path: Path, history: Sequence[EpochReport], title: str) -> None:
@@ -66,8 +70,7 @@ def draw_curves(path: Path, history: Sequence[EpochReport], title: str) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     epochs = [report.epoch for report in history]
-    with new_figure((8.4, 3.7), path) as figure:
-        figure.suptitle(title, x=0.02, ha="left")
+    with new_figure((8.4, 3.7), path, title) as figure:
         left, right = figure.subplots(1, 2)
         for axes, name in ((left, "accuracy"), (right, "loss")):
             for prefix, label, marker in (("", "training", "o"), ("val_", "validation", "s")):
@@ -93,9 +96,9 @@ def draw_comparison(path: Path, dataset: DataSet, first: Answers, second: Answer
     change = np.abs(recalls[1] - recalls[0])
     shown = np.sort(np.argsort(-change, kind="stable")[:MOST_COMPARED_CLASSES])
     height = max(3.6, 1.6 + 0.24 * len(shown))
-    with new_figure((9.0, height), path) as figure:
-        title = f"{first.version} and {second.version} on {dataset}:test"
-        figure.suptitle(fill(title, TITLE_WIDTH, break_on_hyphens=False), x=0.02, ha="left")
+    title = f"{first.version} and {second.version} on {dataset}:test"
+    title = fill(title, TITLE_WIDTH, break_on_hyphens=False)
+    with new_figure((9.0, height), path, title) as figure:
         left, right = figure.subplots(1, 2)
         lines = np.arange(len(shown))
         left.hlines(lines, recalls[0][shown], recalls[1][shown], color="#c9d1d9", linewidth=3)

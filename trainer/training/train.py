@@ -177,9 +177,11 @@ def train(
     weights: Path | None = None,
     checkpoint: Checkpoint | None = None,
     fencing_token: int = 0,
+    version: Callable[[], str] | None = None,
 ) -> Manifest:
     """Train, test and draw; `draft` then holds model.keras and the pictures.
 
+    `version` is asked in the end what the pictures are to call it, else it is the model's name.
     Starts from a version or a file of weights, if one is given. Goes on from the checkpoint, if
     there is one with progress, and leaves it for the caller to remove. Returns the manifest to
     publish the model with. Raises `TrainingFailed` when the loss is no number.
@@ -213,7 +215,7 @@ def train(
     accuracy, loss = evaluation.accuracy or 0.0, cross_entropy(probabilities, actual)
 
     model.save(draft / MODEL_FILE)
-    title = f"{request.name}, {request.network}"
+    title = f"{version() if version else request.name}, {request.network}"
     draw_pictures(draft, title, dataset, history, evaluation, probabilities)
     return Manifest(
         network=request.network,

@@ -1,108 +1,116 @@
-"""The classes of a job: how well each is recognised, or how often it was predicted."""
+"""The classes of a job: how well each is recognised, and how often it was predicted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from console.tables import DASH
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from producer.report import charts
-from producer.report.formatting import DASH, name
+from producer.report.formatting import have_long_names, name, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
+from producer.results.summary import Summary
 from storage.jobs.job import Job
 from storage.models.store import Manifest
 
 MOST_LISTED = 5_000
 """Classes of which each has a line: a thousand take 150 kB."""
+DRAWN, IN_TEST = "", "predicted in the test"
+"""Heads of columns: that of the bars has none."""
 
 
-def class_section(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
-    """Metrics by class where labels are known, else how often each class was predicted."""
-    if statistics.tally.evaluation.count:
-        return class_table(statistics.tally.evaluation)
-    if statistics.classes.any():
-        return class_mix(job, statistics, manifest)
-    return Markup()
+def class_section(
+    job: Job, summary: Summary, statistics: Statistics, manifest: Manifest | None
+) -> Markup:
+    """Metrics by class where labels are known, and how often each class was predicted elsewhere."""
+    evaluation = statistics.tally.evaluation
+    of_labelled, of_all = Markup(), Markup()
+    if summary.labelled:
+        of_labelled = class_table(evaluation, is_no_sample=summary.is_no_sample)
+    if summary.labelled < summary.images.predicted:
+        of_all = class_mix(job, statistics, manifest)
+    return join(of_labelled, of_all)
 
 
-def class_table(evaluation: Evaluation) -> Markup:
+def class_table(evaluation: Evaluation, *, is_no_sample: bool) -> Markup:
     """Precision, recall and F1; of very many classes those with the lowest F1."""
-    predicted = evaluation.matrix.sum(axis=0).tolist()
-    pairs = zip(evaluation.per_class(), predicted, strict=True)
-    rows = [(score, count) for score, count in pairs if score.support or count]
+    scores = [score for score in evaluation.per_class() if score.support or score.predicted]
     said = f"Over {evaluation.count:,} images with a label and a prediction."
-    if len(rows) < len(evaluation.labels):
-        said += f" Of {len(evaluation.labels):,} classes {len(rows):,} occur."
-    head = ["class", "precision", "recall", "F1", "", "images", "predicted"]
-    if len(rows) <= MOST_CLASS_ROWS:
-        return table(said, head, [class_row(*row) for row in rows], class_="by-class")
+    if is_no_sample:
+        said += " They are no sample of the others."
+    if len(scores) < len(evaluation.labels):
+        said += f" Of {len(evaluation.labels):,} classes {len(scores):,} occur."
+    head = ["class", "precision", "recall", "F1", DRAWN, "images", "predicted"]
+    named = layout(evaluation.labels)
+    if len(scores) <= MOST_CLASS_ROWS:
+        return table(said, head, map(class_row, scores), class_=f"by-class {named}")
     said += f" Shown are the {MOST_CLASS_ROWS} with the lowest F1."
-    worst = sorted(rows, key=lambda row: row[0].f1)[:MOST_CLASS_ROWS]
+    worst = sorted(scores, key=lambda score: score.f1)[:MOST_CLASS_ROWS]
+    scores.sort(key=lambda score: score.label)
     return join(
-        table(said, head, [class_row(*row) for row in worst], class_="by-class"),
-        all_classes(head, [class_row(*row) for row in rows], chart=4),
+        table(said, head, map(class_row, worst), class_=f"by-class {named}"),
+        all_classes(head, map(class_row, scores), len(scores), named),
     )
 
 
-def all_classes(head: list[str], rows: Iterable[list[str]], *, chart: int) -> Markup:
-    """Every class by name, folded away: browsers find words in it and then unfold it.
+def layout(labels: Sequence[str]) -> str:
+    """On a phone, long names stand above the figures of their class."""
+    return "named" if have_long_names(labels) else ""
 
-    The column `chart` is left out.
-    """
-    ordered = sorted(row[:chart] + row[chart + 1 :] for row in rows)
-    if len(ordered) > MOST_LISTED:
+
+def all_classes(head: Sequence[str], rows: Iterable[list[str]], count: int, named: str) -> Markup:
+    """Every class, folded away: browsers find words in it and then unfold it."""
+    if count > MOST_LISTED:
         return Markup()
-    title = f"All {len(ordered):,} classes by name; the browser's search finds one"
-    head = head[:chart] + head[chart + 1 :]
-    return element("details", element("summary", title), table("", head, ordered))
+    title = f"All {count:,} classes by name; the browser's search finds one"
+    drawn = head.index(DRAWN)
+    undrawn = [[*row[:drawn], *row[drawn + 1 :]] for row in (head, *rows)]
+    return element(
+        "details", element("summary", title), table("", undrawn[0], undrawn[1:], class_=named)
+    )
 
 
-def class_row(score: ClassScore, predicted: int) -> list[str]:
-    """One class; a figure without a denominator is a dash."""
+def class_row(score: ClassScore) -> list[str]:
+    """One class that occurs; a figure without a denominator is a dash."""
     return [
         name(score.label),
-        f"{score.precision:.4f}" if predicted else DASH,
-        f"{score.recall:.4f}" if score.support else DASH,
-        f"{score.f1:.4f}",
+        percent(score.precision) if score.predicted else DASH,
+        percent(score.recall) if score.support else DASH,
+        percent(score.f1),
         charts.bar(score.f1),
         f"{score.support:,}",
-        f"{predicted:,}",
+        f"{score.predicted:,}",
     ]
 
 
 def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Markup:
-    """How often each class was predicted, beside the model's test."""
+    """How often each class was predicted, here and in the model's test."""
     counts = statistics.classes
     shares = counts / counts.sum()
-    highest = float(shares.max())
-    order = np.arange(len(counts))
-    said = "No image has a label: this is how often each class was predicted."
-    if len(order) > MOST_CLASS_ROWS:
-        order = np.argsort(-counts, kind="stable")[:MOST_CLASS_ROWS]
-        said += f" Shown are the {MOST_CLASS_ROWS} commonest of {len(counts):,} classes."
+    every = range(len(counts))
+    said = f"How often each class was predicted, over {counts.sum():,} images."
     tested = None
     if manifest and manifest.baseline:
         tested = np.array(manifest.baseline.classes) / max(1, sum(manifest.baseline.classes))
-        highest = max(highest, float(tested.max()))
-        said += " The mark is its share in the model's test."
-    rows = [
-        [
-            name(job.labels[i]),
-            f"{counts[i]:,}",
-            f"{shares[i]:.1%}",
-            DASH if tested is None else f"{tested[i]:.1%}",
-            charts.bar(
-                float(shares[i]) / highest,
-                mark=None if tested is None else float(tested[i]) / highest,
-            ),
-        ]
-        for i in range(len(counts))
-    ]
-    head = ["class", "images", "share", "in the test", ""]
-    if len(order) == len(rows):
-        return table(said, head, rows)
+        said += " The mark is how often in the model's test."
+
+    def row(i: int) -> list[str]:
+        figures = [name(job.labels[i]), f"{counts[i]:,}", percent(shares[i])]
+        if tested is None:
+            return [*figures, charts.bar(float(shares[i]))]
+        return [*figures, percent(tested[i]), charts.bar(float(shares[i]), mark=float(tested[i]))]
+
+    head = ["class", "predicted", "share", *([] if tested is None else [IN_TEST]), DRAWN]
+    named = layout(job.labels)
+    if len(counts) <= MOST_CLASS_ROWS:
+        return table(said, head, map(row, every), class_=named)
+    said += f" Shown are the {MOST_CLASS_ROWS} commonest of {len(counts):,} classes."
+    commonest = np.argsort(-counts, kind="stable")[:MOST_CLASS_ROWS].tolist()
+    by_name = sorted(every, key=lambda i: job.labels[i])
     return join(
-        table(said, head, [rows[i] for i in order.tolist()]), all_classes(head, rows, chart=4)
+        table(said, head, map(row, commonest), class_=named),
+        all_classes(head, map(row, by_name), len(by_name), named),
     )

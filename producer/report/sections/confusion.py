@@ -3,12 +3,14 @@
 import numpy as np
 
 from evaluation.confusion import Evaluation
-from producer.report.formatting import name
+from producer.report.formatting import have_long_names, name, percent
 from producer.report.html import Markup, element
 from producer.report.html_tables import scroll, table
 
 MOST_MATRIX_CLASSES = 25
 MOST_CONFUSIONS = 30
+LONGEST_HEAD, LONGEST_LYING = 20, 5
+"""Characters of a name beside the matrix, and of one that need not stand upright above it."""
 
 
 def confusion_section(evaluation: Evaluation) -> Markup:
@@ -35,7 +37,8 @@ def confusion_matrix(evaluation: Evaluation) -> Markup:
         colour = "r" if i == j else "w"
         return element("td", f"{matrix[i, j]:,}", class_=f"{colour}{levels[i, j]}")
 
-    names = [name(label) for label in evaluation.labels]
+    names = [name(label, LONGEST_HEAD) for label in evaluation.labels]
+    upright = max(map(len, evaluation.labels)) > LONGEST_LYING
     every = range(len(names))
     head = element("tr", element("td"), *(element("th", n, scope="col") for n in names))
     rows = [
@@ -46,7 +49,8 @@ def confusion_matrix(evaluation: Evaluation) -> Markup:
         "Rows are actual classes, columns predicted ones. Blue is right, orange wrong; the darker, "
         "the larger its share of the row."
     )
-    return scroll(said, element("thead", head), element("tbody", *rows), class_="matrix")
+    kind = "matrix upright" if upright else "matrix"
+    return scroll(said, element("thead", head), element("tbody", *rows), class_=kind)
 
 
 def confusion_list(evaluation: Evaluation) -> Markup:
@@ -61,7 +65,7 @@ def confusion_list(evaluation: Evaluation) -> Markup:
             name(evaluation.labels[i]),
             name(evaluation.labels[j]),
             f"{mistakes[i, j]:,}",
-            f"{mistakes[i, j] / support[i]:.1%}",
+            percent(mistakes[i, j] / support[i]),
         ]
         for i, j in cells
         if mistakes[i, j]
@@ -69,4 +73,5 @@ def confusion_list(evaluation: Evaluation) -> Markup:
     if not rows:
         return element("p", "No class was taken for another.")
     said = f"The commonest confusions; a matrix of {len(matrix):,} classes would be unreadable."
-    return table(said, ["actual", "predicted", "images", "of its class"], rows)
+    head = ["actual", "predicted", "images", "of its class"]
+    return table(said, head, rows, class_="named" if have_long_names(evaluation.labels) else None)

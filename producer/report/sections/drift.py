@@ -3,6 +3,7 @@
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.drift import SMALLEST_DRIFT, Comparison
 from producer.report import charts
+from producer.report.formatting import fraction
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
@@ -37,8 +38,8 @@ def drift_row(comparison: Comparison) -> list[str]:
     chart = charts.comparison_chart(comparison.expected, comparison.found)
     return [
         comparison.feature,
-        f"{comparison.distance:.3f}",
-        f"{comparison.chance:.3f}",
+        fraction(comparison.distance),
+        fraction(comparison.chance),
         element("span", "yes" if comparison.drifted else "no", class_="verdict"),
         chart if readable else Markup(),
         f"{comparison.images:,}",

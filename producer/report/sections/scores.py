@@ -2,13 +2,14 @@
 
 from evaluation.calibration import BINS
 from producer.report import charts
-from producer.report.formatting import percent
+from producer.report.formatting import fraction, percent
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import table
 from producer.report.statistics.job_statistics import Statistics
+from producer.results.summary import Summary
 
 
-def score_section(statistics: Statistics) -> Markup:
+def score_section(summary: Summary, statistics: Statistics) -> Markup:
     if not statistics.scores.all.any():
         return Markup()
     histogram = element(
@@ -20,10 +21,13 @@ def score_section(statistics: Statistics) -> Markup:
     bins = calibration.bins
     if not bins:
         return element("div", histogram, class_="charts")
+    whose = "The scores"
+    if summary.is_no_sample:
+        whose = f"Over the {summary.labelled:,} labelled images, no sample of the others, scores"
     said = (
-        f"The scores promise {percent(calibration.confidence)} right answers, "
+        f"{whose} promise {percent(calibration.confidence)} right answers, "
         f"{percent(calibration.accuracy)} are right. The expected calibration error is "
-        f"{calibration.error:.4f}, over {BINS} bins of scores."
+        f"{fraction(calibration.error)}, over {BINS} bins of scores."
     )
     diagram = element(
         "figure",
@@ -38,7 +42,12 @@ def score_section(statistics: Statistics) -> Markup:
         "Labelled predictions by score",
         ["score", "images", "mean score", "accuracy"],
         [
-            [f"{b.low:.1f} to {b.high:.1f}", f"{b.images:,}", f"{b.score:.4f}", f"{b.accuracy:.4f}"]
+            [
+                f"{b.low:.1f} to {b.high:.1f}",
+                f"{b.images:,}",
+                fraction(b.score),
+                percent(b.accuracy),
+            ]
             for b in bins
         ],
     )

@@ -1,6 +1,7 @@
 """Where the time of a job went."""
 
 from producer.report import charts
+from producer.report.formatting import percent
 from producer.report.html import Markup
 from producer.report.html_tables import table
 from producer.results.timeline import PHASES, Timeline
@@ -9,13 +10,12 @@ from producer.results.timeline import PHASES, Timeline
 def time_section(timeline: Timeline | None) -> Markup:
     if timeline is None or not timeline.phases:
         return Markup()
-    longest = max(phase.seconds for phase in timeline.phases)
     rows = [
         [
             phase.name,
             f"{phase.seconds:,.3f}",
-            f"{phase.seconds / timeline.wall_seconds:.1%}",
-            charts.bar(phase.seconds / longest),
+            percent(phase.seconds / timeline.wall_seconds),
+            charts.bar(phase.seconds / timeline.wall_seconds),
             PHASES.get(phase.name, ""),
         ]
         for phase in timeline.phases

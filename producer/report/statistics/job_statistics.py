@@ -11,9 +11,12 @@ import numpy as np
 from evaluation.confusion import IntArray
 from evaluation.drift import Comparison
 from producer.report.statistics.drift import Observation
+from producer.report.statistics.examples import Examples
 from producer.report.statistics.failure_reasons import FailureReasons
-from producer.report.statistics.mistakes import Mistake, Mistakes
+from producer.report.statistics.least_sure import LeastSure
+from producer.report.statistics.mistakes import Mistakes
 from producer.report.statistics.scores import Scores
+from producer.report.statistics.shown_image import ShownImage
 from producer.results.finished_batches import FinishedBatch
 from producer.results.merging import merge
 from storage.jobs.stored_job import StoredJob
@@ -30,8 +33,12 @@ class Statistics:
     classes: IntArray
     """Images by predicted class."""
     scores: Scores
-    mistakes: list[Mistake]
+    mistakes: list[ShownImage]
     """Wrong predictions with the highest scores, the most confident first."""
+    least_sure: list[ShownImage]
+    """Predictions with the lowest scores, the lowest first."""
+    examples: Examples
+    """Some images of each predicted class."""
     reasons: FailureReasons
     drift: list[Comparison] | None
     """The job beside the baseline of its model; none when the model has no baseline."""
@@ -43,7 +50,8 @@ def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSetti
     Raises `DamagedResult`, `Corrupt` for damaged labels.
     """
     job = stored.job
-    scores, mistakes, reasons = Scores(), Mistakes(job), FailureReasons()
+    scores, reasons = Scores(), FailureReasons()
+    mistakes, least_sure, examples = Mistakes(), LeastSure(), Examples()
     classes = np.zeros(len(job.labels), np.int64)
     observation = Observation(stored, manifest, settings) if manifest else None
 
@@ -52,9 +60,11 @@ def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSetti
         np.add(classes, np.bincount(predicted, minlength=len(classes)), out=classes)
         scores.add(batch.result, batch.labels)
         mistakes.add(batch)
-        for position in sorted(batch.result.errors):
-            image_id = batch.identities.ids[position].as_py()
-            reasons.add(image_id, batch.result.errors[position])
+        least_sure.add(batch)
+        examples.add(batch)
+        for row in sorted(batch.result.errors):
+            image_id = batch.identities.ids[row].as_py()
+            reasons.add(image_id, batch.result.errors[row], batch.first + row)
         if observation:
             observation.add(batch.number, batch.result)
 
@@ -63,7 +73,9 @@ def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSetti
         tally=tally,
         classes=classes,
         scores=scores,
-        mistakes=list(mistakes),
+        mistakes=mistakes.surest,
+        least_sure=least_sure.images,
+        examples=examples,
         reasons=reasons,
         drift=observation.compare(classes) if observation else None,
     )

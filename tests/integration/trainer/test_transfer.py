@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from storage.datasets.store import DataSet, DatasetStore
 from storage.models.contract import Contract
@@ -179,6 +180,15 @@ def test_a_child_learns_other_classes_and_names_its_parent(
     model = keras.saving.load_model(version.on("tensorflow").model_path)
     predicted = model.predict(np.asarray(others.images("test")), verbose=0).argmax(axis=1)
     assert (predicted == others.labels("test")).mean() == version.manifest.accuracy
+
+
+@pytest.mark.parametrize("name", ["curves", "confusion", "predictions"])
+def test_its_pictures_name_the_version(
+    child: tuple[ModelVersion, list[EpochReport]], name: str
+) -> None:
+    version, _ = child
+    with Image.open(version.folder / f"{name}.png", formats=["PNG"]) as image:
+        assert str(image.info["Title"]).startswith(f"{version}, transfer")
 
 
 def test_a_child_that_was_killed_after_its_head_becomes_the_same(

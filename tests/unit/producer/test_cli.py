@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -535,6 +536,55 @@ def test_results_go_to_stdout_as_csv_or_to_a_file(house: House, tmp_path: Path) 
     assert (tmp_path / "out.csv").read_text() == printed.stdout
 
 
+def test_the_least_sure_records_are_filled_in_and_taken_back(house: House, tmp_path: Path) -> None:
+    house.worker.errors = {2: "damaged image"}
+    house.submit()
+    file = tmp_path / "check.csv"
+    done = house.run("results", "job", "--below", "0.53", "-o", file)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        f"5 of 60 records in {file}: those with a score below 0.53.",
+        "1 failed image has no score, and no record here.",
+        f"Fill in `label`, and `producer label job {file}` takes it back.",
+    ]
+    head, *rows = file.read_text().splitlines()
+    assert head.startswith('"id","path","label",')
+    assert [row.split(",")[:5] for row in rows] == [
+        [f'"{i}"', "", "", f'"{LABELS[i % 3]}"', score]
+        for i, score in ((0, "0.5"), (1, "0.51"), (50, "0.5"), (51, "0.51"), (52, "0.52"))
+    ], "none has its submitted label, and 0.53 is not below 0.53"
+    rows[3] = rows[3].replace(",,", ",,two", 1)
+    file.write_text("\n".join([head, *rows]))
+    labelled = house.run("label", "job", file)
+    assert labelled.stderr.splitlines()[:2] == [
+        "Job job: 1 label, 1 new, 0 changed.",
+        "4 lines have no label, and nothing came of them.",
+    ]
+    assert summary_of(house.run("status", "job", "--json"))["labelled_later"] == 1
+
+
+def test_the_least_sure_records_go_to_stdout_or_into_other_formats_too(
+    house: House, tmp_path: Path
+) -> None:
+    house.submit()
+    printed = house.run("results", "job", "--below", "0.51")
+    assert [line.split(",")[0] for line in printed.stdout.splitlines()] == ['"id"', '"0"', '"50"']
+    assert printed.stderr == "2 of 60 records: those with a score below 0.51.\n"
+    house.run("results", "job", "--below", "0.51", "-o", tmp_path / "check.jsonl")
+    lines = map(json.loads, (tmp_path / "check.jsonl").read_text().splitlines())
+    assert [(line["id"], line["label"]) for line in lines] == [("0", None), ("50", None)]
+    done = house.run("results", "job", "--below", "0.51", "-o", tmp_path / "check.parquet")
+    assert "Fill in" not in done.stderr
+    table = pq.read_table(tmp_path / "check.parquet")
+    assert table["label"].to_pylist() == ["zero", "two"], "a program may want it"
+    none = house.run("results", "job", "--below", "0.5", "-o", tmp_path / "none.csv")
+    assert none.stderr == (
+        f"0 of 60 records in {tmp_path / 'none.csv'}: those with a score below 0.5.\n"
+    )
+    assert (tmp_path / "none.csv").read_text().startswith('"id",')
+    assert house.run("results", "job", "--below", "90").exit_code == 2
+
+
 def test_results_of_a_job_that_has_not_finished_are_those_so_far(house: House) -> None:
     house.queue.serve = lambda message: None
     house.submit("--no-wait")
@@ -635,6 +685,29 @@ def test_report_writes_a_page_and_sums_up_again(house: House) -> None:
     told = house.run("status", "job").stdout
     assert "report      report.html" in told
     assert "errors" not in told
+
+
+def test_report_prints_its_warnings(house: House) -> None:
+    house.worker.errors = {7: "damaged image"}
+    house.submit()
+    done = house.run("report", "job")
+    warning = "Some images failed. 1 of 60 has an error record instead of a prediction."
+    assert f"  warning     {warning}\n" in done.stdout
+    first, second = summary_of(house.run("report", "job", "--json"))["warnings"]
+    assert first == warning
+    assert "They promise 71.41 % right answers" in second
+    assert "  warning  " not in house.run("status", "job").stdout
+
+
+def test_an_accuracy_over_images_that_people_chose_is_told_as_such(house: House) -> None:
+    np.save(house.root / "a.npy", images_of(range(60)))
+    house.run("submit", house.root / "a.npy", "--job-id", "job")
+    true = house.root.parent / "true.csv"
+    true.write_text("id,label\n1,one\n2,zero\n")
+    house.run("label", "job", true)
+    shown = house.run("status", "job").stdout
+    assert "  accuracy    0.5000 over 2 labelled images\n" in shown
+    assert "  labels      2 given later, no sample of the others\n" in shown
 
 
 def test_a_job_without_labels_has_a_report_too(house: House) -> None:

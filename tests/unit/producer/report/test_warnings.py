@@ -14,6 +14,7 @@ from producer.report.statistics.job_statistics import analyse
 from producer.report.warnings import warn
 from producer.report.writing import find_manifest
 from producer.results.summary import summarise
+from storage.jobs.corrections import add_corrections
 from storage.jobs.inputs import UNLABELLED
 from storage.jobs.results import BatchResult
 from storage.jobs.store import JobStore
@@ -38,6 +39,7 @@ class House:
         *,
         score: float | NDArray[np.floating] = 0.95,
         errors: Mapping[int, str] | None = None,
+        later: Mapping[int, int] | None = None,
         **manifest: Any,
     ) -> dict[str, str]:
         """The warnings of a job with these predictions and labels: sentences by heading."""
@@ -55,6 +57,9 @@ class House:
             errors=dict(errors or {}),
         )
         self.store.of(job).results.write(0, result)
+        if later:
+            positions, given = np.array(list(later)), np.array(list(later.values()), np.int32)
+            add_corrections(self.store.of(job), positions, given)
         found = find_manifest(self.models, job)
         statistics = analyse(self.store.of(job), found, StorageSettings())
         summary = summarise(self.store.of(job), statistics.tally)
@@ -117,7 +122,7 @@ def test_scores_that_do_not_tell_how_often_the_model_is_right(
     found = house.warnings(mostly_right(actual, every=2), actual, score=score)
     said = found["The scores do not tell how often the model is right."]
     assert said.startswith(f"They promise {promised}\N{NO-BREAK SPACE}% right answers, 50.00")
-    assert said.endswith(f"the expected calibration error is {abs(score - 0.5):.2f}.")
+    assert said.endswith(f"the expected calibration error is {abs(score - 0.5):.4f}.")
 
 
 def test_scores_that_may_be_off_by_chance_are_not_told(house: House) -> None:
@@ -158,6 +163,21 @@ def test_three_images_without_a_label_cannot_be_compared_either(house: House) ->
         "Nothing tells whether the answers are right.": "No image has a label, and so few images "
         "may differ in everything from those of the model's test."
     }
+
+
+def test_images_that_people_chose_to_label_are_no_sample_to_warn_from(house: House) -> None:
+    wrong = {i: (i + 1) % 14 for i in range(25)}
+    assert house.warnings(np.arange(100) % 14, later=wrong) == {
+        "Nothing tells whether the answers are right.": "The 25 labelled images are no sample of "
+        "the others, and the model has no baseline to compare with."
+    }
+
+
+def test_images_that_were_all_labelled_later_are_warned_from(house: House) -> None:
+    wrong = {i: (i + 1) % 14 for i in range(100)}
+    found = house.warnings(np.arange(100) % 14, later=wrong)
+    assert "Classes are not recognised." in found
+    assert "The answers are no better than guessing." in found
 
 
 def test_without_labels_and_a_baseline_nothing_is_known(house: House) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import tracemalloc
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,8 +20,10 @@ from imaging.images import Shape
 from imaging.preprocessing import Preprocessing
 from producer.report.html import Markup, element, text
 from producer.report.statistics.drift import PIXEL_SAMPLE
+from producer.report.statistics.examples import EXAMPLES_OF_A_CLASS, Examples
 from producer.report.statistics.failure_reasons import EXAMPLES_SHOWN, FailureReasons, kind_of
 from producer.report.statistics.job_statistics import analyse
+from producer.report.statistics.least_sure import LeastSure
 from producer.report.statistics.mistakes import Mistakes
 from producer.report.writing import write_report
 from producer.results.finished_batches import FinishedBatch
@@ -38,6 +41,7 @@ from tests.builders import (
     SHAPE,
     array_job,
     describe_job,
+    die_at,
     encode,
     file_job,
     image_file,
@@ -68,6 +72,8 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
         self.sections: dict[str, str] = {}
+        self.pictures: Counter[str] = Counter()
+        """Images by section."""
         self._section = ""
         self.feed(document)
         self.close()
@@ -76,6 +82,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
+        self.pictures[self._section] += tag == "img"
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -121,7 +128,8 @@ def test_a_labelled_job_is_told_in_all_sections(store: JobStore, models: ModelSt
         store.of(job).attempts.begin(batch).end("done", {"predict": 0.001})
     work(store, job, FakeWorker(store, {3: "damaged image"}))
     page = report_of(store, models, job)
-    shown = ["classes", "confusion", "scores", "mistakes", "errors", "drift", "time", "origin"]
+    pictured = ["mistakes", "unsure", "examples", "errors"]
+    shown = ["classes", "confusion", *pictured, "scores", "drift", "time", "origin"]
     assert [attributes["id"] for attributes in page.all("section")] == shown
     assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in shown]
     head = page.sections[""]
@@ -131,7 +139,9 @@ def test_a_labelled_job_is_told_in_all_sections(store: JobStore, models: ModelSt
     assert f"95 % interval {100 * low:.2f} to {100 * high:.2f}" in head
     assert "digits@1" in head
     assert "data set  digits@1" in head
-    assert len(page.all("img")) == 19 - right
+    pictures = [page.pictures[name] for name in pictured]
+    assert pictures == [19 - right, 24, 3 * EXAMPLES_OF_A_CLASS, 1]
+    assert len(page.all("img")) == sum(pictures)
     assert all(a["alt"] for a in page.all("img"))
     assert "predict" in page.sections["time"]
     assert "1 image has no prediction" in page.sections["errors"]
@@ -162,7 +172,8 @@ def test_hostile_names_ids_and_reasons_are_only_text(store: JobStore, models: Mo
     assert all((a["src"] or "").startswith("data:image/png;base64,") for a in page.all("img"))
     shown = HOSTILE.replace("\0", "�").replace("\x1b", "�")
     told = "".join(page.texts)
-    assert told.count(shown[:59]) > 20
+    assert min(told.count(shown[:9]), told.count(shown[-8:])) > 20
+    assert {shown, shown[::-1]} <= {a.get("title") for a in page.all("bdi")}
     assert "\0" not in told
 
 
@@ -193,6 +204,38 @@ def test_a_job_with_reuse_tells_how_much_was_taken_over(
     assert "Reused" not in report_of(store, models, plain).sections[""]
 
 
+def test_a_bar_is_as_long_as_its_share(store: JobStore, models: ModelStore) -> None:
+    job = array_job(store, images_of(range(8)), model=pinned(models), batch_size=8)
+    work(store, job)
+    page = report_of(store, models, job)
+    shares = [a["width"] for a in page.all("rect") if a["class"] == "right" and a["height"] == "10"]
+    assert shares == ["45", "45", "30"], "of 120, for 3, 3 and 2 of 8"
+    assert "37.50\N{NO-BREAK SPACE}%" in page.sections["classes"]
+
+
+def test_a_job_with_some_labels_tells_how_often_each_class_was_predicted_in_all(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(store, images_of(range(9)), [0] * 4 + [UNLABELLED] * 5, model=pinned(models))
+    work(store, job)
+    told = report_of(store, models, job).sections["classes"]
+    assert "Over 4 images with a label and a prediction." in told
+    assert "How often each class was predicted, over 9 images." in told
+
+
+def test_a_long_name_is_shortened_in_its_middle_and_whole_when_pointed_at(
+    store: JobStore, models: ModelStore
+) -> None:
+    names = tuple(f"{kind}_a_name_that_nobody_would_want_to_read_{kind}" for kind in "abc")
+    content = encode(images_of([7])[0])
+    files = [image_file(content, i) for i in range(9)]
+    job = file_job(store, files, labels=names, model=pinned(models, labels=names), batch_size=9)
+    work(store, job)
+    page = report_of(store, models, job)
+    assert "a_a_name_that_nobody…ould_want_to_read_a " in page.sections["classes"]
+    assert {a["title"] for a in page.all("bdi") if "title" in a} == set(names)
+
+
 def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: ModelStore) -> None:
     job = array_job(store, images_of(range(10)), [0, 1, 2] * 3 + [1], model=pinned(models))
     work(store, job)
@@ -203,9 +246,28 @@ def test_labels_given_later_count_and_are_spoken_of(store: JobStore, models: Mod
     page = report_of(store, models, job)
     assert "90.00" in page.sections[""]
     assert "2 given after the submission" in page.sections[""]
-    (mistake,) = page.all("img")
-    assert mistake["alt"] == "Image 0"
+    assert page.pictures["mistakes"] == 1
+    assert page.all("img")[0]["alt"] == "Image 0"
     assert "actual  two" in page.sections["mistakes"]
+
+
+def test_a_figure_over_images_that_people_chose_says_so(
+    store: JobStore, models: ModelStore
+) -> None:
+    job = array_job(store, images_of(range(100)), model=pinned(models))
+    work(store, job)
+    positions = np.arange(25)
+    add_corrections(store.of(job), positions, ((positions + (positions < 9)) % 3).astype(np.int32))
+    page = report_of(store, models, job)
+    head = page.sections[""]
+    assert (
+        "Accuracy of 25 64.00\N{NO-BREAK SPACE}% of the 25 labelled, which are no sample of the "
+        "other 75 " in head
+    )
+    assert "interval" not in head
+    assert "They are no sample of the others." in page.sections["classes"]
+    assert "predicted, over 100 images." in page.sections["classes"]
+    assert page.sections["scores"].startswith("Scores Over the 25 labelled images, no sample of")
 
 
 def test_a_job_over_a_data_set_names_its_version(store: JobStore, models: ModelStore) -> None:
@@ -234,7 +296,7 @@ def test_a_job_without_labels_tells_classes_scores_and_drift(
     work(store, job)
     page = report_of(store, models, job)
     told = [attributes["id"] for attributes in page.all("section")]
-    assert told == ["classes", "scores", "drift", "origin"]
+    assert told == ["classes", "unsure", "examples", "scores", "drift", "origin"]
     assert "unknown" in page.sections[""]
     assert "14" in page.sections["classes"].split()
     assert "without a label: 40 images" in page.sections["scores"]
@@ -368,8 +430,11 @@ def test_of_a_thousand_classes_without_labels_all_are_listed_too(
     files = [image_file(content, i) for i in range(50)]
     job = file_job(store, files, labels=names, batch_size=50, model=model)
     work(store, job)
-    told = report_of(store, models, job).sections["classes"]
+    page = report_of(store, models, job)
+    told = page.sections["classes"]
     assert "commonest of 1,000 classes" in told
+    assert "Some images of the 20 commonest of 50 predicted classes" in page.sections["examples"]
+    assert page.pictures["examples"] == 20
     assert all(f" {name} " in told for name in names)
 
 
@@ -380,12 +445,81 @@ def test_large_colour_images_do_not_make_a_large_file(store: JobStore, models: M
     job = array_job(store, images, [0] * 60, model=model)
     work(store, job)
     page = report_of(store, models, job)
-    assert len(page.all("img")) == 24
+    assert page.pictures["mistakes"] == 24
+    assert len(page.all("img")) == 24 + 24 + 3 * EXAMPLES_OF_A_CLASS
     assert "red less blue" in page.sections["drift"]
     assert (store.path(job.id) / "report.html").stat().st_size < 1_500_000
 
 
+def test_thousands_of_photographs_of_many_classes_make_no_large_file(
+    store: JobStore, models: ModelStore
+) -> None:
+    shape: Shape = (96, 96, 3)
+    names = tuple(f"class {i}" for i in range(1000))
+    noise = np.random.default_rng(1).integers(0, 256, (100, 24, 24, 3), np.uint8)
+    contents = [encode(pixels, "JPEG") for pixels in noise.repeat(4, axis=1).repeat(4, axis=2)]
+    model = pinned(models, labels=names, input_shape=shape)
+    files = [image_file(contents[i % 100], i, label=i % 7) for i in range(3000)]
+    job = file_job(store, files, labels=names, model=model, batch_size=1000)
+    work(store, job, FakeWorker(store, {i: f"{'x' * i} too bad" for i in range(100)}))
+    page = report_of(store, models, job)
+    assert 24 + 24 + 20 * 3 < len(page.all("img")) < 200
+    assert (store.path(job.id) / "report.html").stat().st_size < 2_000_000
+
+
+def test_what_can_be_seen_of_failed_images_is_shown(store: JobStore, models: ModelStore) -> None:
+    shape: Shape = (40, 40, 3)
+    noise = np.random.default_rng(1).integers(0, 256, (6, *shape), np.uint8)
+    whole = [encode(pixels, "JPEG") for pixels in noise]
+    contents = [*whole[:3], whole[3][: len(whole[3]) // 2], b"coffee", whole[5]]
+    files = [image_file(content, i) for i, content in enumerate(contents)]
+    job = file_job(store, files, batch_size=5, model=pinned(models, input_shape=shape))
+    reasons = {2: "no probabilities", 3: "damaged image", 4: "not an image", 5: "kills the worker"}
+    work(store, job, FakeWorker(store, reasons))
+    page = report_of(store, models, job)
+    failed = {a["alt"] for a in page.all("img")[-page.pictures["errors"] :]}
+    assert failed == {"Image image-2", "Image image-3", "Image image-5"}
+    assert "image-4" in page.sections["errors"]
+    for _ in range(3):
+        die_at(store.of(job).attempts.path(1), 0)
+    page = report_of(store, models, job)
+    assert page.pictures["errors"] == 2, "what may have killed a worker is left alone"
+    assert "image-5" in page.sections["errors"]
+
+
 # What it is made of
+
+
+def test_the_least_sure_come_first_whether_right_or_wrong(store: JobStore) -> None:
+    job = array_job(store, images_of(range(120)), batch_size=40)
+    work(store, job, FakeWorker(store, {50: "damaged image"}))
+    shown = analyse(store.of(job), None, SETTINGS).least_sure
+    assert len(shown) == 24
+    assert [image.position for image in shown[:5]] == [0, 100, 1, 51, 101]
+    assert [image.score for image in shown[:2]] == [0.5, 0.5]
+    assert shown[0].actual == UNLABELLED
+    of_one_batch = LeastSure()
+    of_one_batch.add(FinishedBatch(store.of(job), 2, KnownLabels(store.of(job))))
+    assert [image.position for image in of_one_batch.images[:2]] == [100, 101]
+
+
+def test_examples_come_from_all_over_a_job_in_its_order(store: JobStore) -> None:
+    job = array_job(store, images_of([i % 256 for i in range(3000)]), batch_size=500)
+    work(store, job, FakeWorker(store, dict.fromkeys(range(0, 3000, 6), "damaged image")))
+    examples = analyse(store.of(job), None, SETTINGS).examples
+    for predicted in range(3):
+        found = examples.of(predicted)
+        positions = [position for position, _ in found]
+        assert len(found) == EXAMPLES_OF_A_CLASS
+        assert positions == sorted(positions)
+        assert all(position % 3 == predicted and position % 6 for position in positions)
+        assert max(np.diff([0, *positions, 3000])) < 1500
+        assert [image for _, image in found] == [str(position) for position in positions]
+    at_once = Examples()
+    for batch in range(6):
+        at_once.add(FinishedBatch(store.of(job), batch, KnownLabels(store.of(job))))
+    assert at_once.of(1) == examples.of(1)
+    assert at_once.of(3) == []
 
 
 def test_the_most_confident_mistakes_come_first_and_only_labelled_ones_count(
@@ -406,9 +540,9 @@ def test_equally_confident_mistakes_come_in_the_order_of_the_job(store: JobStore
     work(store, job, FakeWorker(store))
     mistakes = analyse(store.of(job), None, SETTINGS).mistakes
     assert [mistake.position for mistake in mistakes[:3]] == [49, 99, 48]
-    of_one_batch = Mistakes(job)
+    of_one_batch = Mistakes()
     of_one_batch.add(FinishedBatch(store.of(job), 0, KnownLabels(store.of(job))))
-    assert len(list(of_one_batch)) == 24
+    assert len(of_one_batch.surest) == 24
 
 
 @pytest.mark.parametrize(
@@ -433,8 +567,8 @@ def test_reasons_that_differ_in_numbers_and_paths_are_one_kind(alike: tuple[str,
 def test_a_reason_that_is_always_the_same_is_shown_as_it_is() -> None:
     reasons = FailureReasons()
     for i in range(3):
-        reasons.add(f"a{i}", "values of 32 bits: convert it to 8 or 16 bits")
-        reasons.add(f"b{i}", f"too large: {i} bytes")
+        reasons.add(f"a{i}", "values of 32 bits: convert it to 8 or 16 bits", i)
+        reasons.add(f"b{i}", f"too large: {i} bytes", i)
     assert [reason.text for reason in reasons] == [
         "too large: N bytes",
         "values of 32 bits: convert it to 8 or 16 bits",
@@ -444,11 +578,11 @@ def test_a_reason_that_is_always_the_same_is_shown_as_it_is() -> None:
 def test_reasons_are_counted_the_commonest_first_and_never_too_many() -> None:
     reasons = FailureReasons()
     for i in range(1000):
-        reasons.add(f"a{i}", f"file too large: the limit is {i} bytes")
-        reasons.add(f"b{i}", "x" * (i + 1))
+        reasons.add(f"a{i}", f"file too large: the limit is {i} bytes", i)
+        reasons.add(f"b{i}", "x" * (i + 1), i)
     first, *others = reasons
     assert (first.text, first.count) == ("file too large: the limit is N bytes", 1000)
-    assert first.examples[1] == ("a1", "file too large: the limit is 1 bytes")
+    assert first.examples[1] == ("a1", "file too large: the limit is 1 bytes", 1)
     assert len(first.examples) == EXAMPLES_SHOWN
     assert len(others) <= 200
     assert sum(reason.count for reason in others) == 1000

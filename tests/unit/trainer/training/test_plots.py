@@ -15,7 +15,7 @@ from storage.datasets.store import DataSet, DatasetStore
 from tests.processes import REPOSITORY
 from trainer.datasets.arrays import LabelledArrays, LabelledImages
 from trainer.training.drawing import WRONG_COLOUR, confusion_picture, image_grid, shorten
-from trainer.training.plots import draw_curves, draw_pictures
+from trainer.training.plots import draw_curves, draw_pictures, draw_predictions
 from trainer.training.progress import EpochReport
 
 ORANGE = tuple(int(WRONG_COLOUR[i : i + 2], 16) for i in (1, 3, 5))
@@ -26,6 +26,11 @@ def pixels_of(path: Path) -> np.ndarray:
     with Image.open(path, formats=["PNG"]) as image:
         image.load()
         return np.asarray(image.convert("RGB"))
+
+
+def title_of(path: Path) -> str:
+    with Image.open(path, formats=["PNG"]) as image:
+        return str(image.info["Title"])
 
 
 def share_of(colour: Sequence[int], path: Path) -> float:
@@ -148,6 +153,23 @@ def test_a_model_gets_four_pictures_and_wrong_predictions_are_marked(
     assert share_of(ORANGE, tmp_path / "wrong" / "samples.png") == 0
 
 
+def test_the_surest_mistakes_come_first_and_the_title_counts_them(tmp_path: Path) -> None:
+    store = DatasetStore(tmp_path)
+    data = dataset(store, count=60)
+    actual = np.asarray(data.labels("test"))
+    probabilities = np.eye(3, dtype=np.float32)[actual]
+    draw_predictions(tmp_path / "right.png", data, probabilities, "small@3, mlp")
+    probabilities[50] = np.roll(probabilities[50], 1)
+    draw_predictions(tmp_path / "wrong.png", data, probabilities, "small@3, mlp")
+    told = {name: title_of(tmp_path / f"{name}.png") for name in ("right", "wrong")}
+    assert told["right"] == "small@3, mlp\n0 of 60 test images are wrong"
+    assert told["wrong"] == (
+        "small@3, mlp\n1 of 60 test images are wrong, the surest mistakes first"
+    )
+    assert share_of(ORANGE, tmp_path / "right.png") == 0
+    assert share_of(ORANGE, tmp_path / "wrong.png") > 0.002, "though it is the fiftieth"
+
+
 def test_pictures_are_the_same_for_the_same_content(tmp_path: Path) -> None:
     evaluation = Evaluation(labels=("a", "b"), confusion=((9, 1), (0, 9)))
     for name in ("one.png", "two.png"):
@@ -172,7 +194,7 @@ print(all(matplotlib.rcParams[key] == before[key] for key in before if key != "b
     assert said.stdout.split() == ["False", "True"]
 
 
-def test_long_labels_are_cut_with_an_ellipsis() -> None:
+def test_long_labels_lose_their_middle() -> None:
     assert shorten("short") == "short"
-    assert shorten("a very long name of a class") == "a very long name …"
+    assert shorten("a very long name of a class") == "a very lo… a class"
     assert len(shorten("x" * 100)) == 18
