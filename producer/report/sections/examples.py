@@ -3,7 +3,7 @@
 import numpy as np
 
 from console.counts import counted
-from producer.report.formatting import LONGEST_NOTE, cut, name, percent
+from producer.report.formatting import LONGEST_NOTE, cut, have_long_names, name, percent
 from producer.report.html import Markup, element, join
 from producer.report.pictures import Pictures
 from producer.report.statistics.job_statistics import Statistics
@@ -41,4 +41,5 @@ def example_section(job: Job, statistics: Statistics, pictures: Pictures) -> Mar
     if predicted > MOST_CLASSES:
         said = f"Some images of the {MOST_CLASSES} commonest of {predicted:,} predicted classes"
     said += ", from all over the job, as the model saw them; pointed at, each tells its name."
-    return join(element("p", said), element("ul", *rows, class_="examples"))
+    kind = "examples" if have_long_names(job.labels) else "examples narrow"
+    return join(element("p", said), element("ul", *rows, class_=kind))
