@@ -204,8 +204,9 @@ def results(job_id: str, *, output: str | None, below: float | None) -> None:
 def report(job_id: str, *, json_: bool) -> None:
     """Sum JOB up again, and write report.html into its folder: a page to look at and pass on.
 
-    It tells accuracy, confusion, calibration, the most confident mistakes, errors, drift against
-    the model's test images, and where the time went.
+    It shows the most confident mistakes, the least sure predictions and some images of each class,
+    and tells accuracy, confusion, calibration, errors, drift against the model's test images, and
+    where the time went. Its warnings are printed, too.
     """
     handle = client().job(job_id)
     report = handle.write_report()
