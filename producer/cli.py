@@ -204,9 +204,10 @@ def results(job_id: str, *, output: str | None, below: float | None) -> None:
 def report(job_id: str, *, json_: bool) -> None:
     """Sum JOB up again, and write its report.html.
 
-    The page lies in the folder of the job, to be looked at and passed on. It tells accuracy,
-    confusion, calibration, the most confident mistakes, errors, drift against the model's test
-    images, and where the time went.
+    The page lies in the folder of the job, to be looked at and passed on. It shows the most
+    confident mistakes, the least sure predictions and some images of each class, and tells
+    accuracy, confusion, calibration, errors, drift against the model's test images, and where the
+    time went. Its warnings are printed, too.
     """
     handle = client().job(job_id)
     report = handle.write_report()

@@ -38,6 +38,16 @@ class Pictures:
     def __bool__(self) -> bool:
         return self._images is not None
 
+    @property
+    def any_had(self) -> bool:
+        """Whether there was any of the pictures asked for so far."""
+        return any(self._shown.values())
+
+    @property
+    def told(self) -> str:
+        """What these are, as a clause."""
+        return "as the model saw them" if self.any_had else "whose pictures cannot be had any more"
+
     def of(self, position: int, image_id: str) -> Markup:
         """An image as its model saw it; nothing if it cannot be had any more."""
         return self._picture(position, image_id) or Markup()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from console.counts import counted
-from producer.report.formatting import name, percent
+from producer.report.formatting import LONGEST_NOTE, cut, have_long_names, name, percent
 from producer.report.html import Markup, element, join
 from producer.report.pictures import Pictures
 from producer.report.statistics.job_statistics import Statistics
@@ -15,14 +15,8 @@ MOST_CLASSES = 20
 def example_section(job: Job, statistics: Statistics, pictures: Pictures) -> Markup:
     counts = statistics.classes
     predicted = int((counts > 0).sum())
-    if not predicted or not pictures:
-        return Markup()
     commonest = np.argsort(-counts, kind="stable")[: min(predicted, MOST_CLASSES)].tolist()
-    said = f"Some images of each of {counted(predicted, 'predicted class', 'predicted classes')}"
-    if predicted > MOST_CLASSES:
-        said = f"Some images of the {MOST_CLASSES} commonest of {predicted:,} predicted classes"
-    said += ", from all over the job, as the model saw them; pointed at, each tells its name."
-    rows = (
+    rows = [
         element(
             "li",
             element(
@@ -35,10 +29,17 @@ def example_section(job: Job, statistics: Statistics, pictures: Pictures) -> Mar
                 ),
             ),
             *(
-                element("span", pictures.of(position, image), title=image)
+                element("span", pictures.of(position, image), title=cut(image, LONGEST_NOTE))
                 for position, image in statistics.examples.of(i)
             ),
         )
         for i in commonest
-    )
-    return join(element("p", said), element("ul", *rows, class_="examples"))
+    ]
+    if not pictures.any_had:
+        return Markup()
+    said = f"Some images of each of {counted(predicted, 'predicted class', 'predicted classes')}"
+    if predicted > MOST_CLASSES:
+        said = f"Some images of the {MOST_CLASSES} commonest of {predicted:,} predicted classes"
+    said += ", from all over the job, as the model saw them; pointed at, each tells its name."
+    kind = "examples" if have_long_names(job.labels) else "examples narrow"
+    return join(element("p", said), element("ul", *rows, class_=kind))

@@ -13,8 +13,9 @@ def mistake_section(job: Job, statistics: Statistics, pictures: Pictures) -> Mar
     if not statistics.mistakes:
         return element("p", "There are no mistakes.")
     wrong = int(statistics.scores.wrong.sum())
+    shown = cards(job, statistics.mistakes, pictures)
     said = (
-        f"{len(statistics.mistakes)} of {wrong:,} mistakes, those of the highest scores, as the "
-        "model saw them. An image with a wrong label would stand here, too."
+        f"{len(statistics.mistakes)} of {wrong:,} mistakes, those of the highest scores, "
+        f"{pictures.told}. An image with a wrong label would stand here, too."
     )
-    return join(element("p", said), cards(job, statistics.mistakes, pictures))
+    return join(element("p", said), shown)

@@ -11,9 +11,10 @@ def unsure_section(job: Job, statistics: Statistics, pictures: Pictures) -> Mark
     found = statistics.least_sure
     if not found or not pictures:
         return Markup()
+    shown = cards(job, found, pictures)
     said = (
         f"{len(found)} of {statistics.tally.predicted:,} predictions, those of the lowest scores, "
-        "as the model saw them. For a table of such images to check and label: "
+        f"{pictures.told}. For a table of such images to check and label: "
     )
     command = element("code", f"producer results {job.id} --below 0.9 -o check.csv")
-    return join(element("p", said, command), cards(job, found, pictures))
+    return join(element("p", said, command), shown)

@@ -585,6 +585,28 @@ def test_the_least_sure_records_go_to_stdout_or_into_other_formats_too(
     assert house.run("results", "job", "--below", "90").exit_code == 2
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_least_sure_records_keep_their_probabilities(
+    house: House, tmp_path: Path, suffix: str
+) -> None:
+    house.worker.errors = {0: "damaged image"}
+    house.submit("--probabilities")
+    file = tmp_path / f"check{suffix}"
+    assert house.run("results", "job", "--below", "0.51", "-o", file).exit_code == 0
+    match suffix:
+        case ".csv":
+            head, row = (line.split(",") for line in file.read_text().splitlines())
+            found = dict(zip(head, row, strict=True))
+            assert (found['"id"'], found['"p_two"']) == ('"50"', found['"score"'])
+        case ".jsonl":
+            (record,) = map(json.loads, file.read_text().splitlines())
+            assert (record["id"], record["probabilities"]["two"]) == ("50", record["score"])
+        case _:
+            table = pq.read_table(file)
+            assert table["id"].to_pylist() == ["50"]
+            assert table["probabilities"].to_pylist()[0][2] == table["score"].to_pylist()[0]
+
+
 def test_results_of_a_job_that_has_not_finished_are_those_so_far(house: House) -> None:
     house.queue.serve = lambda message: None
     house.submit("--no-wait")

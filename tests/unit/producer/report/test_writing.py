@@ -467,6 +467,17 @@ def test_thousands_of_photographs_of_many_classes_make_no_large_file(
     assert (store.path(job.id) / "report.html").stat().st_size < 2_000_000
 
 
+def test_where_all_images_have_gone_none_is_promised(store: JobStore, models: ModelStore) -> None:
+    job = array_job(store, images_of(range(10)), [0] * 10, model=pinned(models))
+    work(store, job)
+    (store.root / "images.npy").unlink()
+    page = report_of(store, models, job)
+    assert not page.all("img")
+    assert "examples" not in page.sections
+    told = "whose pictures cannot be had any more."
+    assert told in page.sections["mistakes"] and told in page.sections["unsure"]
+
+
 def test_what_can_be_seen_of_failed_images_is_shown(store: JobStore, models: ModelStore) -> None:
     shape: Shape = (40, 40, 3)
     noise = np.random.default_rng(1).integers(0, 256, (6, *shape), np.uint8)
