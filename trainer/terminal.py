@@ -1,6 +1,8 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
 import logging
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from console.tables import show_table
 from evaluation.class_table import MOST_CLASS_ROWS, class_table
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.table import Table
 
     from storage.datasets.store import Appended
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from trainer.catalogue import DataSetLine, ModelLine
     from trainer.promotion.gate import Answers, Judgement
     from trainer.queue.schedule import ScheduleLine
+    from trainer.training.progress import EpochReport, EpochStep
 
+BAR_AFTER_SECONDS = 1.0
 VERSION_COLUMN: dict[str, Any] = {"justify": "right", "overflow": "fold", "max_width": 14}
 
 
@@ -39,6 +44,58 @@ def say_logs(*, phases: bool = False) -> None:
     logger.setLevel(logging.DEBUG if phases else logging.INFO)
     if not logger.handlers:
         logger.addHandler(SayHandler())
+
+
+def log_phase(phase: str) -> None:
+    """Show a phase that another process has logged, where those of this one are shown."""
+    logging.getLogger(__name__).debug("%s", phase)
+
+
+class EpochBar:
+    """The epoch that runs as a bar, where there is a terminal, and each report below another."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._epoch, self._began_at, self._reported = 0, 0.0, 0
+
+    def __enter__(self) -> "EpochBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def step(self, step: "EpochStep") -> None:
+        """Move the bar; one that would be seen for a moment only is not drawn."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if not sys.stderr.isatty() or step.epoch <= self._reported:
+            return
+        if step.epoch != self._epoch:
+            self._epoch, self._began_at = step.epoch, time.monotonic()
+        if self._bars is None:
+            if time.monotonic() - self._began_at < BAR_AFTER_SECONDS:
+                return
+            text = f"epoch {step.epoch}/{step.epochs}"
+            columns = (TextColumn(text), BarColumn(), TextColumn("{task.fields[images]}"))
+            self._bars = Progress(
+                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+            )
+            self._bars.add_task("", total=step.total, images="")
+            self._bars.start()
+        images = f"{step.done:,} of {step.total:,} images"
+        self._bars.update(self._bars.task_ids[0], completed=step.done, images=images)
+
+    def report(self, report: "EpochReport") -> None:
+        """Tell a finished epoch in place of its bar."""
+        self._reported = report.epoch
+        self._remove()
+        say(report)
+
+    def _remove(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
 
 def show_models(lines: "Sequence[ModelLine]") -> None:

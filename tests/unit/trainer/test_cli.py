@@ -51,7 +51,7 @@ from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
 from trainer.training.networks import get_recipe
 from trainer.training.progress import EpochReport
-from trainer.training.train import OnEpoch, TrainingRequest
+from trainer.training.train import OnEpoch, OnStep, TrainingRequest
 
 REPORT = EpochReport(
     epoch=1, epochs=2, accuracy=0.5, val_accuracy=0.6, loss=1.5, val_loss=1.25, seconds=3.0
@@ -81,6 +81,7 @@ class FakePipeline(Pipeline):
         request: TrainingRequest,
         on_epoch: OnEpoch = lambda report: None,
         *,
+        on_step: OnStep = lambda step: None,
         fencing_token: int | None = None,
     ) -> Outcome:
         self.requests.append(request)
