@@ -56,7 +56,7 @@ class EpochBar:
 
     def __init__(self) -> None:
         self._bars: Progress | None = None
-        self._epoch, self._began_at, self._reported = 0, 0.0, 0
+        self._reported, self._reported_at = 0, time.monotonic()
 
     def __enter__(self) -> "EpochBar":
         return self
@@ -71,10 +71,8 @@ class EpochBar:
 
         if not sys.stderr.isatty() or step.epoch <= self._reported:
             return
-        if step.epoch != self._epoch:
-            self._epoch, self._began_at = step.epoch, time.monotonic()
         if self._bars is None:
-            if time.monotonic() - self._began_at < BAR_AFTER_SECONDS:
+            if time.monotonic() - self._reported_at < BAR_AFTER_SECONDS:
                 return
             text = f"epoch {step.epoch}/{step.epochs}"
             columns = (TextColumn(text), BarColumn(), TextColumn("{task.fields[images]}"))
@@ -88,7 +86,7 @@ class EpochBar:
 
     def report(self, report: "EpochReport") -> None:
         """Tell a finished epoch in place of its bar."""
-        self._reported = report.epoch
+        self._reported, self._reported_at = report.epoch, time.monotonic()
         self._remove()
         say(report)
 
