@@ -90,7 +90,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 define SHOW_PACKAGES
-/^Collecting|^Requirement already/ { if (++count % 25 == 0) { print "  " count " packages"; fflush() } }
+/^(Collecting|Processing|Requirement already)/ { if (++count % 25 == 0) { print "  " count " packages"; fflush() } }
 /^Installing/ { print "Installing " count " packages into $(VENV) ..."; fflush() }
 /^exit/ { code = $$2 }
 END { exit code }

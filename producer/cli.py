@@ -173,9 +173,12 @@ def results(job_id: str, *, output: str | None) -> None:
     else:
         count = export(handle.records(), sys.stdout.buffer, ".csv")
     if count < handle.job.total:
-        say(f"Job {job_id} has not finished: {count:,} of {handle.job.total:,} records so far.")
+        say(
+            f"Job {job_id} has not finished: {count:,} of "
+            f"{counted(handle.job.total, 'record')} so far."
+        )
     if path:
-        say(f"{count:,} records in {path}.")
+        say(f"{counted(count, 'record')} in {path}.")
 
 
 @cli.command()
@@ -191,7 +194,7 @@ def report(job_id: str, *, json_: bool) -> None:
     handle = client().job(job_id)
     report = handle.write_report()
     say(f"Wrote {report.path}.")
-    show(handle, report.tally, json_, timeline=report.timeline)
+    show(handle, report.tally, json_, timeline=report.timeline, one_by_one=False)
 
 
 @cli.command()
@@ -356,9 +359,14 @@ def interruptible(folder: Path, job_id: str) -> Iterator[None]:
 
 
 def show(
-    handle: "JobHandle", tally: "Tally", json_: bool, timeline: "Timeline | None" = None
+    handle: "JobHandle",
+    tally: "Tally",
+    json_: bool,
+    *,
+    timeline: "Timeline | None" = None,
+    one_by_one: bool = True,
 ) -> None:
-    """Print what a job came to so far, and exit accordingly."""
+    """Print what a job came to so far, of a small one each answer, and exit accordingly."""
     from producer.results.records import read_records
     from producer.results.summary import summarise
     from producer.terminal import (
@@ -376,7 +384,7 @@ def show(
             say(summary.reason)
     else:
         show_summary(summary)
-        if handle.job.total <= MOST_ANSWERS:
+        if one_by_one and handle.job.total <= MOST_ANSWERS:
             show_answers([record for table in handle.records() for record in read_records(table)])
         else:
             show_counts(handle.job.labels, tally.by_class.tolist())

@@ -10,6 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.counts import counted
 from console.output import print_hanging, say, stdout
 from console.tables import show_table
 from evaluation.class_table import class_table
@@ -47,7 +48,7 @@ def _show_lines(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
         if now - told >= (FIRST_SECONDS if is_first else PLAIN_SECONDS):
             told, shown = now, progress.images
             rate = progress.images / (now - began)
-            say(f"{progress.images:,} of {job.total:,} images, {rate:,.0f}/s")
+            say(f"{progress.images:,} of {counted(job.total, 'image')}, {rate:,.0f}/s")
     return tally
 
 
@@ -93,10 +94,13 @@ def show_summary(summary: "Summary") -> None:
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
     if summary.hit_rate is not None:
-        console.print(f"  reused      {summary.reused:,} predictions, {summary.hit_rate:.1%}")
+        console.print(
+            f"  reused      {counted(summary.reused or 0, 'prediction')}, {summary.hit_rate:.1%}"
+        )
     if summary.accuracy is not None:
-        labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
-        console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+        is_all = summary.labelled == images.total > 1
+        over = "all images" if is_all else counted(summary.labelled, "labelled image")
+        console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {over}")
     if summary.top_accuracy is not None:
         console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:

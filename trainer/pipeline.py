@@ -242,6 +242,7 @@ class Pipeline:
 
         Raises `ExaminationFailed` unless both can be examined on the data set.
         """
+        log.debug("Examining %s and %s on the test images of %s ...", first, second, dataset)
         judgement = self.gate.judge(second, first, dataset)
         if not (judgement.candidate and judgement.champion):
             raise ExaminationFailed(f"{judgement.promotion.reason}.")

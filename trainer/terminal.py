@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from console.counts import counted
 from console.moments import in_utc
 from console.output import print_hanging, say, stdout
 from console.tables import show_table
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from trainer.training.progress import EpochReport, EpochStep
 
 BAR_AFTER_SECONDS = 1.0
-VERSION_COLUMN: dict[str, Any] = {"justify": "right", "overflow": "fold", "max_width": 14}
+VERSION_COLUMN: dict[str, Any] = {"justify": "right", "no_wrap": True}
 
 
 class SayHandler(logging.Handler):
@@ -196,7 +197,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     if manifest.network != IMPORTED:
         epochs = metrics.get("epochs", manifest.epochs)
         facts["trained"] = (
-            f"{at}, {metrics.get('seconds', 0):.0f} s, {epochs:.0f} epochs of "
+            f"{at}, {metrics.get('seconds', 0):.0f} s, {counted(round(epochs or 0), 'epoch')} of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
     shape, how = " x ".join(map(str, manifest.input_shape)), manifest.preprocessing
@@ -223,7 +224,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     if choice and choice.agreement and choice.agreement.holds:
         facts["runtime"] += (
             f"; probabilities at most {choice.agreement.difference:.1g} apart on "
-            f"{choice.agreement.images:,} images"
+            f"{counted(choice.agreement.images, 'image')}"
         )
     if promotion := read_promotion(version):
         facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
@@ -245,7 +246,7 @@ def show_comparison(judgement: "Judgement") -> None:
     assert first and second
     console = stdout()
     both = [first.performance, second.performance]
-    table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
+    table = _table(f"{promotion.dataset}:test, {counted(promotion.images, 'image')}")
     for answers in (first, second):
         table.add_column(str(answers.version), **VERSION_COLUMN)
     metrics = [performance.metrics for performance in both]
@@ -253,8 +254,8 @@ def show_comparison(judgement: "Judgement") -> None:
     table.add_row("right", *(f"{p.right:,}" for p in both))
     table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
     _add_metrics(table, metrics)
-    console.print(table)
-    console.print(_recall_table(promotion, first, second))
+    show_table(table)
+    show_table(_recall_table(promotion, first, second))
     for check in promotion.checks:
         mark = "[yellow]![/]" if check.notable else "[green]✓[/]"
         mark = mark if check.passed else "[bold red]✗[/]"

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from console.command_line import Share, as_json
+from console.counts import counted
 from console.output import print_json, say
 from trainer.commands.given import open_pipeline
 from trainer.commands.preprocessing import parse_preprocessing, parse_size, with_preprocessing
@@ -94,7 +95,7 @@ def add_data(
     height, width, channels = about.shape
     say(
         f"Data set {dataset}: {counts} images of {height} x {width} x {channels}, "
-        f"{len(about.classes)} classes, from {about.origin}."
+        f"{counted(len(about.classes), 'class', 'classes')}, from {about.origin}."
     )
     if about.held_out:
         say(f"Nothing trains on {about.held_out:,} of the training images: they are in test, too.")

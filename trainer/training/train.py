@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from evaluation.baseline import Baseline
 from evaluation.confusion import Evaluation
 from messaging.messages import TrainModel
@@ -140,8 +141,8 @@ class TrainingRequest:
             return None
         return (
             f"Up to {self.epochs:,} epochs instead of {preset.epochs:,}, until the validation loss "
-            f"no longer falls: {images:,} images in batches of {self.batch_size} are few, and it "
-            f"takes {preset.least_steps:,} steps or so to learn."
+            f"no longer falls: {counted(images, 'image')} in batches of {self.batch_size} are "
+            f"few, and it takes {preset.least_steps:,} steps or so to learn."
         )
 
     @property

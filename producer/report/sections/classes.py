@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from console.counts import counted
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
 from producer.report import charts
@@ -32,7 +33,7 @@ def class_table(evaluation: Evaluation) -> Markup:
     predicted = evaluation.matrix.sum(axis=0).tolist()
     pairs = zip(evaluation.per_class(), predicted, strict=True)
     rows = [(score, count) for score, count in pairs if score.support or count]
-    said = f"Over {evaluation.count:,} images with a label and a prediction."
+    said = f"Over {counted(evaluation.count, 'image')} with a label and a prediction."
     if len(rows) < len(evaluation.labels):
         said += f" Of {len(evaluation.labels):,} classes {len(rows):,} occur."
     head = ["class", "precision", "recall", "F1", "", "images", "predicted"]

@@ -1,5 +1,6 @@
 """Everything needed to do a job again."""
 
+from console.counts import counted
 from producer.report.formatting import cut, moment, name
 from producer.report.html import Markup, element, join
 from producer.report.html_tables import definitions
@@ -8,7 +9,8 @@ from storage.models.store import IMPORTED, Manifest
 
 
 def origin_section(job: Job, manifest: Manifest | None) -> Markup:
-    images = f"{job.total:,} in {job.batches:,} batches of {job.batch_size:,}, digest "
+    batches = counted(job.batches, "batch", "batches")
+    images = f"{job.total:,} in {batches} of {job.batch_size:,}, digest "
     rows: list[tuple[str, str]] = [
         ("Model", join(name(str(job.model)), ", SHA-256 ", element("code", job.model.sha256))),
         ("Images", join(images, element("code", job.fingerprint))),
@@ -19,7 +21,8 @@ def origin_section(job: Job, manifest: Manifest | None) -> Markup:
     if manifest.epochs is not None:
         start = f" from {manifest.parent}" if manifest.parent else ""
         how = (
-            f"{manifest.network}{start}, preset {manifest.preset}, {manifest.epochs} epochs of "
+            f"{manifest.network}{start}, preset {manifest.preset}, "
+            f"{counted(manifest.epochs or 0, 'epoch')} of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
         rows[-1] = ("Network", how)

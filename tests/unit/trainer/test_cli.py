@@ -692,6 +692,7 @@ def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80 or command[0] == "show"
         assert "…" not in done.stdout
+        assert f"{LONG}@2" in done.stdout, "in one piece"
         whole = re.sub(r"\s", "", done.stdout)
         if command[0] == "models":
             assert "made(UTC)" in whole
