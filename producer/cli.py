@@ -18,6 +18,7 @@ import click
 from console.command_line import FAILED, INTERRUPTED, OneSentence, Share, as_json
 from console.counts import counted
 from console.output import print_json, say
+from console.waiting import waiting_for
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
@@ -122,7 +123,8 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
     producer = client()
     job_id = options.pop("job_id") or new_job_id(datetime.now(UTC))
     with interruptible(producer.jobs.path(job_id), job_id):
-        handle = producer.submit(*source, job_id=job_id, **options)
+        with waiting_for(f"Reading {source[0]}"):
+            handle = producer.submit(*source, job_id=job_id, **options)
         for note in handle.notes:
             say(note)
         job = handle.job
@@ -150,7 +152,9 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
     if follow_:
         follow(handle, json_)
     else:
-        show(handle, handle.tally(), json_)
+        with waiting_for("Reading the results"):
+            tally = handle.tally()
+        show(handle, tally, json_)
 
 
 @cli.command()
@@ -169,7 +173,8 @@ def results(job_id: str, *, output: str | None) -> None:
         )
     handle = client().job(job_id)
     if path:
-        count = export_file(handle.records(), path)
+        with waiting_for(f"Writing {path}"):
+            count = export_file(handle.records(), path)
     else:
         count = export(handle.records(), sys.stdout.buffer, ".csv")
     if count < handle.job.total:
@@ -192,7 +197,8 @@ def report(job_id: str, *, json_: bool) -> None:
     images, and where the time went.
     """
     handle = client().job(job_id)
-    report = handle.write_report()
+    with waiting_for("Reading the results"):
+        report = handle.write_report()
     say(f"Wrote {report.path}.")
     show(handle, report.tally, json_, timeline=report.timeline, one_by_one=False)
 
@@ -226,7 +232,8 @@ def list_jobs(*, json_: bool) -> None:
     from producer.terminal import show_jobs
 
     faults: list[str] = []
-    listed = client().overview(on_fault=faults.append)
+    with waiting_for("Reading the jobs"):
+        listed = client().overview(on_fault=faults.append)
     for fault in faults:
         say(fault)
     if json_:
@@ -280,13 +287,13 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
 def verify(job_id: str) -> None:
     """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
     handle = client().job(job_id)
-    faults = 0
-    for fault in handle.faults():
+    with waiting_for("Reading all of the job"):
+        faults = list(handle.faults())
+    for fault in faults:
         click.echo(fault)
-        faults += 1
     done = len(handle.stored.results.done())
     batches = counted(handle.job.batches, "batch", "batches")
-    found = counted(faults, "fault") if faults else "no faults"
+    found = counted(len(faults), "fault") if faults else "no faults"
     say(f"{done:,} of {batches} read, {found} found.")
     if repeated := handle.stored.repeated():
         batches = counted(repeated, "batch was", "batches were")
@@ -305,7 +312,11 @@ def prune(*, older_than: str, dry_run: bool) -> None:
     older or their model is gone.
     """
     age = parse_age(older_than)
-    pruned = client().prune(age, dry_run=dry_run, on_fault=say)
+    told: list[str] = []
+    with waiting_for("Looking for what is older"):
+        pruned = client().prune(age, dry_run=dry_run, on_fault=told.append)
+    for fault in told:
+        say(fault)
     for entry in pruned:
         click.echo(entry.name)
     megabytes = sum(entry.bytes for entry in pruned) / 1e6

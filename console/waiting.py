@@ -1,0 +1,43 @@
+"""What is told of work that lasts, where nothing else moves on the terminal."""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FIRST_SECONDS = 2.0
+"""What takes less needs no word."""
+CLEARED = "\r\x1b[K"
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Tell what the block does while it lasts, and for how long by now; gone when it ends.
+
+    A signal does it: a process with threads could not fork, as whoever reads many images does.
+    """
+    if not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    began, width = time.monotonic(), shutil.get_terminal_size().columns
+    shown = False
+
+    def tell(*_: object) -> None:
+        nonlocal shown
+        shown = True
+        passed = f" ... {time.monotonic() - began:.0f} s"
+        os.write(2, f"{CLEARED}{what[: width - 1 - len(passed)]}{passed}".encode())
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.setitimer(signal.ITIMER_REAL, FIRST_SECONDS, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if shown:
+            os.write(2, CLEARED.encode())
