@@ -399,8 +399,8 @@ def show(
             show_answers([record for table in handle.records() for record in read_records(table)])
         else:
             show_counts(handle.job.labels, tally.by_class.tolist())
-        if summary.accuracy is not None:
-            show_classes(tally.evaluation)
+            if summary.accuracy is not None:
+                show_classes(tally.evaluation)
     over_limit = handle.job.excess(tally.failed) is not None
     click.get_current_context().exit(exit_code(summary, over_limit))
 

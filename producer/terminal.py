@@ -54,29 +54,29 @@ def _show_lines(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
 
 def _show_bar(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn(job.id),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     began = time.monotonic()
     first: int | None = None
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=job.total, rate="")
+        bar = bars.add_task("", total=job.total, done="", rate="")
         for progress in progresses:
             tally = progress.tally
             first = progress.images if first is None else first
             if progress.notice:
                 bars.console.print(progress.notice, highlight=False, markup=False)
             rate = (progress.images - first) / max(1e-3, time.monotonic() - began)
-            failed = f", {tally.failed} failed" if tally.failed else ""
+            failed = f", {tally.failed:,} failed" if tally.failed else ""
             text = f"{rate:,.0f} images/s{failed}" if progress.images > first else progress.status
-            bars.update(bar, completed=progress.images, rate=text)
+            done = f"{progress.images:,} of {job.total:,}"
+            bars.update(bar, completed=progress.images, done=done, rate=text)
     return tally
 
 
