@@ -915,7 +915,11 @@ def test_how_pictures_come_to_a_size_is_asked_for_folders_alone(
 def test_an_unknown_interpolation_of_a_folder_is_wrong_usage(house: House) -> None:
     done = house.run("data", "add", "pets", "folder:pets", "--interpolation=gaussian")
     assert done.exit_code == 2
-    assert "'gaussian' is none of antialias" in done.stderr
+    assert "--interpolation 'gaussian' cannot be used: it must be antialias, " in done.stderr
+    done = house.run("data", "add", "pets", "folder:pets", "--shorter-side=0")
+    assert done.exit_code == 2
+    why = "--shorter-side 0 cannot be used: it must be a whole number from 1 to 10,000."
+    assert why in done.stderr
 
 
 def test_a_source_that_cannot_be_read_is_one_sentence(house: House) -> None:
