@@ -19,7 +19,7 @@ help: ## Show this list
 install: $(READY) ## Make .venv from locks/dev.txt
 	@echo "$(VENV) is ready. Next: . $(BIN)/activate && python -m local up"
 
-demo: $(READY) ## Train, predict and report on this machine, no Docker (NETWORK=mlp)
+demo: $(READY) ## Train, predict and report, without Docker (NETWORK=mlp)
 	@$(BIN)/python -m local demo --network $(NETWORK)
 
 test: format lint types imports ## Everything CI checks: format, lint, types, imports, tests
@@ -63,7 +63,7 @@ bench: $(READY) ## Measure images per second
 test-compose: $(READY) ## Test the containers; needs Docker
 	@$(BIN)/pytest tests/compose
 
-lock: $(BIN)/python ## Write locks/*.txt anew from pyproject.toml (UPGRADE=1 for newer versions)
+lock: $(BIN)/python ## Write locks/*.txt anew (UPGRADE=1 for newer versions)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps -r locks/uv.txt
 	@echo "locks/uv.txt" && $(COMPILE) --group lock --output-file locks/uv.txt
 	@echo "locks/dev.txt" && $(COMPILE) $(ALL) --all-extras --output-file locks/dev.txt

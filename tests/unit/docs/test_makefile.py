@@ -17,3 +17,12 @@ def test_install_ends_with_the_next_command_to_type(tmp_path: Path) -> None:
         ["make", "install"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == (".venv is ready. Next: . .venv/bin/activate && python -m local up\n")
+
+
+def test_its_help_fits_80_columns() -> None:
+    done = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("  make install ") for line in lines)
+    assert max(map(len, lines)) <= 80
