@@ -14,6 +14,27 @@ FIRST_SECONDS = 2.0
 CLEARED = "\r\x1b[K"
 
 
+class Line:
+    """The line of the terminal on which it is told."""
+
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        """Put a text in place of what is there."""
+        self._is_shown = True
+        os.write(2, f"{CLEARED}{text}".encode())
+
+    def clear(self) -> None:
+        """Make room for something else."""
+        if self._is_shown:
+            self._is_shown = False
+            os.write(2, CLEARED.encode())
+
+
+line = Line()
+
+
 @contextmanager
 def waiting_for(what: str) -> Iterator[None]:
     """Tell what the block does while it lasts, and for how long by now; gone when it ends.
@@ -24,13 +45,10 @@ def waiting_for(what: str) -> Iterator[None]:
         yield
         return
     began, width = time.monotonic(), shutil.get_terminal_size().columns
-    shown = False
 
     def tell(*_: object) -> None:
-        nonlocal shown
-        shown = True
         passed = f" ... {time.monotonic() - began:.0f} s"
-        os.write(2, f"{CLEARED}{what[: width - 1 - len(passed)]}{passed}".encode())
+        line.show(f"{what[: width - 1 - len(passed)]}{passed}")
 
     before = signal.signal(signal.SIGALRM, tell)
     signal.setitimer(signal.ITIMER_REAL, FIRST_SECONDS, 1.0)
@@ -39,5 +57,4 @@ def waiting_for(what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if shown:
-            os.write(2, CLEARED.encode())
+        line.clear()

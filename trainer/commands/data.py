@@ -7,6 +7,7 @@ import click
 from console.command_line import Share, as_json
 from console.counts import counted
 from console.output import print_json, say
+from console.waiting import waiting_for
 from trainer.commands.given import open_pipeline
 from trainer.commands.preprocessing import parse_preprocessing, parse_size, with_preprocessing
 
@@ -78,18 +79,19 @@ def add_data(
         )
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
-    dataset = add_dataset(
-        pipeline.datasets,
-        pipeline.downloads,
-        name,
-        source,
-        rule=SplitRule(test_share=test_share, seed=seed),
-        size=pixels,
-        preprocessing=preprocessing or ON_WHITE,
-        settings=settings,
-        strict=strict,
-        replace=replace,
-    )
+    with waiting_for(f"Reading {source or name}"):
+        dataset = add_dataset(
+            pipeline.datasets,
+            pipeline.downloads,
+            name,
+            source,
+            rule=SplitRule(test_share=test_share, seed=seed),
+            size=pixels,
+            preprocessing=preprocessing or ON_WHITE,
+            settings=settings,
+            strict=strict,
+            replace=replace,
+        )
     about = dataset.description
     counts = ", ".join(f"{part.count:,} {split}" for split, part in about.splits.items())
     height, width, channels = about.shape
@@ -131,7 +133,9 @@ def append_data(name: str, source: str, *, strict: bool) -> None:
     pipeline = open_pipeline()
     storage, _, _ = read_settings()
     images = NewImages(source, JobStore(pipeline.datasets.root), storage, strict=strict)
-    say(append_images(pipeline.datasets, name, images.origin, images.read))
+    with waiting_for(f"Reading {source}"):
+        appended = append_images(pipeline.datasets, name, images.origin, images.read)
+    say(appended)
 
 
 @data.command("list")

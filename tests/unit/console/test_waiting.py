@@ -13,6 +13,7 @@ from console.waiting import waiting_for
 
 with waiting_for("Reading the images of " + 30 * "photographs/"):
     time.sleep(float(sys.argv[1]))
+    say("Nearly.")
 say("Done.")
 time.sleep(1.2)
 """
@@ -20,15 +21,15 @@ time.sleep(1.2)
 
 def test_a_terminal_is_told_what_lasts_and_for_how_long() -> None:
     lines = lines_on_terminal(PROGRAM, "3.5", columns=80, descriptor=2)
-    first, second, last = filter(None, lines)
+    first, second, nearly, last = filter(None, lines)
     assert first.startswith("Reading the images of photographs/")
     assert (first[-8:], second[-8:]) == (" ... 2 s", " ... 3 s")
     assert len(first) == 79
-    assert last == "Done."
+    assert (nearly, last) == ("Nearly.", "Done.")
 
 
 def test_what_is_over_soon_needs_no_word() -> None:
-    assert lines_on_terminal(PROGRAM, "0.2", columns=80, descriptor=2) == ["Done."]
+    assert lines_on_terminal(PROGRAM, "0.2", columns=80, descriptor=2) == ["Nearly.", "Done."]
 
 
 def test_without_a_terminal_nothing_is_told() -> None:
@@ -39,4 +40,4 @@ def test_without_a_terminal_nothing_is_told() -> None:
         text=True,
         check=True,
     )
-    assert done.stderr == "Done.\n"
+    assert done.stderr == "Nearly.\nDone.\n"
