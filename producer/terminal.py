@@ -196,7 +196,7 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     source = [Text(line.source, overflow="fold") for line in lines]  # a path may look like markup
     columns = {
         "job": [line.id for line in lines],
-        "made": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
+        "made (UTC)": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
         "status": [how_far(line) for line in lines],
         "model": [line.model for line in lines],
         "images": [f"{line.total:,}" for line in lines],

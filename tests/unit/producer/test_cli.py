@@ -615,7 +615,16 @@ def test_in_80_columns_an_id_is_whole(
         assert all(str(file) in told for file in files)
     else:
         title, _, row = told.splitlines()
-        assert title.split() == ["job", "made", "status", "model", "images", "accuracy", "failed"]
+        assert title.split() == [
+            "job",
+            "made",
+            "(UTC)",
+            "status",
+            "model",
+            "images",
+            "accuracy",
+            "failed",
+        ]
         assert row.split()[0] == job
 
 
