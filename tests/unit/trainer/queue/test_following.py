@@ -86,7 +86,7 @@ class Trainer:
 
 
 def test_a_training_is_rung_from_start_to_verdict() -> None:
-    trainer = Trainer()
+    trainer, handlers = Trainer(), list(logging.getLogger("trainer").handlers)
     shown = trainer()
     assert [told["event"] for told in trainer.notified] == [
         "started",
@@ -97,7 +97,7 @@ def test_a_training_is_rung_from_start_to_verdict() -> None:
     assert trainer.notified[1]["says"] == "Loading TensorFlow ..."
     assert trainer.notified[2] == {"event": "epoch", **REPORT.model_dump()}
     assert trainer.notified[3]["model"] == "digits@3"
-    assert not logging.getLogger("trainer").handlers
+    assert logging.getLogger("trainer").handlers == handlers
     assert trainer.fencing_tokens == [7]
     assert shown == {
         "model": "digits@3",
