@@ -51,6 +51,7 @@ def waiting_for(what: str) -> Iterator[None]:
         line.show(f"{what[: width - 1 - len(passed)]}{passed}")
 
     before = signal.signal(signal.SIGALRM, tell)
+    signal.siginterrupt(signal.SIGALRM, False)  # libraries need not expect a read that is cut off
     signal.setitimer(signal.ITIMER_REAL, FIRST_SECONDS, 1.0)
     try:
         yield
