@@ -17,8 +17,9 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY) ## Make .venv from locks/dev.txt
+	@echo "$(VENV) is ready. Next: . $(BIN)/activate && python -m local up"
 
-demo: $(READY) ## Train, predict and report on this machine, no Docker (NETWORK=mlp)
+demo: $(READY) ## Train, predict and report, without Docker (NETWORK=mlp)
 	@$(BIN)/python -m local demo --network $(NETWORK)
 
 test: format lint types imports ## Everything CI checks: format, lint, types, imports, tests
@@ -62,7 +63,7 @@ bench: $(READY) ## Measure images per second
 test-compose: $(READY) ## Test the containers; needs Docker
 	@$(BIN)/pytest tests/compose
 
-lock: $(BIN)/python ## Write locks/*.txt anew from pyproject.toml (UPGRADE=1 for newer versions)
+lock: $(BIN)/python ## Write locks/*.txt anew (UPGRADE=1 for newer versions)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps -r locks/uv.txt
 	@echo "locks/uv.txt" && $(COMPILE) --group lock --output-file locks/uv.txt
 	@echo "locks/dev.txt" && $(COMPILE) $(ALL) --all-extras --output-file locks/dev.txt
@@ -85,13 +86,24 @@ clean: ## Remove .venv, caches and coverage data
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
 	    { echo "Batchsight needs Python 3.11, 3.12 or 3.13: name one, as in make PYTHON=python3.12."; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
+
+define SHOW_PACKAGES
+/^(Collecting|Processing|Requirement already)/ { if (++count % 25 == 0) { print "  " count " packages"; fflush() } }
+/^Installing/ { print "Installing " count " packages into $(VENV) ..."; fflush() }
+/^exit/ { code = $$2 }
+END { exit code }
+endef
+export SHOW_PACKAGES
 
 # Byte code is made here, on all cores: pip uses one, and where Python is told to keep none every
 # program would compile its imports at each start.
 $(READY): locks/dev.txt pyproject.toml | $(BIN)/python
-	@echo "Installing the locked packages into $(VENV) (TensorFlow included, about a minute) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-deps --no-compile -r locks/dev.txt
+	@echo "Fetching the locked packages, TensorFlow among them: about a minute ..."
+	@{ PYTHONUNBUFFERED=1 $(BIN)/pip install --disable-pip-version-check --require-hashes --no-deps \
+	    --no-compile -r locks/dev.txt; echo "exit $$?"; } | awk "$$SHOW_PACKAGES"
+	@echo "Compiling them ..."
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib $(PACKAGES)
 	@touch $@

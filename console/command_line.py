@@ -50,7 +50,7 @@ def one_sentence() -> Iterator[None]:
 def in_words(error: click.UsageError) -> str:
     """What is wrong with the words of a command, and where it says how they must be."""
     told = error.format_message()
-    told += "" if told.endswith((".", "?")) else "."
+    told += "" if told.endswith((".", "?", "?)")) else "."
     for jargon, plain in PLAIN_WORDS.items():
         told = re.sub(jargon, plain, told)
     return f"{told} See `{error.ctx.command_path} -h`." if error.ctx else told

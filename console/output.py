@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from console.waiting import line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,7 +22,8 @@ def say(message: object, *, result: bool = False) -> None:
     text, stream = str(message), sys.stdout if result else sys.stderr
     if stream.isatty():
         width = shutil.get_terminal_size().columns
-        text = "\n".join(line for part in text.split("\n") for line in lines_of(part, width))
+        text = "\n".join(whole for part in text.split("\n") for whole in lines_of(part, width))
+        line.clear()
     click.echo(text, stream)
 
 

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,9 +19,18 @@ from local.programs import (
     worker_program,
 )
 from local.redis_server import DEFAULT_PORT, choose_port, redis_command, wait_until_listening
+from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 FLOWER_PORT = 5555
+READY_SIGNS = {
+    "worker": "Ready with",
+    "trainer": " ready.",
+    "beat": "beat: Starting",
+    "flower": "Visit me at",
+}
+"""What each program logs when it is ready."""
+SWEEP = "worker.sweep"
 COLOURS = {
     "redis": "red",
     "worker": "green",
@@ -30,12 +42,14 @@ COLOURS = {
 
 
 class Log:
-    """Lines of many programs, each with a coloured prefix."""
+    """Lines of many programs, each with a coloured prefix; the regular sweep is left out."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def __call__(self, name: str, line: str) -> None:
+        if SWEEP in line:
+            return
         prefix = Text(f"{name:>8} │ ", style=COLOURS.get(name, ""))
         self._console.print(prefix + Text(line), soft_wrap=True)
 
@@ -56,7 +70,12 @@ def run_system(concurrency: int | None) -> None:
     environment["BATCHSIGHT_REDIS_URL"] = environment["CELERY_BROKER_URL"] = url
     flower_port = choose_port(FLOWER_PORT)
 
-    with Programs(environment, log) as programs:
+    told = closing_words(
+        ModelStore(root),
+        flower_url=f"http://127.0.0.1:{flower_port}",
+        moved_redis=None if port in (0, DEFAULT_PORT) else url,
+    )
+    with Programs(environment, Opening(log, told)) as programs:
         if not configured:
             start_redis(programs, port, root)
         for program in (
@@ -66,26 +85,55 @@ def run_system(concurrency: int | None) -> None:
             flower_program(flower_port),
         ):
             programs.start(program)
-        log("local", f"storage {root}")
-        log("local", f"Flower http://127.0.0.1:{flower_port}")
         if configured:
             log("local", "Redis is that of BATCHSIGHT_REDIS_URL: unset it, and one is started")
-        if port not in (0, DEFAULT_PORT):
-            tell_moved(log, DEFAULT_PORT, "BATCHSIGHT_REDIS_URL", url)
-        if flower_port != FLOWER_PORT:
-            flower_url = f"http://127.0.0.1:{flower_port}"
-            tell_moved(log, FLOWER_PORT, "BATCHSIGHT_FLOWER_URL", flower_url)
-        log("local", "Ctrl-C stops everything")
+        log("local", "starting, which takes some seconds; Ctrl-C stops everything")
         try:
             programs.keep_running()
         except KeyboardInterrupt:
             log("local", "stopping; running batches are finished first")
 
 
-def tell_moved(log: Log, port: int, setting: str, url: str) -> None:
-    """Tell how other shells find what listens elsewhere because its usual port was taken."""
-    log("local", f"port {port} is taken. In other shells, first:")
-    log("local", f"    export {setting}={url}")
+class Opening:
+    """Passes lines on to a log, and some words of its own once every program has got ready."""
+
+    def __init__(self, log: Log, words: Sequence[str]) -> None:
+        self._log = log
+        self._words = words
+        self._awaited = dict(READY_SIGNS)
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, line: str) -> None:
+        self._log(name, line)
+        with self._lock:
+            if name not in self._awaited or self._awaited[name] not in line:
+                return
+            del self._awaited[name]
+            if not self._awaited:
+                for word in self._words:
+                    self._log("local", word)
+
+
+def closing_words(models: ModelStore, *, flower_url: str, moved_redis: str | None) -> list[str]:
+    """Where what runs is to be found, and what to type next, in another shell."""
+    words = [
+        "",
+        "Everything runs.",
+        f"  storage  {models.folder.parent}",
+        f"  Flower   {flower_url}",
+    ]
+    words += ["Next, in another shell, in this folder:"]
+    if moved_redis:
+        words += [f"  export BATCHSIGHT_REDIS_URL={moved_redis}   # port {DEFAULT_PORT} is taken"]
+    if not flower_url.endswith(f":{FLOWER_PORT}"):
+        words += [f"  export BATCHSIGHT_FLOWER_URL={flower_url}   # port {FLOWER_PORT} is taken"]
+    if Path(sys.prefix) == Path.cwd() / ".venv":
+        words += ["  . .venv/bin/activate"]
+    if any(models.names()):
+        words += ["  producer submit FOLDER"]
+    else:
+        words += ["  trainer train --dataset mnist --queue", "  producer submit mnist:test"]
+    return [*words, "Ctrl-C stops everything."]
 
 
 def start_redis(programs: Programs, port: int, root: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import flower.options  # noqa: F401 (defines the options)
 from tornado.options import options
 
+from console.counts import counted
 from messaging.app import make_app
 
 TASK_COLUMNS = "name,state,kwargs,result,runtime,received,worker"
@@ -21,7 +22,7 @@ TASK_COLUMNS = "name,state,kwargs,result,runtime,received,worker"
 def as_sentence(summary: dict[str, Any]) -> str:
     """What a task has returned, in words."""
     if "images" in summary:
-        parts = [f"{summary['images']:,} images"]
+        parts = [f"{counted(summary['images'], 'image')}"]
         if "correct" in summary:
             parts.append(f"{summary['correct']:,} correct")
         if summary.get("failed"):

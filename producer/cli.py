@@ -18,6 +18,7 @@ import click
 from console.command_line import FAILED, INTERRUPTED, OneSentence, Share, as_json
 from console.counts import counted
 from console.output import print_json, say
+from console.waiting import waiting_for
 
 if TYPE_CHECKING:
     from producer.client import JobHandle, PredictionClient
@@ -122,7 +123,8 @@ def submit(source: tuple[str, ...], *, wait: bool, json_: bool, **options: Any) 
     producer = client()
     job_id = options.pop("job_id") or new_job_id(datetime.now(UTC))
     with interruptible(producer.jobs.path(job_id), job_id):
-        handle = producer.submit(*source, job_id=job_id, **options)
+        with waiting_for(f"Reading {source[0]}"):
+            handle = producer.submit(*source, job_id=job_id, **options)
         for note in handle.notes:
             say(note)
         job = handle.job
@@ -150,7 +152,9 @@ def status(job_id: str, *, follow_: bool, json_: bool) -> None:
     if follow_:
         follow(handle, json_)
     else:
-        show(handle, handle.tally(), json_)
+        with waiting_for("Reading the results"):
+            tally = handle.tally()
+        show(handle, tally, json_)
 
 
 @cli.command()
@@ -182,10 +186,17 @@ def results(job_id: str, *, output: str | None, below: float | None) -> None:
     if below is not None:
         unsure = UnsureRecords(all_records, below, to_fill_in=suffix in FILLED_IN)
     records = unsure or all_records
-    count = export_file(records, path) if path else export(records, sys.stdout.buffer, suffix)
+    if path:
+        with waiting_for(f"Writing {path}"):
+            count = export_file(records, path)
+    else:
+        count = export(records, sys.stdout.buffer, suffix)
     read = unsure.read if unsure else count
     if read < handle.job.total:
-        say(f"Job {job_id} has not finished: {read:,} of {handle.job.total:,} records so far.")
+        say(
+            f"Job {job_id} has not finished: {read:,} of "
+            f"{counted(handle.job.total, 'record')} so far."
+        )
     if unsure:
         where = f" in {path}" if path else ""
         say(f"{count:,} of {counted(read, 'record')}{where}: those with a score below {below:g}.")
@@ -195,7 +206,7 @@ def results(job_id: str, *, output: str | None, below: float | None) -> None:
         if path and count and suffix in FILLED_IN:
             say(f"Fill in `label`, and `producer label {job_id} {path}` takes it back.")
     elif path:
-        say(f"{count:,} records in {path}.")
+        say(f"{counted(count, 'record')} in {path}.")
 
 
 @cli.command()
@@ -210,9 +221,17 @@ def report(job_id: str, *, json_: bool) -> None:
     time went. Its warnings are printed, too.
     """
     handle = client().job(job_id)
-    report = handle.write_report()
+    with waiting_for("Reading the results"):
+        report = handle.write_report()
     say(f"Wrote {report.path}.")
-    show(handle, report.tally, json_, timeline=report.timeline, warnings=report.warnings)
+    show(
+        handle,
+        report.tally,
+        json_,
+        timeline=report.timeline,
+        warnings=report.warnings,
+        one_by_one=False,
+    )
 
 
 @cli.command()
@@ -247,7 +266,8 @@ def list_jobs(*, json_: bool) -> None:
     from producer.terminal import show_jobs
 
     faults: list[str] = []
-    listed = client().overview(on_fault=faults.append)
+    with waiting_for("Reading the jobs"):
+        listed = client().overview(on_fault=faults.append)
     for fault in faults:
         say(fault)
     if json_:
@@ -301,13 +321,13 @@ def resume(job_id: str, *, failed_only: bool, wait: bool, json_: bool) -> None:
 def verify(job_id: str) -> None:
     """Read all of JOB again: model, inputs, results and records. Faults go to stdout."""
     handle = client().job(job_id)
-    faults = 0
-    for fault in handle.faults():
+    with waiting_for("Reading all of the job"):
+        faults = list(handle.faults())
+    for fault in faults:
         click.echo(fault)
-        faults += 1
     done = len(handle.stored.results.done())
     batches = counted(handle.job.batches, "batch", "batches")
-    found = counted(faults, "fault") if faults else "no faults"
+    found = counted(len(faults), "fault") if faults else "no faults"
     say(f"{done:,} of {batches} read, {found} found.")
     if repeated := handle.stored.repeated():
         batches = counted(repeated, "batch was", "batches were")
@@ -326,7 +346,11 @@ def prune(*, older_than: str, dry_run: bool) -> None:
     older or their model is gone.
     """
     age = parse_age(older_than)
-    pruned = client().prune(age, dry_run=dry_run, on_fault=say)
+    told: list[str] = []
+    with waiting_for("Looking for what is older"):
+        pruned = client().prune(age, dry_run=dry_run, on_fault=told.append)
+    for fault in told:
+        say(fault)
     for entry in pruned:
         click.echo(entry.name)
     megabytes = sum(entry.bytes for entry in pruned) / 1e6
@@ -383,10 +407,12 @@ def show(
     handle: "JobHandle",
     tally: "Tally",
     json_: bool,
+    *,
     timeline: "Timeline | None" = None,
     warnings: tuple[str, ...] | None = None,
+    one_by_one: bool = True,
 ) -> None:
-    """Print what a job came to so far, and exit accordingly."""
+    """Print what a job came to so far, of a small one each answer, and exit accordingly."""
     from producer.results.records import read_records
     from producer.results.summary import summarise
     from producer.terminal import (
@@ -404,12 +430,12 @@ def show(
             say(summary.reason)
     else:
         show_summary(summary)
-        if handle.job.total <= MOST_ANSWERS:
+        if one_by_one and handle.job.total <= MOST_ANSWERS:
             show_answers([record for table in handle.records() for record in read_records(table)])
         else:
             show_counts(handle.job.labels, tally.by_class.tolist())
-        if summary.accuracy is not None:
-            show_classes(tally.evaluation)
+            if summary.accuracy is not None:
+                show_classes(tally.evaluation)
     over_limit = handle.job.excess(tally.failed) is not None
     click.get_current_context().exit(exit_code(summary, over_limit))
 

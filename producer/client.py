@@ -99,7 +99,7 @@ class JobHandle:
         return self.job.id
 
     def __repr__(self) -> str:
-        return f"<Job {self.id}: {self.job.total:,} images for {self.job.model}>"
+        return f"<Job {self.id}: {counted(self.job.total, 'image')} for {self.job.model}>"
 
     def __iter__(self) -> "Iterator[Record]":
         """A record per image, in order, as batches finish; holds one batch in memory.
@@ -506,11 +506,11 @@ def notes_on_batches(
     if speed is None and not chosen and job.total > spread:
         yield (
             f"Nobody has measured how fast {version} is, so that a batch has only "
-            f"{job.batch_size:,} images: `--batch-size` makes them larger."
+            f"{counted(job.batch_size, 'image')}: `--batch-size` makes them larger."
         )
     if speed is not None and job.batch_size / speed > limit_seconds / 2:
         yield (
-            f"A batch of {job.batch_size:,} images may take {version} "
+            f"A batch of {counted(job.batch_size, 'image')} may take {version} "
             f"{job.batch_size / speed:,.0f} s, and its predictions come only then: choose a "
             "smaller `--batch-size`."
         )

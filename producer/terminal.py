@@ -10,6 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.counts import counted
 from console.output import print_hanging, say, stdout
 from console.tables import show_table
 from evaluation.class_table import class_table
@@ -47,35 +48,35 @@ def _show_lines(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
         if now - told >= (FIRST_SECONDS if is_first else PLAIN_SECONDS):
             told, shown = now, progress.images
             rate = progress.images / (now - began)
-            say(f"{progress.images:,} of {job.total:,} images, {rate:,.0f}/s")
+            say(f"{progress.images:,} of {counted(job.total, 'image')}, {rate:,.0f}/s")
     return tally
 
 
 def _show_bar(job: "Job", progresses: "Iterator[Progress]") -> "Tally":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn(job.id),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     began = time.monotonic()
     first: int | None = None
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=job.total, rate="")
+        bar = bars.add_task("", total=job.total, done="", rate="")
         for progress in progresses:
             tally = progress.tally
             first = progress.images if first is None else first
             if progress.notice:
                 bars.console.print(progress.notice, highlight=False, markup=False)
             rate = (progress.images - first) / max(1e-3, time.monotonic() - began)
-            failed = f", {tally.failed} failed" if tally.failed else ""
+            failed = f", {tally.failed:,} failed" if tally.failed else ""
             text = f"{rate:,.0f} images/s{failed}" if progress.images > first else progress.status
-            bars.update(bar, completed=progress.images, rate=text)
+            done = f"{progress.images:,} of {job.total:,}"
+            bars.update(bar, completed=progress.images, done=done, rate=text)
     return tally
 
 
@@ -93,10 +94,13 @@ def show_summary(summary: "Summary") -> None:
     failed = f", {images.failed:,} failed" if images.failed else ""
     console.print(f"  images      {images.predicted:,} of {images.total:,} predicted{failed}")
     if summary.hit_rate is not None:
-        console.print(f"  reused      {summary.reused:,} predictions, {summary.hit_rate:.1%}")
+        console.print(
+            f"  reused      {counted(summary.reused or 0, 'prediction')}, {summary.hit_rate:.1%}"
+        )
     if summary.accuracy is not None:
-        labelled = "all" if summary.labelled == images.total else f"{summary.labelled:,} labelled"
-        console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {labelled} images")
+        is_all = summary.labelled == images.total > 1
+        over = "all images" if is_all else counted(summary.labelled, "labelled image")
+        console.print(f"  accuracy    [bold]{summary.accuracy:.4f}[/bold] over {over}")
     if summary.top_accuracy is not None:
         console.print(f"  top {summary.top:<8}{summary.top_accuracy:.4f}")
     if summary.label_order is not None:
@@ -195,7 +199,7 @@ def show_jobs(lines: "Sequence[JobLine]") -> None:
     source = [Text(line.source, overflow="fold") for line in lines]  # a path may look like markup
     columns = {
         "job": [line.id for line in lines],
-        "made": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
+        "made (UTC)": [f"{line.created_at.astimezone(UTC):%Y-%m-%d}" for line in lines],
         "status": [how_far(line) for line in lines],
         "model": [line.model for line in lines],
         "images": [f"{line.total:,}" for line in lines],

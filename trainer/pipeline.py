@@ -27,7 +27,7 @@ from trainer.training.backbones import BACKBONES
 from trainer.training.checkpoint import sweep_abandoned
 from trainer.training.networks import FROM_SCRATCH, LARGE, PHOTOGRAPHIC, USUAL
 from trainer.training.progress import ImportSummary, TrainingSummary
-from trainer.training.train import IMAGENET, OnEpoch, TrainingRequest, train
+from trainer.training.train import IMAGENET, OnEpoch, OnStep, TrainingRequest, train
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Pipeline:
         request: TrainingRequest,
         on_epoch: OnEpoch = lambda report: None,
         *,
+        on_step: OnStep = lambda step: None,
         fencing_token: int | None = None,
     ) -> Outcome:
         """Get the data set, train, publish, judge and promote.
@@ -92,6 +93,7 @@ class Pipeline:
                 dataset,
                 draft,
                 on_epoch,
+                on_step=on_step,
                 parent=parent,
                 weights=weights,
                 checkpoint=checkpoint,
@@ -241,6 +243,7 @@ class Pipeline:
 
         Raises `ExaminationFailed` unless both can be examined on the data set.
         """
+        log.debug("Examining %s and %s on the test images of %s ...", first, second, dataset)
         judgement = self.gate.judge(second, first, dataset)
         if not (judgement.candidate and judgement.champion):
             raise ExaminationFailed(f"{judgement.promotion.reason}.")

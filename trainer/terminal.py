@@ -1,16 +1,20 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
 import logging
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from console.counts import counted
 from console.moments import in_utc
 from console.output import print_hanging, say, stdout
 from console.tables import show_table
 from evaluation.class_table import MOST_CLASS_ROWS, class_table
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.table import Table
 
     from storage.datasets.store import Appended
@@ -21,8 +25,10 @@ if TYPE_CHECKING:
     from trainer.catalogue import DataSetLine, ModelLine
     from trainer.promotion.gate import Answers, Judgement
     from trainer.queue.schedule import ScheduleLine
+    from trainer.training.progress import EpochReport, EpochStep
 
-VERSION_COLUMN: dict[str, Any] = {"justify": "right", "overflow": "fold", "max_width": 14}
+BAR_AFTER_SECONDS = 1.0
+VERSION_COLUMN: dict[str, Any] = {"justify": "right", "no_wrap": True}
 
 
 class SayHandler(logging.Handler):
@@ -39,6 +45,56 @@ def say_logs(*, phases: bool = False) -> None:
     logger.setLevel(logging.DEBUG if phases else logging.INFO)
     if not logger.handlers:
         logger.addHandler(SayHandler())
+
+
+def log_phase(phase: str) -> None:
+    """Show a phase that another process has logged, where those of this one are shown."""
+    logging.getLogger(__name__).debug("%s", phase)
+
+
+class EpochBar:
+    """The epoch that runs as a bar, where there is a terminal, and each report below another."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._reported, self._reported_at = 0, time.monotonic()
+
+    def __enter__(self) -> "EpochBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def step(self, step: "EpochStep") -> None:
+        """Move the bar; one that would be seen for a moment only is not drawn."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if not sys.stderr.isatty() or step.epoch <= self._reported:
+            return
+        if self._bars is None:
+            if time.monotonic() - self._reported_at < BAR_AFTER_SECONDS:
+                return
+            text = f"epoch {step.epoch}/{step.epochs}"
+            columns = (TextColumn(text), BarColumn(), TextColumn("{task.fields[images]}"))
+            self._bars = Progress(
+                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+            )
+            self._bars.add_task("", total=step.total, images="")
+            self._bars.start()
+        images = f"{step.done:,} of {step.total:,} images"
+        self._bars.update(self._bars.task_ids[0], completed=step.done, images=images)
+
+    def report(self, report: "EpochReport") -> None:
+        """Tell a finished epoch in place of its bar."""
+        self._reported, self._reported_at = report.epoch, time.monotonic()
+        self._remove()
+        say(report)
+
+    def _remove(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
 
 def show_models(lines: "Sequence[ModelLine]") -> None:
@@ -141,7 +197,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     if manifest.network != IMPORTED:
         epochs = metrics.get("epochs", manifest.epochs)
         facts["trained"] = (
-            f"{at}, {metrics.get('seconds', 0):.0f} s, {epochs:.0f} epochs of "
+            f"{at}, {metrics.get('seconds', 0):.0f} s, {counted(round(epochs or 0), 'epoch')} of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
     shape, how = " x ".join(map(str, manifest.input_shape)), manifest.preprocessing
@@ -168,7 +224,7 @@ def show_model(version: "ModelVersion", line: "ModelLine") -> None:
     if choice and choice.agreement and choice.agreement.holds:
         facts["runtime"] += (
             f"; probabilities at most {choice.agreement.difference:.1g} apart on "
-            f"{choice.agreement.images:,} images"
+            f"{counted(choice.agreement.images, 'image')}"
         )
     if promotion := read_promotion(version):
         facts["gate"] = f"{'passed' if promotion.passed else 'refused'}: {promotion.reason}"
@@ -190,7 +246,7 @@ def show_comparison(judgement: "Judgement") -> None:
     assert first and second
     console = stdout()
     both = [first.performance, second.performance]
-    table = _table(f"{promotion.dataset}:test, {promotion.images:,} images")
+    table = _table(f"{promotion.dataset}:test, {counted(promotion.images, 'image')}")
     for answers in (first, second):
         table.add_column(str(answers.version), **VERSION_COLUMN)
     metrics = [performance.metrics for performance in both]
@@ -198,8 +254,8 @@ def show_comparison(judgement: "Judgement") -> None:
     table.add_row("right", *(f"{p.right:,}" for p in both))
     table.add_row("scores off by", *(f"{p.calibration_error:.4f}" for p in both))
     _add_metrics(table, metrics)
-    console.print(table)
-    console.print(_recall_table(promotion, first, second))
+    show_table(table)
+    show_table(_recall_table(promotion, first, second))
     for check in promotion.checks:
         mark = "[yellow]![/]" if check.notable else "[green]✓[/]"
         mark = mark if check.passed else "[bold red]✗[/]"

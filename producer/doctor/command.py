@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from console.output import print_json
 from console.settings import from_environment
+from console.waiting import waiting_for
 from producer.doctor.diagnosis import diagnose
 from producer.doctor.facts import gather_facts
 from producer.doctor.finding import Finding, Outcome
@@ -16,7 +17,9 @@ from producer.settings import read_settings
 def run_doctor(*, as_json: bool) -> int:
     """Print what was found; returns the exit code: 1 when there is a fault, else 0."""
     storage, broker, _ = read_settings()
-    findings = diagnose(gather_facts(broker, storage, from_environment(DoctorSettings)))
+    settings = from_environment(DoctorSettings)
+    with waiting_for("Asking Redis, the workers and Flower"):
+        findings = diagnose(gather_facts(broker, storage, settings))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from evaluation.calibration import BINS, ReliabilityBin
 from evaluation.significance import wilson_interval
 from producer.report.formatting import fraction, percent
@@ -67,7 +68,7 @@ def score_chart(scores: Scores) -> Markup:
         shares = counts / counts.sum()
         highest = float(shares.max())
         parts += [
-            label(x(0), top - 5, f"{name}: {int(counts.sum()):,} images", "start"),
+            label(x(0), top - 5, f"{name}: {counted(int(counts.sum()), 'image')}", "start"),
             line(x(0), top + height, x(1), top + height, "axis"),
             line(x(0), top, x(1), top, "grid"),
             label(x(0) - 6, top + 4, in_whole_percent(highest), "end"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from console.counts import counted
 from console.shortening import shortened
 from evaluation.calibration import TOLERATED_ERROR, Calibration
 from evaluation.confusion import Evaluation
@@ -49,7 +50,7 @@ def warn(
 def of_progress(summary: Summary) -> Iterator[Caution]:
     """A job that has not ended well, or not yet."""
     done = summary.images.predicted + summary.images.failed
-    progress = f"{done:,} of {summary.images.total:,} images are done"
+    progress = f"{done:,} of {counted(summary.images.total, 'image is', 'images are')} done"
     if summary.status == Status.CANCELLED:
         yield "The job was cancelled.", f"{progress}."
     elif summary.status == Status.FAILED:

@@ -62,7 +62,7 @@ def array_faults(stored: StoredJob) -> Iterator[str]:
     labels = stored.inputs.open_labels()
     for name, rows in (("images", images), ("labels", labels)):
         if rows is not None and len(rows) < job.total:
-            yield f"There are {len(rows)} {name}, but the job has {job.total} images."
+            yield f"There are {len(rows):,} {name}, but the job has {counted(job.total, 'image')}."
     referenced = f"{inputs.images} {inputs.size} {inputs.mtime_ns}", ""
     if array_fingerprint(referenced, job.total) == job.fingerprint:
         return  # size and time are all that was recorded, and `open_array` has compared them
@@ -83,7 +83,8 @@ def file_faults(stored: StoredJob, max_bytes: int) -> Iterator[str]:
     for batch in range(job.batches):
         files = stored.inputs.read_pack(batch)
         if len(files) != len(job.span(batch)):
-            yield f"Batch {batch} has {len(files)} images instead of {len(job.span(batch))}."
+            images = counted(len(files), "image")
+            yield f"Batch {batch} has {images} instead of {len(job.span(batch))}."
         fingerprint.add(identities(files, job.labels))
         for position, id in enumerate(files.ids):
             if files.refused[position] is not None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, Field, field_validator
 
+from console.counts import counted
 from storage.files import NAME_PATTERN, printable
 from storage.jobs.inputs import ArrayInputs, FileInputs
 from storage.models.store import ModelPin
@@ -98,7 +99,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         if self.max_failure_rate is None or failed / self.total <= self.max_failure_rate:
             return None
         return (
-            f"{failed} of {self.total} images failed, "
+            f"{failed:,} of {counted(self.total, 'image')} failed, "
             f"more than --max-failure-rate {self.max_failure_rate:g} allows."
         )
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from console.counts import counted
 from storage.errors import ConflictingResult, Corrupt
 from storage.files import discard, is_file, make_folder, read_regular, write_atomically
 from storage.jobs.job import Job
@@ -140,11 +141,12 @@ class ResultStore:
         if kept.agrees(other):
             return None
         path = self.path(batch)
-        images = int(kept.differing(other).sum())
+        differing = int(kept.differing(other).sum())
         return (
             f"Batch {batch} of job {self._job.id} was computed twice with different outcomes, for "
-            f"{images} of its {len(kept.predictions)} images: {path} is kept, the other is "
-            f"{self._conflicts / path.name}. `producer resume {self._job.id}` computes it again."
+            f"{differing} of its {counted(len(kept.predictions), 'image')}: {path} is kept, "
+            f"the other is {self._conflicts / path.name}. "
+            f"`producer resume {self._job.id}` computes it again."
         )
 
     def failed_images(self) -> int:

@@ -127,16 +127,18 @@ def test_the_system_runs_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path) 
         )
     try:
         said = re.compile(r"export BATCHSIGHT_REDIS_URL=(redis://\S+)")
-        wait_for(lambda: said.search(log.read_text()) is not None, "the Redis URL is told", 20)
-        assert f"port {DEFAULT_PORT} is taken" in log.read_text()
+        wait_for(lambda: "Ctrl-C stops everything." in log.read_text(), "all is ready", 90)
+        said_last = log.read_text().partition("Everything runs.")[2]
+        assert f"storage  {tmp_path / '.batchsight'}" in said_last
+        assert "trainer train --dataset mnist --queue" in said_last
+        assert f"port {DEFAULT_PORT} is taken" in said_last
 
-        page = re.search(r"Flower (http://\S+)", log.read_text())
+        page = re.search(r"Flower +(http://\S+)", said_last)
         assert page
         assert f"port {FLOWER_PORT} is taken" in log.read_text()
         assert f"export BATCHSIGHT_FLOWER_URL={page[1]}" in log.read_text()
         assert "Redis is that of" not in log.read_text()
         wait_for(lambda: answers(page[1]), "Flower answers", 40)
-        wait_for(lambda: "Ready with" in log.read_text(), "the worker is ready", 60)
 
         url = said.search(log.read_text())
         assert url

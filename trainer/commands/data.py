@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from console.command_line import Share, as_json
+from console.counts import counted
 from console.output import print_json, say
+from console.waiting import waiting_for
 from trainer.commands.given import open_pipeline
 from trainer.commands.preprocessing import parse_preprocessing, parse_size, with_preprocessing
 
@@ -77,24 +79,25 @@ def add_data(
         )
     pipeline = open_pipeline()
     settings, _, _ = read_settings()
-    dataset = add_dataset(
-        pipeline.datasets,
-        pipeline.downloads,
-        name,
-        source,
-        rule=SplitRule(test_share=test_share, seed=seed),
-        size=pixels,
-        preprocessing=preprocessing or ON_WHITE,
-        settings=settings,
-        strict=strict,
-        replace=replace,
-    )
+    with waiting_for(f"Reading {source or name}"):
+        dataset = add_dataset(
+            pipeline.datasets,
+            pipeline.downloads,
+            name,
+            source,
+            rule=SplitRule(test_share=test_share, seed=seed),
+            size=pixels,
+            preprocessing=preprocessing or ON_WHITE,
+            settings=settings,
+            strict=strict,
+            replace=replace,
+        )
     about = dataset.description
     counts = ", ".join(f"{part.count:,} {split}" for split, part in about.splits.items())
     height, width, channels = about.shape
     say(
         f"Data set {dataset}: {counts} images of {height} x {width} x {channels}, "
-        f"{len(about.classes)} classes, from {about.origin}."
+        f"{counted(len(about.classes), 'class', 'classes')}, from {about.origin}."
     )
     if about.held_out:
         say(f"Nothing trains on {about.held_out:,} of the training images: they are in test, too.")
@@ -130,7 +133,9 @@ def append_data(name: str, source: str, *, strict: bool) -> None:
     pipeline = open_pipeline()
     storage, _, _ = read_settings()
     images = NewImages(source, JobStore(pipeline.datasets.root), storage, strict=strict)
-    say(append_images(pipeline.datasets, name, images.origin, images.read))
+    with waiting_for(f"Reading {source}"):
+        appended = append_images(pipeline.datasets, name, images.origin, images.read)
+    say(appended)
 
 
 @data.command("list")

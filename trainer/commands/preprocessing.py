@@ -96,6 +96,7 @@ def parse_preprocessing(usual: "Preprocessing", **given: Any) -> "Preprocessing 
     """How pictures become pixels, as usual but for what is given; none if nothing is."""
     from pydantic import ValidationError
 
+    from console.wanted_values import explain
     from imaging.preprocessing import Preprocessing
 
     for field in ("fill", "background"):
@@ -108,7 +109,5 @@ def parse_preprocessing(usual: "Preprocessing", **given: Any) -> "Preprocessing 
     except ValidationError as error:
         fault = error.errors()[0]
         option = f"--{str(fault['loc'][0]).replace('_', '-')} {fault['input']!r}"
-        known = fault["ctx"].get("expected", "").replace("'", "")
-        raise click.UsageError(
-            f"{option} is none of {known}." if known else f"{option}: {fault['msg']}."
-        ) from None
+        why = explain(fault, Preprocessing.model_fields)
+        raise click.UsageError(f"{option} cannot be used: {why}.") from None

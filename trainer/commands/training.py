@@ -99,7 +99,13 @@ def train(
 
 def train_here(request: "TrainingRequest", fencing_token: int | None = None) -> "TrainingSummary":
     """Train in this process."""
-    return open_pipeline().run(request, on_epoch=say, fencing_token=fencing_token).summary
+    from trainer.terminal import EpochBar
+
+    with EpochBar() as bar:
+        outcome = open_pipeline().run(
+            request, on_epoch=bar.report, on_step=bar.step, fencing_token=fencing_token
+        )
+    return outcome.summary
 
 
 def train_queued(request: "TrainingRequest") -> "TrainingSummary":
@@ -107,13 +113,15 @@ def train_queued(request: "TrainingRequest") -> "TrainingSummary":
     from uuid import uuid4
 
     from trainer.queue.following import follow
+    from trainer.terminal import EpochBar, log_phase
 
     queue = open_queue()
     message = request.to_message(run=f"train-{uuid4().hex[:12]}")
     queue.send(message)
     say(f"Training {message.run}: {request.network} on {request.dataset}, queued.")
     try:
-        return follow(message.run, queue, say, say)
+        with EpochBar() as bar:
+            return follow(message.run, queue, bar.report, say, on_step=bar.step, on_phase=log_phase)
     except KeyboardInterrupt:
         say(f"Training {message.run} goes on: `trainer models` lists it when it is done.")
         return click.get_current_context().exit(INTERRUPTED)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from imaging.images import MODE_OF_CHANNELS, Pixels, Shape
 from storage.datasets.store import DataSet, DatasetStore
 from trainer.errors import SourceError
@@ -51,8 +52,9 @@ class LabelledArrays:
                 )
             if len(part.images) == 0 or len(part.images) != len(part.labels):
                 raise SourceError(
-                    f"{self.origin} has {len(part.images):,} {split} images and "
-                    f"{len(part.labels):,} labels: it needs equally many of both, and at least one."
+                    f"{self.origin} has {counted(len(part.images), f'{split} image')} and "
+                    f"{counted(len(part.labels), 'label')}: it needs equally many of both, "
+                    "and at least one."
                 )
             low, high = int(part.labels.min()), int(part.labels.max())
             if low < 0 or high >= len(self.classes):

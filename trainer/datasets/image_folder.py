@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from console.counts import counted
 from imaging.decoding.formats import formats_for
 from imaging.decoding.frames import describe_several, holds_several
 from imaging.decoding.jpegs import read_jpeg
@@ -78,7 +79,7 @@ class Survey:
         if not others:
             return ""
         told = f", {reshaped:,} of them {RESHAPED[resize]}" if reshaped else ""
-        return f"{others:,} of {self.sizes.total():,} images{told}"
+        return f"{others:,} of {counted(self.sizes.total(), 'image')}{told}"
 
     def leave_out(self, path: Path, reason: str, settings: StorageSettings) -> None:
         """Count an image no longer that turned out to be bad."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from imaging.errors import ImageError
 from storage.class_names import Classes
 from storage.datasets.store import DataSet, DataSetDraft, Labels
@@ -82,7 +83,7 @@ class NewImages:
         if told := survey.describe(arrived.shape, arrived.preprocessing.resize):
             log.info("Brought to %d x %d (H x W) like the data set: %s.", height, width, told)
         if survey.coloured and channels == 1:
-            counts = f"{survey.coloured:,} of {len(files):,} images"
+            counts = f"{survey.coloured:,} of {counted(len(files), 'image')}"
             log.info("Made grey like the data set: %s.", counts)
         return new
 
@@ -124,7 +125,8 @@ class NewImages:
         """Arrays, once their shape and labels fit; `names` are those of their classes, if any."""
         if len(part.images) != len(part.labels):
             raise SourceError(
-                f"{self.origin} has {len(part.images):,} images and {len(part.labels):,} labels: "
+                f"{self.origin} has {counted(len(part.images), 'image')} and "
+                f"{counted(len(part.labels), 'label')}: "
                 "it needs equally many of both."
             )
         if part.images.shape[1:] != dataset.description.shape:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from console.counts import counted
 from imaging.preprocessing import AS_KERAS
 from imaging.scalings import NAMES
 from storage.models.contract import Contract
@@ -78,7 +79,7 @@ class Findings:
         other_way = ""
         if check.right(most).sum() > check.right(chosen).sum():
             how = " ".join(changes_between(chosen, most))
-            other_way = f"{how} had {check.right(most).mean():.2f} right"
+            other_way = f"{how} had {check.right(most).mean():.4f} right"
         return cls(
             chosen=chosen,
             other_way=other_way,
@@ -109,7 +110,7 @@ class Findings:
         if request.check is None or self.accuracy is None:
             return
         if request.check.files:  # of a data set all will be counted
-            share = f"{self.accuracy:.2f} of {self.checked:,} images"
+            share = f"{self.accuracy:.4f} of {counted(self.checked, 'image')}"
             yield f"{share} of {request.check.name} are right."
         if self.broken:
             more = len(self.broken) - MOST_NAMED
@@ -117,8 +118,8 @@ class Findings:
             yield f"Left out of {request.check.name}: {', '.join(listed)}."
         if self.accuracy < min(NEAR_GUESSING * self.guess, 0.5):
             yield (
-                f"WARNING: {self.accuracy:.2f} of the images are right, and guessing gives "
-                f"{self.guess:.2f}: labels in another order, another scale or other images than it "
+                f"WARNING: {self.accuracy:.4f} of the images are right, and guessing gives "
+                f"{self.guess:.4f}: labels in another order, another scale or other images than it "
                 "was trained on are the usual reasons."
             )
         if self.better:
@@ -130,7 +131,7 @@ class Findings:
             doubt = f" {self._rivals_in_words()}." if self.rivals else ""
             yield (
                 f"{' and '.join(self.changes)} is taken, which nobody told: as it was, "
-                f"{self.told_accuracy:.2f} were right.{doubt}"
+                f"{self.told_accuracy:.4f} were right.{doubt}"
             )
         elif facts.scales and request.scaling and set(request.scaling.deviation) != {1.0}:
             yield (
@@ -155,7 +156,7 @@ class Findings:
     def _rivals_in_words(self) -> str:
         named, more = self.rivals[:MOST_RIVALS], len(self.rivals) - MOST_RIVALS
         listed = [*named, *([f"{more} others"] if more > 1 else self.rivals[MOST_RIVALS:])]
-        return f"{self.checked:,} images cannot tell it from {' or '.join(listed)}"
+        return f"{counted(self.checked, 'image')} cannot tell it from {' or '.join(listed)}"
 
     def _on_output(
         self, request: ConversionRequest, contract: Contract, labels: tuple[str, ...]

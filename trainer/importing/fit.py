@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from evaluation.significance import mcnemar
 from imaging.preprocessing import Preprocessing
 from imaging.scalings import Scaling
@@ -75,8 +76,9 @@ class BetterFit:
     def __str__(self) -> str:
         """The end of a sentence."""
         how = " and ".join([*self.changes, *([f"labels {self.order.name}"] if self.order else [])])
-        told = f"as told {self.now:.2f} of {self.images:,} images are right; with {how} it would be"
-        told += f" {self.then:.2f}"
+        told = f"as told {self.now:.4f} of {counted(self.images, 'image')} are right; "
+        told += f"with {how} it would be"
+        told += f" {self.then:.4f}"
         if self.order:
             told += ". Write the labels in that order:"
             told += "".join(f"\n  {label}" for label in cut(self.order.labels))

@@ -345,7 +345,7 @@ def is_calibrated(new: Answers, old: Answers | None, limits: Thresholds) -> Chec
     """
     limit = max(limits.calibration, old.calibration.error if old else 0.0)
     off = new.calibration.exceeds(limit, limits.alpha)
-    finding = f"scores are off by {new.calibration.error:.3f}, the limit is {limit:.3f}"
+    finding = f"scores are off by {new.calibration.error:.4f}, the limit is {limit:.4f}"
     return Check(
         name="calibration", passed=not (off and old), finding=finding, notable=off and not old
     )

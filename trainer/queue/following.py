@@ -6,8 +6,8 @@ from collections.abc import Callable
 from messaging.errors import BrokerUnavailable
 from trainer.errors import TrainingFailed
 from trainer.queue.train_queue import TrainQueue
-from trainer.training.progress import EpochReport, TrainingSummary
-from trainer.training.train import OnEpoch
+from trainer.training.progress import EpochReport, EpochStep, TrainingSummary
+from trainer.training.train import OnEpoch, OnStep
 
 CHECK_SECONDS = 10.0
 MISSES = 3
@@ -21,6 +21,8 @@ def follow(
     on_epoch: OnEpoch,
     notice: Callable[[str], None],
     *,
+    on_step: OnStep = lambda step: None,
+    on_phase: Callable[[str], object] = lambda phase: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> TrainingSummary:
@@ -41,6 +43,10 @@ def follow(
                             notice(f"{notification.get('host')} trains it.")
                         case "epoch":
                             on_epoch(EpochReport.model_validate(notification))
+                        case "step":
+                            on_step(EpochStep.model_validate(notification))
+                        case "phase":
+                            on_phase(str(notification.get("says")))
                         case "done":
                             return TrainingSummary.model_validate(notification)
                         case "failed":

@@ -11,9 +11,12 @@ from messaging.messages import TrainModel
 from storage.errors import StorageError
 from trainer.errors import TrainerError
 from trainer.pipeline import Outcome
-from trainer.training.train import OnEpoch, TrainingRequest
+from trainer.training.progress import EpochStep
+from trainer.training.train import OnEpoch, OnStep, TrainingRequest
 
 LOCK_POLL_SECONDS = 1.0
+STEP_SECONDS = 2.0
+"""How often those who follow a training are told how far its epoch is."""
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,12 @@ class RunTraining(Protocol):
     """How a training is run: `Pipeline.run`."""
 
     def __call__(
-        self, request: TrainingRequest, on_epoch: OnEpoch, *, fencing_token: int | None
+        self,
+        request: TrainingRequest,
+        on_epoch: OnEpoch,
+        *,
+        on_step: OnStep,
+        fencing_token: int | None,
     ) -> Outcome:
         """Train, publish and judge."""
 
@@ -74,6 +82,7 @@ def _run_now(
     training_images: Callable[[str], int | None],
 ) -> dict[str, str | float | bool]:
     notify(event="started", host=socket.gethostname())
+    phases = PhaseNotifier(notify)
     try:
         outcome = run(
             TrainingRequest.from_message(message, training_images(message.dataset)),
@@ -84,6 +93,7 @@ def _run_now(
                     for name, fact in report.model_dump().items()
                 },
             ),
+            on_step=told_now_and_then(notify),
             fencing_token=fencing_token,
         )
     except (TrainerError, StorageError) as error:
@@ -94,6 +104,8 @@ def _run_now(
             event="failed", reason=f"{type(error).__name__}: {error}. The trainer's log says more."
         )
         raise
+    finally:
+        phases.close()
     summary = outcome.summary
     log.info("%s", summary)
     notify(event="done", **{**summary.model_dump(), "promoted": int(summary.promoted)})
@@ -106,3 +118,39 @@ def _run_now(
         "network": summary.network,
         "seconds": round(summary.seconds),
     }
+
+
+def told_now_and_then(notify: Notify, clock: Callable[[], float] = time.monotonic) -> OnStep:
+    """Tells how far the epoch is, but not at every step."""
+    told_at = clock()
+
+    def tell(step: EpochStep) -> None:
+        nonlocal told_at
+        if clock() - told_at >= STEP_SECONDS:
+            told_at = clock()
+            notify(event="step", **step.model_dump())
+
+    return tell
+
+
+class PhaseNotifier(logging.Handler):
+    """Tells what the trainer does besides epochs: all that its modules log for debugging."""
+
+    def __init__(self, notify: Notify) -> None:
+        super().__init__(logging.DEBUG)
+        self._notify = notify
+        self._logger = logging.getLogger("trainer")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one phase."""
+        if record.levelno == logging.DEBUG:
+            self._notify(event="phase", says=record.getMessage())
+
+    def close(self) -> None:
+        """Stop telling."""
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
+        super().close()

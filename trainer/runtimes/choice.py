@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from console.counts import counted
 from evaluation.agreement import FEW_IMAGES, Agreement
 from storage.files import sha256_of
 from storage.models.metrics import Metrics
@@ -100,9 +101,8 @@ def faster(onnx: Metrics, tensorflow: Metrics, agreement: Agreement) -> RuntimeC
 
 def disagreement(agreement: Agreement) -> str:
     """What is wrong with an export that gives other answers, or may do so."""
-    images = (
-        f"{agreement.images:,} images, with probabilities up to {agreement.difference:.2g} apart"
-    )
+    apart = f"with probabilities up to {agreement.difference:.2g} apart"
+    images = f"{counted(agreement.images, 'image')}, {apart}"
     found = f"other answers for {agreement.differing:,} of {images}"
     if agreement.is_close:
         found = f"the same answers for only {images}, so that others may differ"

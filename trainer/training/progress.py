@@ -35,6 +35,15 @@ class EpochReport(BaseModel, frozen=True):
         )
 
 
+class EpochStep(BaseModel, frozen=True):
+    """How far the epoch that runs is, in images."""
+
+    epoch: int
+    epochs: int
+    done: int
+    total: int
+
+
 class ImportSummary(BaseModel, frozen=True):
     model: str
     """The published version, such as `mnist@3`."""

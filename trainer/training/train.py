@@ -4,9 +4,11 @@ Reads from top to bottom. The same seed, data and number of cores give the same 
 the training was killed and goes on from its checkpoint.
 """
 
+import logging
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from console.counts import counted
 from evaluation.baseline import Baseline
 from evaluation.confusion import Evaluation
 from messaging.messages import TrainModel
@@ -37,7 +40,7 @@ from trainer.training.networks import (
     get_recipe,
 )
 from trainer.training.plots import draw_pictures
-from trainer.training.progress import EpochReport
+from trainer.training.progress import EpochReport, EpochStep
 from trainer.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -51,7 +54,10 @@ IMAGENET, RANDOM = "imagenet", "none"
 VALIDATION_SHARE = 0.1
 TEST_BATCH = 1000
 
+log = logging.getLogger(__name__)
+
 OnEpoch = Callable[[EpochReport], None]
+OnStep = Callable[[EpochStep], None]
 Probabilities = NDArray[np.float32]
 
 
@@ -135,8 +141,8 @@ class TrainingRequest:
             return None
         return (
             f"Up to {self.epochs:,} epochs instead of {preset.epochs:,}, until the validation loss "
-            f"no longer falls: {images:,} images in batches of {self.batch_size} are few, and it "
-            f"takes {preset.least_steps:,} steps or so to learn."
+            f"no longer falls: {counted(images, 'image')} in batches of {self.batch_size} are "
+            f"few, and it takes {preset.least_steps:,} steps or so to learn."
         )
 
     @property
@@ -173,6 +179,7 @@ def train(
     draft: Path,
     on_epoch: OnEpoch = lambda report: None,
     *,
+    on_step: OnStep = lambda step: None,
     parent: ModelVersion | None = None,
     weights: Path | None = None,
     checkpoint: Checkpoint | None = None,
@@ -206,7 +213,17 @@ def train(
         )
     )
     recipe.compile(model, math.ceil(len(training) / recipe.batch_size))
-    history = fit(model, request, dataset, training, validation, on_epoch, checkpoint, transfer)
+    history = fit(
+        model,
+        request,
+        dataset,
+        training,
+        validation,
+        on_epoch,
+        checkpoint,
+        transfer,
+        on_step=on_step,
+    )
     kept = best_epoch(history) if recipe.patience else history[-1]
 
     probabilities = predict(model, dataset, "test")
@@ -254,6 +271,8 @@ def train(
 def import_tensorflow(seed: int) -> None:
     """Import Keras and TensorFlow quietly, and make what they do depend on the seed alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as well
+    if "tensorflow" not in sys.modules:
+        log.debug("Loading TensorFlow ...")
     with keras_imports():
         import keras
         import tensorflow as tf
@@ -291,6 +310,8 @@ def fit(
     on_epoch: OnEpoch,
     checkpoint: Checkpoint | None = None,
     transfer: "Transfer | None" = None,
+    *,
+    on_step: OnStep = lambda step: None,
 ) -> list[EpochReport]:
     """Run the epochs that the checkpoint does not have; reports each and returns all reports.
 
@@ -322,7 +343,11 @@ def fit(
         if recipe.patience and waited(history) >= recipe.patience:
             break
         began = time.monotonic()
-        shown = batches(dataset, order, recipe.batch_size)
+
+        def tell(done: int, epoch: int = epoch) -> None:
+            on_step(EpochStep(epoch=epoch, epochs=recipe.epochs, done=done, total=len(training)))
+
+        shown = batches(dataset, order, recipe.batch_size, on_batch=tell)
         if augmentation:
             random = np.random.default_rng((request.seed, epoch))
             transforms = augmentation.draw(random, len(order), dataset.description.shape)
@@ -369,14 +394,24 @@ def best_epoch(history: Sequence[EpochReport]) -> EpochReport:
     return min(history, key=lambda report: report.val_loss)
 
 
-def batches(dataset: DataSet, rows: NDArray[np.int64], size: int) -> "tf.data.Dataset":
-    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed."""
+def batches(
+    dataset: DataSet,
+    rows: NDArray[np.int64],
+    size: int,
+    *,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> "tf.data.Dataset":
+    """Some training images with their labels, (n, H, W, C) and (n,), read as they are needed.
+
+    `on_batch` hears how many have been asked for, in a thread of TensorFlow's.
+    """
     import tensorflow as tf
 
     images, labels = dataset.images("train"), dataset.labels("train")
 
     def one_epoch() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         for start in range(0, len(rows), size):
+            on_batch(start)
             chosen = rows[start : start + size]
             yield images[chosen], labels[chosen]
 

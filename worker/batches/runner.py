@@ -14,6 +14,7 @@ import numpy as np
 import redis
 from kombu.exceptions import OperationalError
 
+from console.counts import counted
 from dispatch.batch_message import message_of
 from evaluation.ranking import Ranking
 from imaging.errors import ImageError
@@ -124,7 +125,10 @@ class BatchRunner:
         stored = self._find(message.job)
         job, batch = stored.job, message.batch
         if batch >= job.batches:
-            raise BadMessage(f"Job {job.id} has {job.batches} batches, there is no batch {batch}.")
+            raise BadMessage(
+                f"Job {job.id} has {counted(job.batches, 'batch', 'batches')}, "
+                f"there is no batch {batch}."
+            )
         if stop := stored.stopped():
             return {"skipped": f"job {stop.status}"}
         if stored.results.has(batch):

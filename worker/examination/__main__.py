@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from console.counts import counted
 from imaging.images import Pixels
 from storage.errors import StorageError
 from storage.models.examination_messages import ExaminationAnswer, ExaminationRequest
@@ -42,7 +43,9 @@ def examine(request: ExaminationRequest) -> Metrics:
     check_duration(request, predictor, images)
     probabilities = predictor(images)
     if odd := int((~np.isfinite(probabilities).all(axis=1)).sum()):
-        raise ModelRefused(f"{version} gives no finite score to {odd:,} of {len(images):,} images.")
+        raise ModelRefused(
+            f"{version} gives no finite score to {odd:,} of {counted(len(images), 'image')}."
+        )
     np.save(request.answers, probabilities)
     (timing,) = in_turns([predictor], images[:1])
     speed = measure_speed(predictor, images, timing.latency_ms / 1000)

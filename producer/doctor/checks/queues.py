@@ -1,5 +1,6 @@
 """Somebody takes what is queued, and nobody takes it twice."""
 
+from console.counts import counted
 from messaging.settings import (
     PREDICT_QUEUE,
     SWEEP_QUEUE,
@@ -86,7 +87,8 @@ def check_idle(facts: Facts) -> Finding:
             names = listed([w.name for w in listeners])
             return fault(
                 "idle",
-                f"{after} messages wait on {queue} and get no fewer, but {names} does nothing.",
+                f"{counted(after, 'message waits', 'messages wait')} on {queue} and get "
+                f"no fewer, but {names} does nothing.",
                 "Restart that worker, and read its log for what its pool waits for.",
             )
     return ok("idle", "No queue waits for an idle worker.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from console.counts import counted
 from console.tables import DASH
 from evaluation.class_table import MOST_CLASS_ROWS
 from evaluation.confusion import ClassScore, Evaluation
@@ -38,7 +39,7 @@ def class_section(
 def class_table(evaluation: Evaluation, *, is_no_sample: bool) -> Markup:
     """Precision, recall and F1; of very many classes those with the lowest F1."""
     scores = [score for score in evaluation.per_class() if score.support or score.predicted]
-    said = f"Over {evaluation.count:,} images with a label and a prediction."
+    said = f"Over {counted(evaluation.count, 'image')} with a label and a prediction."
     if is_no_sample:
         said += " They are no sample of the others."
     if len(scores) < len(evaluation.labels):
@@ -91,7 +92,7 @@ def class_mix(job: Job, statistics: Statistics, manifest: Manifest | None) -> Ma
     counts = statistics.classes
     shares = counts / counts.sum()
     every = range(len(counts))
-    said = f"How often each class was predicted, over {counts.sum():,} images."
+    said = f"How often each class was predicted, over {counted(int(counts.sum()), 'image')}."
     tested = None
     if manifest and manifest.baseline:
         tested = np.array(manifest.baseline.classes) / max(1, sum(manifest.baseline.classes))

@@ -21,7 +21,8 @@ def origin_section(job: Job, manifest: Manifest | None) -> Markup:
     if manifest.epochs is not None:
         start = f" from {manifest.parent}" if manifest.parent else ""
         how = (
-            f"{manifest.network}{start}, preset {manifest.preset}, {manifest.epochs} epochs of "
+            f"{manifest.network}{start}, preset {manifest.preset}, "
+            f"{counted(manifest.epochs or 0, 'epoch')} of "
             f"batches of {manifest.batch_size}, seed {manifest.seed}"
         )
         rows[-1] = ("Network", how)

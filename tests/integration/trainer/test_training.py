@@ -21,7 +21,7 @@ from trainer.export import export
 from trainer.training.augmentation import Augmentation
 from trainer.training.backbones import BACKBONES
 from trainer.training.networks import NETWORKS, get_network, get_recipe
-from trainer.training.progress import EpochReport
+from trainer.training.progress import EpochReport, EpochStep
 from trainer.training.recipes import Recipe
 from trainer.training.train import TrainingRequest, batches, fit, train
 
@@ -161,6 +161,17 @@ def test_every_epoch_is_reported(trained: tuple[ModelVersion, list[EpochReport]]
     assert reports[-1].loss < reports[0].loss
     assert reports[-1].val_accuracy > 0.7
     assert trained[0].manifest.metrics["val_accuracy"] == reports[-1].val_accuracy
+
+
+def test_each_batch_tells_how_far_its_epoch_is(tmp_path: Path, dataset: DataSet) -> None:
+    steps: list[EpochStep] = []
+    train(replace(REQUEST, epochs=2), dataset, tmp_path, on_step=steps.append)
+    total = steps[0].total
+    assert total < dataset.split("train").count
+    assert [(step.epoch, step.done) for step in steps] == [
+        (epoch, done) for epoch in (1, 2) for done in range(0, total, REQUEST.batch_size)
+    ]
+    assert {(step.epochs, step.total) for step in steps} == {(2, total)}
 
 
 def test_all_pictures_lie_beside_the_model(

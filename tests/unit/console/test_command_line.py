@@ -125,6 +125,11 @@ def test_every_command_has_a_help_of_80_columns_by_h_and_by_its_long_name(progra
             "Invalid value for '--max-failure-rate': 'all' is no number. See `producer submit -h`.",
         ),
         ("sumbit x", "No such command 'sumbit'. Did you mean 'submit'? See `producer -h`."),
+        (
+            "submit x --jso",
+            "No such option '--jso'. (Did you mean one of: '--job-id', '--json', '--top'?) "
+            "See `producer submit -h`.",
+        ),
         ("--loud", "No such option '--loud'. See `producer -h`."),
     ],
 )

@@ -137,6 +137,14 @@ def test_a_small_job_prints_its_answers(house: House) -> None:
     assert rows_under("predicted", printed) == []
 
 
+def test_what_there_is_one_of_is_told_in_the_singular(house: House, tmp_path: Path) -> None:
+    done = house.submit("--limit", "1", "--reuse")
+    assert done.stderr == "Job job: 1 image in 1 batch for digits@1.\n"
+    assert "over 1 labelled image\n" in done.stdout
+    written = house.run("results", "job", "-o", tmp_path / "one.csv")
+    assert written.stderr == f"1 record in {tmp_path / 'one.csv'}.\n"
+
+
 def test_a_large_job_prints_how_often_each_class_was_predicted(house: House) -> None:
     printed = house.submit().stdout
     assert rows_under("image", printed) == []
@@ -679,7 +687,16 @@ def test_in_80_columns_an_id_is_whole(
         assert all(str(file) in told for file in files)
     else:
         title, _, row = told.splitlines()
-        assert title.split() == ["job", "made", "status", "model", "images", "accuracy", "failed"]
+        assert title.split() == [
+            "job",
+            "made",
+            "(UTC)",
+            "status",
+            "model",
+            "images",
+            "accuracy",
+            "failed",
+        ]
         assert row.split()[0] == job
 
 

@@ -51,7 +51,7 @@ from trainer.promotion.gate import Gate, Verdict
 from trainer.settings import TrainerSettings
 from trainer.training.networks import get_recipe
 from trainer.training.progress import EpochReport
-from trainer.training.train import OnEpoch, TrainingRequest
+from trainer.training.train import OnEpoch, OnStep, TrainingRequest
 
 REPORT = EpochReport(
     epoch=1, epochs=2, accuracy=0.5, val_accuracy=0.6, loss=1.5, val_loss=1.25, seconds=3.0
@@ -81,6 +81,7 @@ class FakePipeline(Pipeline):
         request: TrainingRequest,
         on_epoch: OnEpoch = lambda report: None,
         *,
+        on_step: OnStep = lambda step: None,
         fencing_token: int | None = None,
     ) -> Outcome:
         self.requests.append(request)
@@ -691,6 +692,7 @@ def test_in_80_columns_nothing_is_cut_of_long_names(house: House) -> None:
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80 or command[0] == "show"
         assert "…" not in done.stdout
+        assert f"{LONG}@2" in done.stdout, "in one piece"
         whole = re.sub(r"\s", "", done.stdout)
         if command[0] == "models":
             assert "made(UTC)" in whole
@@ -913,7 +915,11 @@ def test_how_pictures_come_to_a_size_is_asked_for_folders_alone(
 def test_an_unknown_interpolation_of_a_folder_is_wrong_usage(house: House) -> None:
     done = house.run("data", "add", "pets", "folder:pets", "--interpolation=gaussian")
     assert done.exit_code == 2
-    assert "'gaussian' is none of antialias" in done.stderr
+    assert "--interpolation 'gaussian' cannot be used: it must be antialias, " in done.stderr
+    done = house.run("data", "add", "pets", "folder:pets", "--shorter-side=0")
+    assert done.exit_code == 2
+    why = "--shorter-side 0 cannot be used: it must be a whole number from 1 to 10,000."
+    assert why in done.stderr
 
 
 def test_a_source_that_cannot_be_read_is_one_sentence(house: House) -> None:

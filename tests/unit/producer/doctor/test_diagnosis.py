@@ -103,6 +103,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         "which job a (mnist@3), job b (mnist@3) and 2 more wait for.",
     ),
     ("idle", {"waiting": {"predict": (5, 9)}}, "9 messages wait on predict"),
+    ("idle", {"waiting": {"predict": (1, 1)}}, "1 message waits on predict"),
     ("idle", {"waiting": {"predict": (5, 5)}}, "worker@one does nothing"),
     ("beat", {"beats": ("one:7:ab", "two:8:cd")}, "2 beats run (one:7 and two:8)"),
     (

@@ -283,7 +283,7 @@ def test_numbers_are_names_where_classes_are_numbers_whichever_occur(
             r"images of cat, which data set small does not have \(it has zero, one, two\): make a",
         ),
         ({"x_train": images_of([1]), "y_train": [1], "classes": ["one"]}, "must be class indices"),
-        ({"x_train": images_of([1]), "y_train": [0, 1]}, "has 1 images and 2 labels"),
+        ({"x_train": images_of([1]), "y_train": [0, 1]}, "has 1 image and 2 labels"),
         ({"x_train": images_of([1])}, "no array 'y_train': x_train and y_train are needed"),
     ],
 )

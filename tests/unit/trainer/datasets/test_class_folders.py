@@ -309,7 +309,7 @@ def test_what_is_resized_and_stretched_is_told_with_the_way_to_change_it(
     assert "6 x 6 (H x W) by antialias: 14 of 14 images, 14 of them stretched" in house.said[0]
     house.append(put(tmp_path / "new", {"a/1.png": shade(99, (12, 6))}))
     assert house.said == [
-        "Brought to 6 x 6 (H x W) like the data set: 1 of 1 images, 1 of them stretched."
+        "Brought to 6 x 6 (H x W) like the data set: 1 of 1 image, 1 of them stretched."
     ]
 
 
@@ -337,7 +337,7 @@ def test_a_coloured_palette_makes_a_coloured_data_set(house: House, tmp_path: Pa
 def test_coloured_images_appended_to_a_grey_data_set_are_told(house: House, tmp_path: Path) -> None:
     house.add(put(tmp_path / "d", {f"{name}/{i}.png": i for name in "ab" for i in range(2)}))
     house.append(put(tmp_path / "new", {"a/1.png": shade(99, (4, 4, 3))}))
-    assert house.said == ["Made grey like the data set: 1 of 1 images."]
+    assert house.said == ["Made grey like the data set: 1 of 1 image."]
 
 
 def test_pictures_become_pixels_before_white(house: House, tmp_path: Path) -> None:

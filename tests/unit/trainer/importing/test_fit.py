@@ -73,7 +73,7 @@ def test_a_far_better_scale_is_told_with_its_option() -> None:
     assert better.sure
     now, then = (float(check().right(one).mean()) for one in trials)
     assert str(better) == (
-        f"as told {now:.2f} of 300 images are right; with --scale -1..1 it would be {then:.2f}"
+        f"as told {now:.4f} of 300 images are right; with --scale -1..1 it would be {then:.4f}"
     )
 
 

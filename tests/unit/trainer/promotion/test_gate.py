@@ -180,7 +180,7 @@ def test_a_class_that_got_worse_is_refused_though_the_whole_got_better(house: Ho
 def test_scores_that_do_not_tell_the_truth_are_refused(house: House) -> None:
     house.judge(answers(range(30)))
     promotion = house.judge(answers(range(30), score=0.4))
-    assert promotion.reason == "scores are off by 0.500, the limit is 0.100"
+    assert promotion.reason == "scores are off by 0.5000, the limit is 0.1000"
     house.judge(answers(range(30), score=0.81))
 
 
@@ -193,16 +193,16 @@ def test_scores_that_are_off_no_further_than_chance_explains_pass(tmp_path: Path
     few = House(tmp_path, [0, 1, 2] * 8)
     few.judge(few.answers(wrong=range(5), score=0.8))
     promotion = few.judge(few.answers(wrong=range(5), score=0.9))
-    assert finding(promotion, "calibration") == "scores are off by 0.108, the limit is 0.100"
+    assert finding(promotion, "calibration") == "scores are off by 0.1083, the limit is 0.1000"
     assert promotion.passed
     assert few.judge(few.answers(wrong=range(5), score=0.99)).reason == (
-        "scores are off by 0.198, the limit is 0.108"
+        "scores are off by 0.1983, the limit is 0.1083"
     ), "as far as those of the champion"
 
 
 def test_a_first_champion_whose_scores_are_off_is_told_so(house: House) -> None:
     promotion = house.judge(answers(range(30), score=0.4))
-    assert promotion.reason == "the first champion; scores are off by 0.500, the limit is 0.100"
+    assert promotion.reason == "the first champion; scores are off by 0.5000, the limit is 0.1000"
     assert promotion.passed
 
 

@@ -1,5 +1,6 @@
 """Trainings over the queue: one at a time, everything notified, nobody waits for a lost one."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from storage.errors import NotFound
 from tests.builders import as_any
 from trainer.errors import TrainingFailed
 from trainer.queue.following import CHECK_SECONDS, MISSES, follow
-from trainer.queue.queued_training import run_queued
-from trainer.training.progress import EpochReport, TrainingSummary
-from trainer.training.train import OnEpoch, TrainingRequest
+from trainer.queue.queued_training import run_queued, told_now_and_then
+from trainer.training.progress import EpochReport, EpochStep, TrainingSummary
+from trainer.training.train import OnEpoch, OnStep, TrainingRequest
 
 MESSAGE = TrainModel(
     dataset="digits", network="mlp", name="digits", epochs=2, batch_size=32, seed=1, run="run-1"
@@ -48,8 +49,16 @@ class Trainer:
     notified: list[dict[str, Any]] = field(default_factory=list)
     slept: int = 0
 
-    def run(self, request: TrainingRequest, on_epoch: OnEpoch, *, fencing_token: int | None) -> Any:
+    def run(
+        self,
+        request: TrainingRequest,
+        on_epoch: OnEpoch,
+        *,
+        on_step: OnStep,
+        fencing_token: int | None,
+    ) -> Any:
         self.fencing_tokens.append(fencing_token)
+        logging.getLogger("trainer.training").debug("Loading TensorFlow ...")
         on_epoch(REPORT)
         if self.error:
             raise self.error
@@ -77,15 +86,18 @@ class Trainer:
 
 
 def test_a_training_is_rung_from_start_to_verdict() -> None:
-    trainer = Trainer()
+    trainer, handlers = Trainer(), list(logging.getLogger("trainer").handlers)
     shown = trainer()
     assert [told["event"] for told in trainer.notified] == [
         "started",
+        "phase",
         "epoch",
         "done",
     ]
-    assert trainer.notified[1] == {"event": "epoch", **REPORT.model_dump()}
-    assert trainer.notified[2]["model"] == "digits@3"
+    assert trainer.notified[1]["says"] == "Loading TensorFlow ..."
+    assert trainer.notified[2] == {"event": "epoch", **REPORT.model_dump()}
+    assert trainer.notified[3]["model"] == "digits@3"
+    assert logging.getLogger("trainer").handlers == handlers
     assert trainer.fencing_tokens == [7]
     assert shown == {
         "model": "digits@3",
@@ -96,6 +108,18 @@ def test_a_training_is_rung_from_start_to_verdict() -> None:
         "network": "mlp",
         "seconds": 12,
     }
+
+
+def test_how_far_an_epoch_is_is_told_every_two_seconds() -> None:
+    notified: list[dict[str, Any]] = []
+    now = 0.0
+    tell = told_now_and_then(lambda **fields: notified.append(fields), lambda: now)
+    for done in range(0, 100, 10):
+        tell(EpochStep(epoch=1, epochs=2, done=done, total=100))
+        now += 0.5
+    assert notified == [
+        {"event": "step", "epoch": 1, "epochs": 2, "done": done, "total": 100} for done in (40, 80)
+    ]
 
 
 def test_everything_rung_is_what_redis_takes() -> None:
@@ -201,6 +225,24 @@ def test_epochs_and_verdict_are_heard_as_notifications() -> None:
     assert summary == SUMMARY.model_copy(update={"promoted": False})
     assert epochs == [REPORT]
     assert notices == ["there trains it."]
+
+
+def test_steps_and_phases_are_heard_by_who_wants_them() -> None:
+    step = EpochStep(epoch=1, epochs=2, done=32, total=100)
+    told = {"event": "step", **{name: str(value) for name, value in step}}
+    phase = {"event": "phase", "says": "Examining digits@3 ..."}
+    steps: list[EpochStep] = []
+    phases: list[str] = []
+    queue = Queue([[told, phase], [DONE]])
+    follow(
+        "run-1",
+        queue,
+        lambda report: None,
+        lambda notice: None,
+        on_step=steps.append,
+        on_phase=phases.append,
+    )
+    assert (steps, phases) == ([step], ["Examining digits@3 ..."])
 
 
 def test_a_failure_is_raised_with_its_reason() -> None:

@@ -1,6 +1,6 @@
 """Scheduled trainings: what beat remembers, what is caught up, and what is skipped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_a_training_asked_for_twice_is_run_once(tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
-    def run(request: Any, on_epoch: Callable[..., None], *, fencing_token: int | None) -> Any:
+    def run(request: Any, *_: Any, fencing_token: int | None, **__: Any) -> Any:
         ran.append(fencing_token)
         raise Stop
 
