@@ -16,12 +16,12 @@ class Chunk:
 
 
 def png_chunks(content: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG file, as far as they go."""
+    """The chunks of a PNG file before its end, as far as they go; others may follow that."""
     at = len(PNG)
-    while at + 12 <= len(content):
+    while at + 12 <= len(content) and (name := content[at + 4 : at + 8]) != b"IEND":
         end = at + 8 + int.from_bytes(content[at : at + 4])
         yield Chunk(
-            name=content[at + 4 : at + 8],
+            name=name,
             content=content[at + 8 : end],
             intact=zlib.crc32(content[at + 4 : end]).to_bytes(4) == content[end : end + 4],
         )

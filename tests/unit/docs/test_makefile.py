@@ -14,7 +14,11 @@ def test_install_ends_with_the_next_command_to_type(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
     (tmp_path / ".venv" / ".ready").touch()
     done = subprocess.run(
-        ["make", "install"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "install"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == (".venv is ready. Next: . .venv/bin/activate && python -m local up\n")
 

@@ -52,4 +52,4 @@ def test_they_say_where_flower_is_and_what_to_type_next(
         "  export BATCHSIGHT_FLOWER_URL=http://127.0.0.1:5599   # port 5555 is taken",
         "  producer submit FOLDER",
     ]
-    assert max(map(len, words)) <= 80
+    assert max(len(line) for line in words if str(tmp_path) not in line) <= 80
