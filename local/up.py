@@ -11,6 +11,7 @@ from local.programs import (
     Program,
     Programs,
     beat_program,
+    desk_program,
     flower_program,
     trainer_program,
     worker_program,
@@ -19,12 +20,14 @@ from local.redis_server import DEFAULT_PORT, choose_port, redis_command, wait_un
 from storage.settings import storage_settings
 
 FLOWER_PORT = 5555
+DESK_PORT = 5556
 COLOURS = {
     "redis": "red",
     "worker": "green",
     "trainer": "yellow",
     "beat": "magenta",
     "flower": "cyan",
+    "desk": "blue",
     "local": "bold",
 }
 
@@ -41,7 +44,7 @@ class Log:
 
 
 def run_system(concurrency: int | None) -> None:
-    """Run Redis (unless one is configured), worker, trainer, beat and Flower until Ctrl-C.
+    """Run Redis (unless one is configured), worker, trainer, beat, Flower and desk until Ctrl-C.
 
     SIGTERM does the same: killed at once, it would leave them all running.
     """
@@ -53,8 +56,9 @@ def run_system(concurrency: int | None) -> None:
     configured = os.environ.get("BATCHSIGHT_REDIS_URL")
     port = 0 if configured else choose_port(DEFAULT_PORT)
     url = configured or f"redis://127.0.0.1:{port}/0"
+    environment["BATCHSIGHT_DESK_ADDRESS"] = "127.0.0.1"
     environment["BATCHSIGHT_REDIS_URL"] = environment["CELERY_BROKER_URL"] = url
-    flower_port = choose_port(FLOWER_PORT)
+    flower_port, desk_port = choose_port(FLOWER_PORT), choose_port(DESK_PORT)
 
     with Programs(environment, log) as programs:
         if not configured:
@@ -64,9 +68,11 @@ def run_system(concurrency: int | None) -> None:
             trainer_program(),
             beat_program(),
             flower_program(flower_port),
+            desk_program(desk_port),
         ):
             programs.start(program)
         log("local", f"storage {root}")
+        log("local", f"desk http://127.0.0.1:{desk_port}")
         log("local", f"Flower http://127.0.0.1:{flower_port}")
         if configured:
             log("local", "Redis is that of BATCHSIGHT_REDIS_URL: unset it, and one is started")
