@@ -53,10 +53,13 @@ COPY messaging /messaging
 COPY storage /storage
 COPY dispatch /dispatch
 
+# Also the desk, which shows what the producer's code tells.
 FROM base AS flower
 COPY --from=flower-packages /opt/venv /opt/venv
 COPY --from=shared / /app/
+COPY producer /app/producer
 COPY monitor /app/monitor
+COPY desk /app/desk
 RUN python -m compileall -q /app
 USER batchsight
 CMD ["celery", "-A", "monitor.flower", "flower"]

@@ -7,7 +7,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 ROLES := producer worker worker-slim trainer flower
 PACKAGES := console process imaging evaluation messaging storage dispatch worker producer trainer \
-            monitor local
+            monitor desk local
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage format lint types imports fix unit integration acceptance faults \

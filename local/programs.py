@@ -49,6 +49,11 @@ def flower_program(port: int) -> Program:
     return Program(name="flower", command=celery_command("monitor.flower", "flower", *options))
 
 
+def desk_program(port: int) -> Program:
+    """The pages of jobs, models and data sets, on loopback only."""
+    return Program(name="desk", command=[sys.executable, "-m", "desk", f"--port={port}"])
+
+
 class Programs:
     """Running programs. Leaving the block stops them all, the last started first."""
 

@@ -14,6 +14,7 @@ from local.programs import (
     Program,
     Programs,
     beat_program,
+    desk_program,
     flower_program,
     trainer_program,
     worker_program,
@@ -23,11 +24,13 @@ from storage.models.store import ModelStore
 from storage.settings import storage_settings
 
 FLOWER_PORT = 5555
+DESK_PORT = 5556
 READY_SIGNS = {
     "worker": "Ready with",
     "trainer": " ready.",
     "beat": "beat: Starting",
     "flower": "Visit me at",
+    "desk": "Desk at",
 }
 """What each program logs when it is ready."""
 SWEEP = "worker.sweep"
@@ -37,6 +40,7 @@ COLOURS = {
     "trainer": "yellow",
     "beat": "magenta",
     "flower": "cyan",
+    "desk": "blue",
     "local": "bold",
 }
 
@@ -55,7 +59,7 @@ class Log:
 
 
 def run_system(concurrency: int | None) -> None:
-    """Run Redis (unless one is configured), worker, trainer, beat and Flower until Ctrl-C.
+    """Run Redis (unless one is configured), worker, trainer, beat, Flower and desk until Ctrl-C.
 
     SIGTERM does the same: killed at once, it would leave them all running.
     """
@@ -67,11 +71,13 @@ def run_system(concurrency: int | None) -> None:
     configured = os.environ.get("BATCHSIGHT_REDIS_URL")
     port = 0 if configured else choose_port(DEFAULT_PORT)
     url = configured or f"redis://127.0.0.1:{port}/0"
+    environment["BATCHSIGHT_DESK_ADDRESS"] = "127.0.0.1"
     environment["BATCHSIGHT_REDIS_URL"] = environment["CELERY_BROKER_URL"] = url
-    flower_port = choose_port(FLOWER_PORT)
+    flower_port, desk_port = choose_port(FLOWER_PORT), choose_port(DESK_PORT)
 
     told = closing_words(
         ModelStore(root),
+        desk_url=f"http://127.0.0.1:{desk_port}",
         flower_url=f"http://127.0.0.1:{flower_port}",
         moved_redis=None if port in (0, DEFAULT_PORT) else url,
     )
@@ -83,6 +89,7 @@ def run_system(concurrency: int | None) -> None:
             trainer_program(),
             beat_program(),
             flower_program(flower_port),
+            desk_program(desk_port),
         ):
             programs.start(program)
         if configured:
@@ -114,12 +121,15 @@ class Opening:
                     self._log("local", word)
 
 
-def closing_words(models: ModelStore, *, flower_url: str, moved_redis: str | None) -> list[str]:
+def closing_words(
+    models: ModelStore, *, desk_url: str, flower_url: str, moved_redis: str | None
+) -> list[str]:
     """Where what runs is to be found, and what to type next, in another shell."""
     words = [
         "",
         "Everything runs.",
         f"  storage  {models.folder.parent}",
+        f"  desk     {desk_url}",
         f"  Flower   {flower_url}",
     ]
     words += ["Next, in another shell, in this folder:"]

@@ -6,13 +6,13 @@ broker, with password and TLS, and the queues. What workers return is shown as a
 
 import ast
 import os
-from pathlib import Path
 from typing import Any
 
 import flower.options  # noqa: F401 (defines the options)
 from tornado.options import options
 
 from console.counts import counted
+from console.logins import read_logins
 from messaging.app import make_app
 
 TASK_COLUMNS = "name,state,kwargs,result,runtime,received,worker"
@@ -48,9 +48,8 @@ def make_readable(task: Any) -> Any:
     return task
 
 
-if password_file := os.environ.get("FLOWER_PASSWORD_FILE"):
-    user, password = os.environ.get("FLOWER_USER", "admin"), Path(password_file).read_text().strip()
-    os.environ.setdefault("FLOWER_BASIC_AUTH", f"{user}:{password}")
+if logins := read_logins():
+    os.environ.setdefault("FLOWER_BASIC_AUTH", logins)
 # Read by Flower after this module; the environment and the command line go before the columns.
 os.environ.setdefault("FLOWER_TASKS_COLUMNS", TASK_COLUMNS)
 options.format_task = make_readable

@@ -24,6 +24,10 @@ class Browser:
 
     def open(self, path: Path, *, width: int, scheme: str) -> None:
         """Show a file in a window of this width, for a user who prefers `light` or `dark`."""
+        self.visit(path.as_uri(), width=width, scheme=scheme)
+
+    def visit(self, url: str, *, width: int, scheme: str) -> None:
+        """The same of any page."""
         self._devtools(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
@@ -35,7 +39,7 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        call("POST", f"{self._url}/url", {"url": path.as_uri()})
+        call("POST", f"{self._url}/url", {"url": url})
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""

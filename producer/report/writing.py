@@ -35,8 +35,9 @@ from storage.settings import StorageSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Where a report is, and what was found for it."""
+    """A report, where it is kept, and what was found for it."""
 
+    html: bytes
     path: Path
     tally: Tally
     timeline: Timeline | None
@@ -47,11 +48,23 @@ class Report:
 def write_report(stored: StoredJob, models: ModelStore, settings: StorageSettings) -> Report:
     """Write the report of a job into its folder, as far as the job is; merge a completed one.
 
+    Raises what `make_report` raises.
+    """
+    report = make_report(stored, models, settings)
+    write_atomically(report.path, report.html)
+    return report
+
+
+def make_report(
+    stored: StoredJob, models: ModelStore, settings: StorageSettings, *, keep: bool = True
+) -> Report:
+    """The same report before it is written. Without `keep` storage is read and nothing else.
+
     Raises `DamagedResult` when a result cannot be read, `Corrupt` when labels given later cannot.
     """
     job = stored.job
     manifest = find_manifest(models, job)
-    statistics = analyse(stored, manifest, settings)
+    statistics = analyse(stored, manifest, settings, keep=keep)
     timeline = trace(stored)
     tally = statistics.tally
     summary = summarise(stored, tally)
@@ -82,11 +95,15 @@ def write_report(stored: StoredJob, models: ModelStore, settings: StorageSetting
             aria_label="Sections",
         ),
     )
-    path = stored.folder / REPORT_FILE
     body = element("main", header, *(section(*part) for part in shown.items()))
-    write_atomically(path, page(f"Job {job.id}", body).encode())
     plain = tuple(" ".join(caution).replace("\N{NO-BREAK SPACE}", " ") for caution in cautions)
-    return Report(path=path, tally=tally, timeline=timeline, warnings=plain)
+    return Report(
+        html=page(f"Job {job.id}", body).encode(),
+        path=stored.folder / REPORT_FILE,
+        tally=tally,
+        timeline=timeline,
+        warnings=plain,
+    )
 
 
 def find_manifest(models: ModelStore, job: Job) -> Manifest | None:

@@ -89,10 +89,16 @@ def images_of(job: Job, batches: set[int]) -> int:
     return len(batches) * job.batch_size - missing
 
 
-def merge(stored: StoredJob, *, observe: Callable[[FinishedBatch], object] | None = None) -> Tally:
+def merge(
+    stored: StoredJob,
+    *,
+    observe: Callable[[FinishedBatch], object] | None = None,
+    keep: bool = True,
+) -> Tally:
     """Count the results there are, and merge those of a completed job, unless they are merged.
 
-    Each is read once, and shown to `observe`. Raises `DamagedResult`.
+    Each is read once, and shown to `observe`; without `keep` nothing is written. Raises
+    `DamagedResult`.
     """
     job = stored.job
     labels = KnownLabels(stored)
@@ -101,7 +107,7 @@ def merge(stored: StoredJob, *, observe: Callable[[FinishedBatch], object] | Non
     folder = stored.folder
     with ExitStack() as stack:
         writer = None
-        if len(done) == job.batches and not (folder / PREDICTIONS_FILE).exists():
+        if keep and len(done) == job.batches and not (folder / PREDICTIONS_FILE).exists():
             writer = stack.enter_context(PredictionsWriter(folder))
         for number in sorted(done):
             batch = FinishedBatch(stored, number, labels)

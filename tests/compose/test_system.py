@@ -19,7 +19,7 @@ from tests.processes import REPOSITORY
 
 pytestmark = pytest.mark.timeout(1800)
 
-SERVICES = ("redis", "worker", "trainer", "beat", "flower")
+SERVICES = ("redis", "worker", "trainer", "beat", "flower", "desk")
 LONG_JOB = ("mnist:train", "--limit", "32000", "--batch-size", "16", "--model", "mnist@1")
 """2,000 batches, long enough to be disturbed."""
 BATCHES = 2000
@@ -131,7 +131,7 @@ def test_only_who_fetches_or_shows_something_is_on_a_network_that_leads_out(
             (about,) = json.loads(containers.docker("network", "inspect", network))
             if not about["Internal"]:
                 outside.add(service)
-    assert outside == {"trainer", "flower"}
+    assert outside == {"trainer", "flower", "desk"}
 
 
 def test_the_slim_worker_is_small_and_takes_the_place_of_the_other(containers: Containers) -> None:

@@ -13,7 +13,7 @@ from tests.processes import REPOSITORY
 
 PACKAGES = (
     *("console", "process", "imaging", "evaluation", "messaging", "storage", "dispatch"),
-    *("worker", "producer", "trainer", "monitor", "local"),
+    *("worker", "producer", "trainer", "monitor", "desk", "local"),
 )
 APPS = {
     *("worker/celery.py", "worker/tasks.py", "worker/pool/heartbeat.py"),
@@ -27,6 +27,7 @@ UNUSABLE = {
     "BATCHSIGHT_MAX_IN_FLIGHT": "most",
     "BATCHSIGHT_GATE_ALPHA": "beta",
     "BATCHSIGHT_METRICS_PORT": "starboard",
+    "BATCHSIGHT_DESK_PORT": "larboard",
 }
 
 

@@ -41,6 +41,7 @@ def heavy_imports(module: str, folder: Path) -> str:
         "trainer.cli",
         "monitor.flower",
         "monitor.metrics",
+        "desk.__main__",
         "local.__main__",
         "messaging.app",
     ],

@@ -44,8 +44,10 @@ class Statistics:
     """The job beside the baseline of its model; none when the model has no baseline."""
 
 
-def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSettings) -> Statistics:
-    """Read all results there are, and merge them as `merge` does.
+def analyse(
+    stored: StoredJob, manifest: Manifest | None, settings: StorageSettings, *, keep: bool = True
+) -> Statistics:
+    """Read all results there are, and merge them as `merge` does, unless told not to `keep` them.
 
     Raises `DamagedResult`, `Corrupt` for damaged labels.
     """
@@ -68,7 +70,7 @@ def analyse(stored: StoredJob, manifest: Manifest | None, settings: StorageSetti
         if observation:
             observation.add(batch.number, batch.result)
 
-    tally = merge(stored, observe=observe)
+    tally = merge(stored, observe=observe, keep=keep)
     return Statistics(
         tally=tally,
         classes=classes,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
+from desk.settings import DeskSettings
 from messaging.settings import BrokerSettings
 from monitor.settings import MonitorSettings
 from producer.doctor.settings import DoctorSettings
@@ -22,6 +23,7 @@ from worker.settings import WorkerSettings
 
 CLASSES: tuple[type[BaseSettings], ...] = (
     BrokerSettings,
+    DeskSettings,
     DoctorSettings,
     MonitorSettings,
     ProducerSettings,
@@ -33,6 +35,7 @@ GIVEN = {
     # Decided by the containers themselves.
     *("BATCHSIGHT_STORAGE", "BATCHSIGHT_REDIS_URL", "BATCHSIGHT_FLOWER_URL"),
     *("BATCHSIGHT_METRICS_ADDRESS", "BATCHSIGHT_METRICS_PORT", "BATCHSIGHT_DOWNLOADS"),
+    *("BATCHSIGHT_DESK_ADDRESS", "BATCHSIGHT_DESK_PORT"),
     "BATCHSIGHT_REDIS_PASSWORD",
     *("BATCHSIGHT_REDIS_PASSWORD_FILE", "BATCHSIGHT_REDIS_CA"),  # that of a Redis elsewhere
 }
@@ -97,7 +100,7 @@ def test_the_example_shows_the_defaults_of_the_compose_file() -> None:
 def test_the_compose_file_is_valid(compose: Mapping[str, Any]) -> None:
     assert compose.keys() == {
         *("passwords", "redis", "bootstrap", "worker", "trainer", "beat", "flower", "producer"),
-        *("metrics", "prometheus", "grafana", "worker-slim"),
+        *("desk", "metrics", "prometheus", "grafana", "worker-slim"),
     }
 
 

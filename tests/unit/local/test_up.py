@@ -11,6 +11,7 @@ from storage.models.store import ModelStore
 from tests.builders import publish
 
 URL = "http://127.0.0.1:5555"
+DESK = "http://127.0.0.1:5556"
 
 
 def test_the_last_words_come_once_when_every_program_is_ready() -> None:
@@ -19,6 +20,7 @@ def test_the_last_words_come_once_when_every_program_is_ready() -> None:
     lines = [
         ("flower", "[I 261127] Visit me at http://127.0.0.1:5555"),
         ("worker", "Ready with mnist@1"),
+        ("desk", "Desk at http://127.0.0.1:5556"),
         ("beat", "beat: Starting..."),
         ("worker", "Task worker.sweep[1] received"),
         ("redis", "ready."),
@@ -37,15 +39,18 @@ def test_they_say_where_flower_is_and_what_to_type_next(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     models = ModelStore(tmp_path)
-    words = closing_words(models, flower_url=URL, moved_redis=None)
-    assert f"  Flower   {URL}" in words
+    words = closing_words(models, desk_url=DESK, flower_url=URL, moved_redis=None)
+    assert words[3:5] == [f"  desk     {DESK}", f"  Flower   {URL}"]
     assert words[-3:-1] == [
         "  trainer train --dataset mnist --queue",
         "  producer submit mnist:test",
     ]
     publish(models)
     words = closing_words(
-        models, flower_url="http://127.0.0.1:5599", moved_redis="redis://127.0.0.1:7000/0"
+        models,
+        desk_url=DESK,
+        flower_url="http://127.0.0.1:5599",
+        moved_redis="redis://127.0.0.1:7000/0",
     )
     assert words[-4:-1] == [
         "  export BATCHSIGHT_REDIS_URL=redis://127.0.0.1:7000/0   # port 6379 is taken",
