@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +149,13 @@ def test_the_slim_worker_differs_from_the_other_in_its_image_alone(
         for worker in ("worker", "worker-slim")
     ]
     assert alike[0] == alike[1]
+
+
+def test_all_that_goes_into_an_image_is_in_its_build_context() -> None:
+    copies = re.findall(
+        r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", (REPOSITORY / "Dockerfile").read_text(), re.M
+    )
+    wanted = {Path(source).parts[0] for sources in copies for source in sources.split()}
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert wanted <= {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert {"desk", "locks", "worker"} <= wanted
